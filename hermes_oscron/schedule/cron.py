@@ -1,0 +1,264 @@
+"""A five-field cron expression as sets of numbers.
+
+The language is croniter's, which the agent fires by: names, lists, ranges, steps, wrapping ranges, `L`, `5#2`,
+`L5`, `15W`, `?` and the macros. Only what an expression means is known here; when it fires is in occurrences.py.
+"""
+
+import calendar
+import datetime
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from .errors import ScheduleError
+
+MACROS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+WEEKDAYS = "sun mon tue wed thu fri sat".split()
+LAST = 0
+"""In place of n in "the n-th such weekday of the month": the last one."""
+
+
+class Field(NamedTuple):
+    """One of the five fields: its name and the numbers it may hold."""
+
+    name: str
+    low: int
+    high: int
+    names: dict[str, int]
+
+    @property
+    def whole(self) -> frozenset[int]:
+        return frozenset(range(self.low, self.high + 1))
+
+    def error(self, reason: str) -> ScheduleError:
+        return ScheduleError(f"Bad {self.name}: {reason}")
+
+    def number(self, token: str) -> int:
+        """The number that TOKEN, digits or a name, stands for."""
+        if token in self.names:
+            return self.names[token]
+        if not re.fullmatch(r"[0-9]{1,4}", token):
+            raise self.error(f"'{token}' is neither a number nor a name it knows.")
+        value = int(token)
+        if self.name == "day-of-week" and value == 7:
+            value = 0
+        if not self.low <= value <= self.high:
+            raise self.error(f"{token} is outside {self.low}-{self.high}.")
+        return value
+
+
+MINUTE = Field("minute", 0, 59, {})
+HOUR = Field("hour", 0, 23, {})
+DAY = Field("day-of-month", 1, 31, {})
+MONTH = Field("month", 1, 12, {name: i for i, name in enumerate(MONTHS, 1)})
+WEEKDAY = Field("day-of-week", 0, 6, {name: i for i, name in enumerate(WEEKDAYS)})
+FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
+
+
+class Days(NamedTuple):
+    """Which days of the months at hand: those that any of its parts names. Weekdays count from Sunday, 0."""
+
+    every: bool = False
+    of_month: frozenset[int] = frozenset()
+    last: bool = False
+    nearest_weekday: int | None = None
+    weekdays: frozenset[int] = frozenset()
+    nth: frozenset[tuple[int, int]] = frozenset()
+
+    def match(self, day: datetime.date) -> bool:
+        if self.every or day.day in self.of_month:
+            return True
+        weekday = day.isoweekday() % 7
+        if weekday in self.weekdays:
+            return True
+        month_end = calendar.monthrange(day.year, day.month)[1]
+        return (
+            (self.last and day.day == month_end)
+            or (weekday, (day.day + 6) // 7) in self.nth
+            or ((weekday, LAST) in self.nth and day.day > month_end - 7)
+            or (self.nearest_weekday is not None
+                and day.day == _nearest_weekday(day, self.nearest_weekday, month_end))
+        )
+
+
+class Cron(NamedTuple):
+    """An expression, understood.
+
+    `by_elapsed_time` is cron(8)'s rule for clock changes: a job with a star in minute or hour runs by elapsed
+    time, any other keeps its wall-clock time and runs once for each.
+    """
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: Days
+    months: frozenset[int]
+    by_elapsed_time: bool
+
+
+def fields_of(expression: str) -> list[str]:
+    """The five fields of EXPRESSION in lower case, macros spelled out."""
+    lowered = expression.strip().lower()
+    if lowered.startswith("@"):
+        if lowered not in MACROS:
+            raise ScheduleError(f"'{expression}' is not a macro cron knows: {', '.join(MACROS)}.")
+        lowered = MACROS[lowered]
+    fields = re.findall(r"\S+", lowered, re.ASCII)
+    if len(fields) != 5:
+        raise ScheduleError(
+            f"A cron expression has five fields (minute hour day-of-month month day-of-week); "
+            f"'{expression}' has {len(fields)}."
+        )
+    return fields
+
+
+@lru_cache(maxsize=4096)
+def parse(expression: str) -> Cron:
+    """What EXPRESSION means.
+
+    Raises ScheduleError naming the field that is wrong. Day-of-month and day-of-week both given mean either one.
+    """
+    minute, hour, day, month, weekday = fields_of(expression)
+    return Cron(
+        minutes=_numbers(MINUTE, minute),
+        hours=_numbers(HOUR, hour),
+        days=_days(day, weekday),
+        months=_numbers(MONTH, month),
+        by_elapsed_time=minute.startswith("*") or hour.startswith("*"),
+    )
+
+
+def canonical(expression: str) -> str:
+    """EXPRESSION with macros and names spelled out as numbers; it means the same."""
+    parse(expression)
+    return " ".join(
+        _canonical_field(field, text) for field, text in zip(FIELDS, fields_of(expression), strict=True)
+    )
+
+
+def _canonical_field(field: Field, text: str) -> str:
+    if text == "?":
+        return "*"
+    items = [_canonical_item(field, item) for item in text.split(",")]
+    if field is WEEKDAY and all(item.isdigit() for item in items):
+        items = [str(n) for n in sorted({int(item) % 7 for item in items})]
+    return ",".join(items)
+
+
+def _canonical_item(field: Field, item: str) -> str:
+    named_range = re.fullmatch(r"([a-z]+)-([a-z]+)#(\d+)", item)
+    if named_range:  # croniter takes 'mon-wed#2' but not '1-3#2'
+        low, high, nth = named_range.groups()
+        span = _span(field, field.names[low], field.names[high], 1)
+        return ",".join(f"{weekday}#{int(nth)}" for weekday in span)
+    if field is WEEKDAY:
+        item = re.sub(r"-(sun|0+)\b(?!#)", "-7", item)
+    item = re.sub(r"[a-z]{3}", lambda m: str(field.names.get(m.group(), m.group())), item)
+    return re.sub(r"[0-9]+", lambda m: str(int(m.group())), item).upper()
+
+
+def _days(day: str, weekday: str) -> Days:
+    of_month, of_week = _month_days(day), _weekdays(weekday)
+    # A list of all a field's days is a star too beside a field like `*/2`: croniter's reading, and Debian cron's.
+    any_day = _is_star(day) or (of_month.of_month == DAY.whole and "*" in weekday)
+    any_weekday = _is_star(weekday) or (of_week.weekdays == WEEKDAY.whole and "*" in day)
+    if any_day:
+        return Days(every=True) if any_weekday else of_week
+    if any_weekday:
+        return of_month
+    return of_month._replace(weekdays=of_week.weekdays, nth=of_week.nth)
+
+
+def _is_star(text: str) -> bool:
+    return text == "?" or "*" in text.split(",")
+
+
+def _month_days(text: str) -> Days:
+    nearest = re.fullmatch(r"(\d+)w|w(\d+)", text, re.ASCII)
+    if nearest:
+        return Days(nearest_weekday=DAY.number(nearest[1] or nearest[2]))
+    items = text.split(",")
+    last = "l" in items
+    rest = [item.replace("-l", "-31") for item in items if item != "l"]
+    numbers = _numbers(DAY, ",".join(rest)) if rest else frozenset()
+    return Days(of_month=numbers, last=last)
+
+
+def _weekdays(text: str) -> Days:
+    plain: list[str] = []
+    nth: set[tuple[int, int]] = set()
+    for item in text.split(","):
+        numbered = re.fullmatch(r"(\w+|[a-z]{3}-[a-z]{3})#(\d+)", item, re.ASCII)
+        if numbered:
+            which = int(numbered[2])
+            if not 1 <= which <= 5:
+                raise WEEKDAY.error(f"a month has no {which}th week; '#' takes 1 to 5.")
+            nth.update((weekday, which) for weekday in _item(WEEKDAY, numbered[1]))
+        elif re.fullmatch(r"l\d+", item, re.ASCII):
+            nth.add((WEEKDAY.number(item[1:]), LAST))
+        else:
+            plain.append(item)
+    if nth and plain:
+        raise WEEKDAY.error(f"'{text}' mixes weekdays of every week with numbered ones; make it two jobs.")
+    return Days(weekdays=_numbers(WEEKDAY, ",".join(plain)) if plain else frozenset(), nth=frozenset(nth))
+
+
+def _numbers(field: Field, text: str) -> frozenset[int]:
+    if text == "?" and field in (DAY, WEEKDAY):
+        return field.whole
+    numbers: set[int] = set()
+    for item in text.split(","):
+        numbers.update(_item(field, item))
+    return frozenset(numbers)
+
+
+def _item(field: Field, item: str) -> Iterator[int]:
+    """The numbers of one list item: `*`, `*/5`, `7`, `7/5`, `1-5`, `1-5/2`."""
+    if re.match(r"[hr]([(/]|$)", item):
+        raise field.error(f"'{item}' would be a new random time at every reading; write the time itself.")
+    body, slash, step_text = item.partition("/")
+    if slash and not re.fullmatch(r"[0-9]{1,9}", step_text):
+        raise field.error(f"the step in '{item}' is not a number.")
+    step = int(step_text) if slash else 1
+    if step == 0:
+        raise field.error(f"the step in '{item}' is zero.")
+    if body == "*":
+        return iter(range(field.low, field.high + 1, step))
+    low_text, dash, high_text = body.partition("-")
+    low = field.number(low_text)
+    if not dash:
+        return iter(range(low, field.high + 1, step) if slash else (low,))
+    return iter(_span(field, low, field.number(high_text), step))
+
+
+def _span(field: Field, low: int, high: int, step: int) -> list[int]:
+    """LOW to HIGH by STEP. As in croniter an equal pair is the whole field, and a falling pair wraps around."""
+    if low == high:
+        return list(range(field.low, field.high + 1, step))
+    if low < high:
+        return list(range(low, high + 1, step))
+    before = list(range(low, field.high + 1, step))
+    left_over = field.high - before[-1]
+    # Where a step does not land on the field's first number croniter starts one late; the agent fires by it.
+    skip = step - left_over if left_over + 1 < step else 0
+    return before + list(range(field.low + skip, high + 1, step))
+
+
+def _nearest_weekday(day: datetime.date, target: int, month_end: int) -> int:
+    """The day of DAY's month that `<target>W` means: Monday to Friday nearest to it, within the month."""
+    target = min(target, month_end)
+    weekday = day.replace(day=target).isoweekday()
+    if weekday == 6:
+        return target - 1 if target > 1 else target + 2
+    if weekday == 7:
+        return target + 1 if target < month_end else target - 2
+    return target

@@ -1,0 +1,194 @@
+"""When a schedule is due: exact instants, in any zone, across clock changes.
+
+The rule for clock changes is Debian's (cron(8)): a fixed time runs once a day, right after the gap when the clock
+skips it, the first time when the clock shows it twice; with a star in minute or hour a job runs by elapsed time.
+All instants that come out are aware and in UTC.
+"""
+
+import datetime
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from . import cron
+from .types import CRON, INTERVAL, Schedule
+
+UTC = datetime.UTC
+SEARCH_YEARS = 50
+"""How far ahead a cron expression is searched; 29 February on a given weekday can be 40 years away."""
+
+
+class Change(NamedTuple):
+    """A clock change: the instant, and the zone's offset from UTC before and after it."""
+
+    at: datetime.datetime
+    before: datetime.timedelta
+    after: datetime.timedelta
+
+
+def occurrences(
+    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, grid: datetime.datetime | None = None
+) -> Iterator[datetime.datetime]:
+    """The instants, strictly later than AFTER (aware), at which SCHEDULE is due in ZONE, in order.
+
+    GRID is any instant an interval is due at; without it the interval counts from AFTER.
+    """
+    after = after.astimezone(UTC)
+    if schedule.kind == CRON:
+        yield from cron_occurrences(cron.parse(schedule.expression), after, zone)
+    elif schedule.kind == INTERVAL:
+        period = schedule.period
+        grid = (grid or after).astimezone(UTC)
+        due = grid + ((after - grid) // period + 1) * period
+        while True:
+            yield due
+            due += period
+    elif schedule.run_at > after:
+        yield schedule.run_at
+
+
+def next_occurrence(
+    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, grid: datetime.datetime | None = None
+) -> datetime.datetime | None:
+    """The first occurrence later than AFTER, or None when there is none."""
+    return next(occurrences(schedule, after, zone, grid), None)
+
+
+def latest_occurrence(
+    schedule: Schedule,
+    since: datetime.datetime,
+    until: datetime.datetime,
+    zone: ZoneInfo,
+    grid: datetime.datetime | None = None,
+) -> datetime.datetime | None:
+    """The last occurrence later than SINCE and not later than UNTIL, or None."""
+    latest = None
+    for due in occurrences(schedule, since, zone, grid):
+        if due > until:
+            break
+        latest = due
+    return latest
+
+
+def first_of(schedule: Schedule, count: int, after: datetime.datetime, zone: ZoneInfo,
+             grid: datetime.datetime | None = None) -> list[datetime.datetime]:
+    """The first COUNT occurrences later than AFTER."""
+    return list(islice(occurrences(schedule, after, zone, grid), count))
+
+
+def cron_occurrences(
+    expression: cron.Cron, after: datetime.datetime, zone: ZoneInfo
+) -> Iterator[datetime.datetime]:
+    """The instants in UTC, later than AFTER, at which EXPRESSION is due in ZONE."""
+    local = after.astimezone(zone)
+    hours, minutes = sorted(expression.hours), sorted(expression.minutes)
+    last = after
+    for day in _days(expression, local.date()):
+        offset = _steady_offset(day, zone)
+        if offset is None:
+            instants: Iterator[datetime.datetime] = iter(_changing_day(expression, day, zone))
+        else:
+            first_hour = local.hour if day == local.date() else 0
+            instants = _steady_day(day, offset, [h for h in hours if h >= first_hour], minutes)
+        for instant in instants:
+            if instant > last:
+                last = instant
+                yield instant
+
+
+def _days(expression: cron.Cron, first: datetime.date) -> Iterator[datetime.date]:
+    """The days, from FIRST on, that EXPRESSION names."""
+    day, one = first, datetime.timedelta(days=1)
+    while day.year <= first.year + SEARCH_YEARS:
+        if day.month not in expression.months:
+            day = (day.replace(day=1) + 32 * one).replace(day=1)
+        else:
+            if expression.days.match(day):
+                yield day
+            day += one
+
+
+def _steady_offset(day: datetime.date, zone: ZoneInfo) -> datetime.timedelta | None:
+    """The zone's offset on DAY, or None when it changes on that day."""
+    midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=zone)
+    start = midnight.utcoffset()
+    end = (midnight + datetime.timedelta(days=1)).replace(fold=1).utcoffset()
+    return start if start == end == midnight.replace(fold=1).utcoffset() else None
+
+
+def _steady_day(
+    day: datetime.date, offset: datetime.timedelta, hours: list[int], minutes: list[int]
+) -> Iterator[datetime.datetime]:
+    midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=UTC) - offset
+    for hour in hours:
+        for minute in minutes:
+            yield midnight + datetime.timedelta(hours=hour, minutes=minute)
+
+
+def _changing_day(expression: cron.Cron, day: datetime.date, zone: ZoneInfo) -> list[datetime.datetime]:
+    """The instants of a DAY on which the clock changes, in order."""
+    due: list[datetime.datetime] = []
+    for hour in sorted(expression.hours):
+        for minute in sorted(expression.minutes):
+            wall = datetime.datetime(day.year, day.month, day.day, hour, minute)
+            if expression.by_elapsed_time:
+                due.extend(instants_of(wall, zone))
+            else:
+                due.append(first_instant_of(wall, zone))
+    return sorted(due)
+
+
+def instants_of(wall: datetime.datetime, zone: ZoneInfo) -> list[datetime.datetime]:
+    """The instants at which a clock in ZONE shows WALL (naive): one, two, or in a gap none."""
+    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first == second:
+        return [first]
+    return [first, second] if first < second else []
+
+
+def first_instant_of(wall: datetime.datetime, zone: ZoneInfo) -> datetime.datetime:
+    """The instant at which a clock in ZONE first shows WALL (naive), or the end of the gap that WALL is in."""
+    shown = instants_of(wall, zone)
+    if shown:
+        return shown[0]
+    around = datetime.timedelta(days=2)
+    gap = wall.replace(tzinfo=zone).astimezone(UTC)
+    return max(change.at for change in _changes(zone, gap - around, gap + datetime.timedelta(days=1))
+               if change.at <= gap)
+
+
+def changes(zone: ZoneInfo, first_year: int, last_year: int) -> list[Change]:
+    """The clock changes of ZONE from the start of FIRST_YEAR to the end of LAST_YEAR (UTC years)."""
+    return list(_changes_of_years(zone, first_year, last_year))
+
+
+@lru_cache(maxsize=64)
+def _changes_of_years(zone: ZoneInfo, first_year: int, last_year: int) -> tuple[Change, ...]:
+    start = datetime.datetime(first_year, 1, 1, tzinfo=UTC)
+    return tuple(_changes(zone, start, datetime.datetime(last_year + 1, 1, 1, tzinfo=UTC)))
+
+
+def _changes(zone: ZoneInfo, start: datetime.datetime, end: datetime.datetime) -> Iterator[Change]:
+    step = datetime.timedelta(hours=12)
+    while start < end:
+        before, after = _offset(start, zone), _offset(start + step, zone)
+        if before != after:
+            yield Change(_bisect(start, start + step, zone), before, after)
+        start += step
+
+
+def _bisect(low: datetime.datetime, high: datetime.datetime, zone: ZoneInfo) -> datetime.datetime:
+    """The first second, after LOW and not after HIGH, that has HIGH's offset."""
+    while high - low > datetime.timedelta(seconds=1):
+        middle = low + (high - low) // 2
+        middle = middle.replace(microsecond=0)
+        low, high = (middle, high) if _offset(middle, zone) != _offset(high, zone) else (low, middle)
+    return high
+
+
+def _offset(instant: datetime.datetime, zone: ZoneInfo) -> datetime.timedelta:
+    offset = instant.astimezone(zone).utcoffset()
+    assert offset is not None
+    return offset

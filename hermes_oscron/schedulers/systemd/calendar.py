@@ -1,0 +1,220 @@
+"""A schedule as OnCalendar= lines: systemd.time(7), held to by `systemd-analyze calendar`.
+
+systemd evaluates a calendar on the wall clock, so a line with a zone skips a time that falls in a gap and never comes
+back for the repeated hour. The lines here are in UTC where that says the same; elsewhere the instants that would
+be lost follow as lines of their own, for the clock changes of this year and the next YEARS_AHEAD.
+"""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable
+from zoneinfo import ZoneInfo
+
+from ...schedule import cron
+from ...schedule.occurrences import UTC, Change, changes, first_of, occurrences
+from ...schedule.types import CRON, INTERVAL, Schedule
+
+YEARS_AHEAD = 5
+INSTANTS_AHEAD = 32
+"""How many times of an interval that no calendar can say are armed at once; the runner renews them."""
+
+WEEKDAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
+DAY = datetime.timedelta(days=1)
+WEEK = datetime.timedelta(days=7)
+
+
+def on_calendar(
+    schedule: Schedule,
+    zone: ZoneInfo,
+    machine_zone: ZoneInfo,
+    now: datetime.datetime,
+    grid: datetime.datetime | None = None,
+) -> list[str]:
+    """The values of OnCalendar= that elapse exactly when SCHEDULE is due in ZONE.
+
+    A line names its zone unless it is the machine's. GRID is an instant at which an interval is due.
+    """
+    utc = _suffix(ZoneInfo("UTC"), machine_zone)
+    if schedule.kind == CRON:
+        return _cron_lines(schedule, zone, machine_zone, now)
+    if schedule.kind == INTERVAL:
+        return _interval_lines(schedule, now, grid or now + schedule.period, utc)
+    return [_instant(schedule.run_at) + utc]
+
+
+def is_perpetual(schedule: Schedule) -> bool:
+    """Whether the lines of SCHEDULE hold without renewal by the runner."""
+    return schedule.kind != INTERVAL or schedule.period == WEEK or not DAY % schedule.period
+
+
+def _suffix(zone: ZoneInfo, machine_zone: ZoneInfo) -> str:
+    same = zone.key == machine_zone.key or {zone.key, machine_zone.key} <= {"UTC", "Etc/UTC"}
+    return "" if same else f" {zone.key}"
+
+
+def _cron_lines(
+    schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneInfo, now: datetime.datetime
+) -> list[str]:
+    expression = cron.parse(schedule.expression)
+    year = now.astimezone(UTC).year
+    clock_changes = changes(zone, year, year + YEARS_AHEAD)
+    if clock_changes and (minutes := _minutes_in_utc(expression, clock_changes)) is not None:
+        return [f"*-*-* {_time(expression.hours, minutes)}" + _suffix(ZoneInfo("UTC"), machine_zone)]
+    time = _time(expression.hours, expression.minutes)
+    lines = [f"{day} {time}" + _suffix(zone, machine_zone) for day in _days(expression)]
+    utc = _suffix(ZoneInfo("UTC"), machine_zone)
+    lost = [line + utc for change in clock_changes for line in _lost_at(change, schedule, zone)]
+    return lines + lost
+
+
+def _minutes_in_utc(expression: cron.Cron, clock_changes: list[Change]) -> frozenset[int] | None:
+    """The minutes in UTC of an EXPRESSION for every hour of every day, if no clock change moves them."""
+    every_hour = expression.hours == cron.HOUR.whole and expression.days.every
+    if not (every_hour and expression.months == cron.MONTH.whole and expression.by_elapsed_time):
+        return None
+    offsets = {offset for change in clock_changes for offset in (change.before, change.after)}
+    shifted = {
+        frozenset((minute - round(offset.total_seconds()) // 60) % 60 for minute in expression.minutes)
+        for offset in offsets
+    }
+    return shifted.pop() if len(shifted) == 1 else None
+
+
+def _lost_at(change: Change, schedule: Schedule, zone: ZoneInfo) -> list[str]:
+    """Lines, in UTC, for what systemd would lose of SCHEDULE at a clock CHANGE."""
+    expression = cron.parse(schedule.expression)
+    just_before = change.at - datetime.timedelta(seconds=1)
+    if expression.by_elapsed_time:
+        again_until = change.at + (change.before - change.after)
+        lost = []
+        for due in occurrences(schedule, just_before, zone):
+            if due >= again_until:
+                break
+            lost.append(due)
+        return _instants(lost)
+    first = next(occurrences(schedule, just_before, zone), None)
+    if change.after > change.before and first == change.at:
+        return [_instant(change.at)]
+    return []
+
+
+def _instant(instant: datetime.datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _instants(instants: Iterable[datetime.datetime]) -> list[str]:
+    """INSTANTS, on whole minutes, as one line for each hour."""
+    hours: dict[datetime.datetime, set[int]] = defaultdict(set)
+    for instant in instants:
+        hours[instant.replace(minute=0)].add(instant.minute)
+    return [f"{hour:%Y-%m-%d} {_time({hour.hour}, minutes)}" for hour, minutes in hours.items()]
+
+
+def _interval_lines(
+    schedule: Schedule, now: datetime.datetime, grid: datetime.datetime, utc: str
+) -> list[str]:
+    period, grid = schedule.period, grid.astimezone(UTC).replace(microsecond=0)
+    if period == WEEK:
+        return [f"{WEEKDAYS[grid.weekday()]} *-*-* {grid:%H:%M:%S}{utc}"]
+    if not is_perpetual(schedule):
+        return [_instant(due) + utc
+                for due in first_of(schedule, INSTANTS_AHEAD, now, ZoneInfo("UTC"), grid)]
+    hours_at: dict[int, set[int]] = defaultdict(set)
+    for k in range(DAY // period):
+        due = grid + k * period
+        hours_at[due.minute].add(due.hour)
+    minutes_at: dict[frozenset[int], set[int]] = defaultdict(set)
+    for minute, hours in hours_at.items():
+        minutes_at[frozenset(hours)].add(minute)
+    return sorted(f"*-*-* {_time(hours, minutes, grid.second)}{utc}" for hours, minutes in minutes_at.items())
+
+
+def _days(expression: cron.Cron) -> list[str]:
+    """The weekday-and-date parts whose union is the days of EXPRESSION."""
+    month = _component(expression.months, cron.MONTH)
+    days = expression.days
+    if days.every:
+        return [f"*-{month}-*"]
+    parts = []
+    if days.of_month:
+        parts.append(f"*-{month}-{_component(days.of_month, cron.DAY)}")
+    if days.last:
+        parts.append(f"*-{month}~01")
+    if days.nearest_weekday is not None:
+        parts += _nearest_weekday(days.nearest_weekday, expression.months)
+    if days.weekdays:
+        parts.append(f"{_weekdays(days.weekdays)} *-{month}-*".removeprefix(" "))
+    return parts + _nth_weekdays(days.nth, month)
+
+
+def _nth_weekdays(nth: frozenset[tuple[int, int]], month: str) -> list[str]:
+    """`5#2` is the Friday among the days 8 to 14; the last one is among the last seven days."""
+    weeks_of: dict[int, set[int]] = defaultdict(set)
+    for weekday, which in nth:
+        weeks_of[weekday].add(which)
+    weekdays_of: dict[frozenset[int], set[int]] = defaultdict(set)
+    for weekday, weeks in weeks_of.items():
+        weekdays_of[frozenset(weeks)].add(weekday)
+    parts = []
+    for weeks, weekdays in sorted(weekdays_of.items(), key=lambda item: sorted(item[1])):
+        counted = sorted(weeks - {cron.LAST})
+        days = frozenset(day for n in counted for day in range(7 * n - 6, min(7 * n, 31) + 1))
+        if days:
+            parts.append(f"{_weekdays(frozenset(weekdays))} *-{month}-{_component(days, cron.DAY)}")
+        if cron.LAST in weeks:
+            parts.append(f"{_weekdays(frozenset(weekdays))} *-{month}~01..07")
+    return parts
+
+
+def _nearest_weekday(target: int, months: frozenset[int]) -> list[str]:
+    """`15W`: the 15th from Monday to Friday, else the Friday before or the Monday after, in the same month."""
+    length = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in months}
+    at_end = {month for month in months if target >= length[month]}
+    counted = months - at_end
+    parts = []
+    if counted:
+        month = _component(counted, cron.MONTH)
+        parts += [f"Mon..Fri *-{month}-{target:02}", f"Mon *-{month}-{target + 1:02}"]
+        parts.append(f"Fri *-{month}-{target - 1:02}" if target > 1 else f"Mon *-{month}-03")
+    if target == 28 and 2 in months:  # in a common year the 28th is the last, and a Sunday has no Monday after it
+        parts.append("Fri *-02~03")
+    if at_end:
+        month = _component(at_end, cron.MONTH)
+        parts += [f"Mon..Fri *-{month}~01", f"Fri *-{month}~02..03"]
+    return parts
+
+
+def _weekdays(numbers: Iterable[int]) -> str:
+    """`Mon..Fri`, `Sat,Sun`; nothing for all seven, as systemd has no star here."""
+    indices = {(number - 1) % 7 for number in numbers}
+    if len(indices) == 7:
+        return ""
+    return ",".join(WEEKDAYS[a] if a == b else f"{WEEKDAYS[a]}..{WEEKDAYS[b]}"
+                    for a, b in _runs(sorted(indices)))
+
+
+def _time(hours: Iterable[int], minutes: Iterable[int], second: int = 0) -> str:
+    return f"{_component(hours, cron.HOUR)}:{_component(minutes, cron.MINUTE)}:{second:02}"
+
+
+def _component(numbers: Iterable[int], field: cron.Field) -> str:
+    """NUMBERS of FIELD as systemd writes them: `*`, `00/15`, `09..17`, `09..17/2`, `01,15`."""
+    values = sorted(numbers)
+    low, high = values[0], values[-1]
+    if len(values) == field.high - field.low + 1:
+        return "*"
+    step = values[1] - low if len(values) > 1 else 0
+    if step > 1 and len(values) >= (3 if low == field.low else 4) and values == list(range(low, high + 1, step)):
+        return f"{low:02}/{step}" if high + step > field.high else f"{low:02}..{high:02}/{step}"
+    return ",".join(f"{a:02}" if a == b else f"{a:02}..{b:02}" for a, b in _runs(values))
+
+
+def _runs(values: list[int]) -> list[tuple[int, int]]:
+    """Sorted VALUES as closed runs; two neighbours stay two."""
+    runs: list[tuple[int, int]] = []
+    for value in values:
+        if runs and value == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], value)
+        else:
+            runs.append((value, value))
+    return [part for a, b in runs for part in ([(a, b)] if b - a != 1 else [(a, a), (b, b)])]

@@ -1,0 +1,133 @@
+"""OnCalendar= lines: systemd-analyze says when they elapse, croniter and cronsim when they should."""
+
+import datetime
+from itertools import islice, takewhile
+from zoneinfo import ZoneInfo
+
+import pytest
+from croniter import croniter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hermes_oscron.schedule import cron, text
+from hermes_oscron.schedule.errors import ScheduleError
+from hermes_oscron.schedule.occurrences import changes, first_of, occurrences
+from hermes_oscron.schedule.types import Schedule, interval
+from hermes_oscron.schedulers.systemd.calendar import is_perpetual, on_calendar
+from tests import judges, strategies
+
+UTC = datetime.UTC
+NOW = datetime.datetime(2026, 11, 23, 4, 0, 13, tzinfo=UTC)
+DAYS = datetime.timedelta(days=1)
+
+
+def lines_of(schedule: str, zone: str = "UTC", machine_zone: str = "UTC") -> list[str]:
+    return on_calendar(text.parse(schedule, ZoneInfo(zone), NOW), ZoneInfo(zone), ZoneInfo(machine_zone), NOW, NOW)
+
+
+@pytest.mark.parametrize(("expression", "lines"), [
+    ("0 9 * * 1-5", ["Mon..Fri *-*-* 09:00:00"]),
+    ("*/15 * * * *", ["*-*-* *:00/15:00"]),
+    ("* * * * *", ["*-*-* *:*:00"]),
+    ("30 8 * * MON,WED", ["Mon,Wed *-*-* 08:30:00"]),
+    ("0 9-17/2 1,15 */3 *", ["*-01/3-01,15 09..17/2:00:00"]),
+    ("0 0 * * 7", ["Sun *-*-* 00:00:00"]),
+    ("0 0 L * *", ["*-*~01 00:00:00"]),
+    ("0 0 * * 5#2", ["Fri *-*-08..14 00:00:00"]),
+    ("0 0 * * L5", ["Fri *-*~01..07 00:00:00"]),
+    ("0 0 1 * 1", ["*-*-01 00:00:00", "Mon *-*-* 00:00:00"]),
+    ("@daily", ["*-*-* 00:00:00"]),
+    ("every 30m", ["*-*-* *:00,30:13"]),
+    ("every 45m", ["*-*-* 00/3:15:13", "*-*-* 01/3:00,45:13", "*-*-* 02/3:30:13"]),
+    ("every 7d", ["Mon *-*-* 04:00:13"]),
+    ("2027-03-15T09:00:00", ["2027-03-15 09:00:00"]),
+])
+def test_the_lines_are_few_and_readable(expression: str, lines: list[str]) -> None:
+    assert lines_of(expression) == lines
+
+
+def test_the_zone_is_named_where_it_differs_from_the_machines() -> None:
+    assert lines_of("0 9 * * *", "Europe/Berlin", "Europe/Berlin")[0] == "*-*-* 09:00:00"
+    assert lines_of("0 9 * * *", "Europe/Berlin", "UTC")[0] == "*-*-* 09:00:00 Europe/Berlin"
+    assert lines_of("0 9 * * *", "Asia/Kolkata", "UTC") == ["*-*-* 09:00:00 Asia/Kolkata"]
+
+
+def test_where_the_zone_does_not_matter_the_line_is_in_utc() -> None:
+    assert lines_of("*/10 * * * *", "Australia/Lord_Howe", "Europe/Berlin") == ["*-*-* *:00/10:00 UTC"]
+
+
+def elapses(lines: list[str], count: int, base: datetime.datetime, machine_zone: str) -> list[datetime.datetime]:
+    merged = {stamp for line in judges.next_elapses(lines, base, count, machine_zone) for stamp in line}
+    return sorted(merged)[:count]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(strategies.expressions(days=strategies.fields(cron.DAY, st.just("L"))), st.sampled_from(strategies.ZONES),
+       st.sampled_from(["UTC", "Asia/Kolkata"]))
+def test_systemd_elapses_when_croniter_says(expression: str, zone: str, machine_zone: str) -> None:
+    """Away from clock changes; where day-of-month meets `#` croniter drops the former, and the contract does not."""
+    try:
+        lines = on_calendar(text.parse(expression, ZoneInfo(zone), NOW), ZoneInfo(zone), ZoneInfo(machine_zone), NOW)
+    except ScheduleError:
+        return
+    fields = cron.fields_of(expression)
+    if fields[2] not in ("*", "?") and ("#" in fields[4] or "l" in fields[4]):
+        return
+    naive = croniter(expression, NOW.astimezone(ZoneInfo(zone)).replace(tzinfo=None), ret_type=datetime.datetime)
+    due = [naive.get_next().replace(tzinfo=ZoneInfo(zone)) for _ in range(12)]
+    near_a_change = {day for change in changes(ZoneInfo(zone), NOW.year, due[-1].year)
+                     for day in (change.at.date() - DAYS, change.at.date(), change.at.date() + DAYS)}
+    due = [stamp.astimezone(UTC) for stamp in takewhile(lambda d: d.date() not in near_a_change, due)]
+    assert elapses(lines, 12, NOW, machine_zone)[:len(due)] == due, lines
+
+
+@settings(max_examples=500, deadline=None)
+@given(strategies.expressions(), st.sampled_from(strategies.ZONES))
+def test_systemd_elapses_when_next_run_at_says(expression: str, zone: str) -> None:
+    """Every form, `W` and days-or-weekdays with `#` included, against our own occurrences."""
+    try:
+        schedule = text.parse(expression, ZoneInfo(zone), NOW)
+    except ScheduleError:
+        return
+    due = first_of(schedule, 15, NOW, ZoneInfo(zone))
+    if due[-1].year > NOW.year + 5:
+        due = [stamp for stamp in due if stamp.year <= NOW.year + 5]
+    lines = on_calendar(schedule, ZoneInfo(zone), ZoneInfo("UTC"), NOW)
+    assert elapses(lines, 15, NOW, "UTC")[:len(due)] == due, lines
+
+
+AROUND_CHANGES = [
+    "30 2 * * *", "30 1 * * *", "15 2 * * *", "0 2,3 * * *", "0,30 1-3 * * *", "30 23 * * *", "0 0 * * *",
+    "5,35 0 * * *", "*/15 * * * *", "*/7 * * * *", "30 * * * *", "*/20 0-5 * * *", "17 */2 * * *", "*/10 1 * * *",
+    "45 0-23 * * *", "30 2 * * 0", "*/30 1-3 * * 0", "0 * * * 0,6", "59 22,23 * * *",
+]
+
+
+@pytest.mark.parametrize("zone", [
+    "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/Nuuk",
+    "Africa/Cairo", "America/Havana",
+])
+@pytest.mark.parametrize("machine_zone", ["UTC", "same"])
+def test_clock_changes_lose_and_double_nothing(zone: str, machine_zone: str) -> None:
+    """systemd with our lines, next_run_at and cronsim agree over every change of the coming years."""
+    here = ZoneInfo(zone)
+    machine = zone if machine_zone == "same" else machine_zone
+    for change in changes(here, NOW.year + 1, NOW.year + 5):
+        start, end = change.at - datetime.timedelta(hours=3, minutes=1), change.at + datetime.timedelta(hours=4)
+        for expression in AROUND_CHANGES:
+            schedule = Schedule("cron", expression)
+            should = list(takewhile(lambda due: due <= end, judges.cronsim(expression, start, here)))
+            ours = list(takewhile(lambda due: due <= end, occurrences(schedule, start, here)))
+            assert ours == should, (expression, change)
+            lines = on_calendar(schedule, here, ZoneInfo(machine), NOW)
+            assert judges.timer_elapses(lines, start, end, machine) == should, (expression, change, lines)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 20000), st.integers(0, 10**7))
+def test_an_interval_elapses_on_its_grid(minutes: int, since: int) -> None:
+    schedule, grid = interval(minutes), NOW - datetime.timedelta(seconds=since)
+    lines = on_calendar(schedule, ZoneInfo("UTC"), ZoneInfo("UTC"), NOW, grid)
+    due = list(islice(occurrences(schedule, NOW, ZoneInfo("UTC"), grid), 20))
+    assert elapses(lines, 20, NOW, "UTC") == due
+    assert is_perpetual(schedule) == any("*" in line for line in lines)
