@@ -8,6 +8,7 @@ be lost follow as lines of their own, for the clock changes of this year and the
 import datetime
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from ...schedule import cron
@@ -32,13 +33,13 @@ def on_calendar(
 ) -> list[str]:
     """The values of OnCalendar= that elapse exactly when SCHEDULE is due in ZONE.
 
-    A line names its zone unless it is the machine's. GRID is an instant at which an interval is due.
+    A line names its zone unless it is the machine's. GRID is the next instant at which an interval is due.
     """
     utc = _suffix(ZoneInfo("UTC"), machine_zone)
     if schedule.kind == CRON:
         return _cron_lines(schedule, zone, machine_zone, now)
     if schedule.kind == INTERVAL:
-        return _interval_lines(schedule, now, grid or now + schedule.period, utc)
+        return _interval_lines(schedule, grid or now + schedule.period, utc)
     return [_instant(schedule.run_at) + utc]
 
 
@@ -81,21 +82,31 @@ def _minutes_in_utc(expression: cron.Cron, clock_changes: list[Change]) -> froze
 
 
 def _lost_at(change: Change, schedule: Schedule, zone: ZoneInfo) -> list[str]:
-    """Lines, in UTC, for what systemd would lose of SCHEDULE at a clock CHANGE."""
+    """Lines, in UTC, for what systemd loses, or may lose, of SCHEDULE at a clock CHANGE.
+
+    Of a repeated hour that is all, where the job runs by elapsed time. When a time lies in a gap, systemd skips it,
+    and in some zones (Africa/Casablanca) the rest of that day with it.
+    """
     expression = cron.parse(schedule.expression)
+    if change.after < change.before:
+        until = change.at + (change.before - change.after) if expression.by_elapsed_time else change.at
+    elif _names_a_time_in(change, expression):
+        local_end = change.at.astimezone(zone).replace(hour=23, minute=59, second=59)
+        until = local_end.astimezone(UTC)
+    else:
+        until = change.at
     just_before = change.at - datetime.timedelta(seconds=1)
-    if expression.by_elapsed_time:
-        again_until = change.at + (change.before - change.after)
-        lost = []
-        for due in occurrences(schedule, just_before, zone):
-            if due >= again_until:
-                break
-            lost.append(due)
-        return _instants(lost)
-    first = next(occurrences(schedule, just_before, zone), None)
-    if change.after > change.before and first == change.at:
-        return [_instant(change.at)]
-    return []
+    return _instants(takewhile(lambda due: due < until, occurrences(schedule, just_before, zone)))
+
+
+def _names_a_time_in(gap: Change, expression: cron.Cron) -> bool:
+    """Whether EXPRESSION names an hour, of any day, that the wall clock skips at least in part at GAP."""
+    skipped = gap.at + gap.before
+    while skipped < gap.at + gap.after:
+        if skipped.hour in expression.hours:
+            return True
+        skipped += datetime.timedelta(minutes=30)
+    return False
 
 
 def _instant(instant: datetime.datetime) -> str:
@@ -103,22 +114,22 @@ def _instant(instant: datetime.datetime) -> str:
 
 
 def _instants(instants: Iterable[datetime.datetime]) -> list[str]:
-    """INSTANTS, on whole minutes, as one line for each hour."""
-    hours: dict[datetime.datetime, set[int]] = defaultdict(set)
+    """INSTANTS, on whole minutes, as one line for all hours of a day that have the same minutes."""
+    minutes_of: dict[datetime.datetime, set[int]] = defaultdict(set)
     for instant in instants:
-        hours[instant.replace(minute=0)].add(instant.minute)
-    return [f"{hour:%Y-%m-%d} {_time({hour.hour}, minutes)}" for hour, minutes in hours.items()]
+        minutes_of[instant.replace(minute=0)].add(instant.minute)
+    hours_with: dict[tuple[datetime.date, frozenset[int]], set[int]] = defaultdict(set)
+    for hour, minutes in minutes_of.items():
+        hours_with[hour.date(), frozenset(minutes)].add(hour.hour)
+    return [f"{day} {_time(hours, minutes)}" for (day, minutes), hours in hours_with.items()]
 
 
-def _interval_lines(
-    schedule: Schedule, now: datetime.datetime, grid: datetime.datetime, utc: str
-) -> list[str]:
+def _interval_lines(schedule: Schedule, grid: datetime.datetime, utc: str) -> list[str]:
     period, grid = schedule.period, grid.astimezone(UTC).replace(microsecond=0)
     if period == WEEK:
         return [f"{WEEKDAYS[grid.weekday()]} *-*-* {grid:%H:%M:%S}{utc}"]
     if not is_perpetual(schedule):
-        return [_instant(due) + utc
-                for due in first_of(schedule, INSTANTS_AHEAD, now, ZoneInfo("UTC"), grid)]
+        return [_instant(grid + k * period) + utc for k in range(INSTANTS_AHEAD)]
     hours_at: dict[int, set[int]] = defaultdict(set)
     for k in range(DAY // period):
         due = grid + k * period
@@ -198,14 +209,19 @@ def _time(hours: Iterable[int], minutes: Iterable[int], second: int = 0) -> str:
 
 
 def _component(numbers: Iterable[int], field: cron.Field) -> str:
-    """NUMBERS of FIELD as systemd writes them: `*`, `00/15`, `09..17`, `09..17/2`, `01,15`."""
+    """NUMBERS of FIELD as systemd writes them: `*`, `00/15`, `09..17`, `09..17/2`, `01,15`.
+
+    Hours never have an open step: before a gap in the wall clock, systemd 252 then loops or loses fires.
+    """
     values = sorted(numbers)
     low, high = values[0], values[-1]
     if len(values) == field.high - field.low + 1:
         return "*"
     step = values[1] - low if len(values) > 1 else 0
     if step > 1 and len(values) >= (3 if low == field.low else 4) and values == list(range(low, high + 1, step)):
-        return f"{low:02}/{step}" if high + step > field.high else f"{low:02}..{high:02}/{step}"
+        # An open step whose last value runs over the field's end loses the fire at midnight (systemd 252).
+        even = field is cron.MINUTE and low == 0 and high + step == 60
+        return f"{low:02}/{step}" if even else f"{low:02}..{high:02}/{step}"
     return ",".join(f"{a:02}" if a == b else f"{a:02}..{b:02}" for a, b in _runs(values))
 
 

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
+from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ def lines_of(schedule: str, zone: str = "UTC", machine_zone: str = "UTC") -> lis
     ("*/15 * * * *", ["*-*-* *:00/15:00"]),
     ("* * * * *", ["*-*-* *:*:00"]),
     ("30 8 * * MON,WED", ["Mon,Wed *-*-* 08:30:00"]),
-    ("0 9-17/2 1,15 */3 *", ["*-01/3-01,15 09..17/2:00:00"]),
+    ("0 9-17/2 1,15 */3 *", ["*-01..10/3-01,15 09..17/2:00:00"]),
     ("0 0 * * 7", ["Sun *-*-* 00:00:00"]),
     ("0 0 L * *", ["*-*~01 00:00:00"]),
     ("0 0 * * 5#2", ["Fri *-*-08..14 00:00:00"]),
@@ -38,7 +39,7 @@ def lines_of(schedule: str, zone: str = "UTC", machine_zone: str = "UTC") -> lis
     ("0 0 1 * 1", ["*-*-01 00:00:00", "Mon *-*-* 00:00:00"]),
     ("@daily", ["*-*-* 00:00:00"]),
     ("every 30m", ["*-*-* *:00,30:13"]),
-    ("every 45m", ["*-*-* 00/3:15:13", "*-*-* 01/3:00,45:13", "*-*-* 02/3:30:13"]),
+    ("every 45m", ["*-*-* 00..21/3:15:13", "*-*-* 01..22/3:00,45:13", "*-*-* 02..23/3:30:13"]),
     ("every 7d", ["Mon *-*-* 04:00:13"]),
     ("2027-03-15T09:00:00", ["2027-03-15 09:00:00"]),
 ])
@@ -103,21 +104,38 @@ AROUND_CHANGES = [
 ]
 
 
+def test_cronsim_agrees_where_changes_are_of_whole_hours_and_by_day() -> None:
+    here = ZoneInfo("Europe/Berlin")
+    for change in changes(here, NOW.year + 1, NOW.year + 5):
+        start, end = change.at - datetime.timedelta(hours=3, minutes=1), change.at + datetime.timedelta(hours=5)
+        for expression in AROUND_CHANGES:
+            walked = judges.debian_cron(expression, start, end, here)
+            simulated = (due.astimezone(UTC) for due in CronSim(expression, start.astimezone(here)))
+            assert walked == list(takewhile(lambda due, end=end: due <= end, simulated))
+
+
+@pytest.mark.parametrize("minutes", range(1, 60))
+def test_no_step_of_minutes_loses_the_fire_at_midnight(minutes: int) -> None:
+    before_midnight = NOW.replace(hour=22, minute=58)
+    due = first_of(Schedule("cron", f"*/{minutes} * * * *"), 150 // minutes, before_midnight, ZoneInfo("UTC"))
+    assert elapses(lines_of(f"*/{minutes} * * * *"), len(due), before_midnight, "UTC") == due
+
+
 @pytest.mark.parametrize("zone", [
     "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/Nuuk",
     "Africa/Cairo", "America/Havana",
 ])
 @pytest.mark.parametrize("machine_zone", ["UTC", "same"])
 def test_clock_changes_lose_and_double_nothing(zone: str, machine_zone: str) -> None:
-    """systemd with our lines, next_run_at and cronsim agree over every change of the coming years."""
+    """systemd with our lines, next_run_at and cron's rule agree over every change of the coming years."""
     here = ZoneInfo(zone)
     machine = zone if machine_zone == "same" else machine_zone
     for change in changes(here, NOW.year + 1, NOW.year + 5):
-        start, end = change.at - datetime.timedelta(hours=3, minutes=1), change.at + datetime.timedelta(hours=4)
+        start, end = change.at - datetime.timedelta(hours=3, minutes=1), change.at + datetime.timedelta(hours=5)
         for expression in AROUND_CHANGES:
             schedule = Schedule("cron", expression)
-            should = list(takewhile(lambda due: due <= end, judges.cronsim(expression, start, here)))
-            ours = list(takewhile(lambda due: due <= end, occurrences(schedule, start, here)))
+            should = judges.debian_cron(expression, start, end, here)
+            ours = list(takewhile(lambda due, end=end: due <= end, occurrences(schedule, start, here)))
             assert ours == should, (expression, change)
             lines = on_calendar(schedule, here, ZoneInfo(machine), NOW)
             assert judges.timer_elapses(lines, start, end, machine) == should, (expression, change, lines)

@@ -1,0 +1,84 @@
+"""`oscron.toml` in the Hermes root: the few things an administrator decides.
+
+    [exec]
+    command = ["claude", "-p"]   # gets the prompt on standard input
+    timeout = 3600               # seconds
+
+    [web]
+    auth = "token"               # or "none", on loopback alone
+    hosts = ["jobs.example.org"] # names besides the loopback ones by which clients may call
+
+    [scheduler]
+    kind = "auto"                # systemd, foreground
+"""
+
+import os
+from typing import Any, NamedTuple
+
+SCHEDULERS = ("auto", "systemd", "foreground")
+
+
+class ConfigError(Exception):
+    """oscron.toml says something that cannot be; the text names the file, the key and what it takes."""
+
+
+class Config(NamedTuple):
+    """What oscron.toml says, with the defaults for what it does not."""
+
+    command: tuple[str, ...] = ()
+    timeout: float = 3600.0
+    auth: str = "token"
+    hosts: tuple[str, ...] = ()
+    scheduler: str = "auto"
+
+
+def load(root: str) -> Config:
+    """The configuration in ROOT. Raises ConfigError."""
+    path = f"{root}/oscron.toml"
+    if not os.path.exists(path):
+        return Config()
+    import tomllib  # 7 ms, and only where there is something to read
+
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    return _checked(tables, path)
+
+
+def _checked(tables: dict[str, Any], path: str) -> Config:
+    known = {
+        ("exec", "command"): ("command", _words, 'a list of words, like ["claude", "-p"]'),
+        ("exec", "timeout"): ("timeout", _seconds, "a number of seconds above zero"),
+        ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
+        ("web", "hosts"): ("hosts", _words, "a list of host names"),
+        ("scheduler", "kind"): ("scheduler", _one_of(*SCHEDULERS), f"one of {', '.join(SCHEDULERS)}"),
+    }
+    values = {}
+    for table, entries in tables.items():
+        for key, value in entries.items() if isinstance(entries, dict) else [("", entries)]:
+            if (table, key) not in known:
+                raise ConfigError(f"{path}: there is no setting '{table}{'.' * bool(key)}{key}'.")
+            field, convert, takes = known[table, key]
+            converted = convert(value)
+            if converted is None:
+                raise ConfigError(f"{path}: {table}.{key} takes {takes}.")
+            values[field] = converted
+    return Config(**values)
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, list) and value and all(isinstance(word, str) and word for word in value):
+        return tuple(value)
+    return None
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    return None
+
+
+def _one_of(*allowed: str) -> Any:
+    return lambda value: value if value in allowed else None

@@ -1,0 +1,152 @@
+"""Where Hermes lives: the root, the profiles under it, and what each of them calls its own.
+
+`$HERMES_HOME`, else `~/.hermes`, is the profile `default`; the others are in `profiles/<name>/` under it.
+Paths are strings here, because the runner is started at every fire and pathlib would cost it 8 ms.
+"""
+
+import os
+import re
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+DEFAULT = "default"
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+"""What a job id or a profile's name looks like; no such name can leave a folder or a unit file."""
+
+
+class UnknownProfile(LookupError):
+    """There is no profile of that name."""
+
+
+class Home(NamedTuple):
+    """The home of one profile."""
+
+    profile: str
+    path: str
+    root: str
+
+    @property
+    def cron_dir(self) -> str:
+        return f"{self.path}/cron"
+
+    @property
+    def jobs_file(self) -> str:
+        return f"{self.path}/cron/jobs.json"
+
+    @property
+    def output_dir(self) -> str:
+        return f"{self.path}/cron/output"
+
+    @property
+    def runs_dir(self) -> str:
+        """One file for each run under way, locked by its runner."""
+        return f"{self.path}/cron/oscron/runs"
+
+    @property
+    def scripts_dir(self) -> str:
+        return f"{self.path}/scripts"
+
+
+def root() -> str:
+    """The root of the Hermes installation: `$HERMES_HOME`, which may name a profile, else `~/.hermes`."""
+    return _root_and_profile()[0]
+
+
+def _root_and_profile() -> tuple[str, str | None]:
+    path = os.path.abspath(os.path.expanduser(os.environ.get("HERMES_HOME") or "~/.hermes"))
+    parent, name = os.path.split(path)
+    if os.path.basename(parent) == "profiles":
+        return os.path.dirname(parent), name
+    return path, None
+
+
+def state_dir(root: str) -> str:
+    """What is ours and belongs to no profile: the token, locks."""
+    return f"{root}/cron/oscron"
+
+
+def profiles(root: str) -> list[str]:
+    """The names of all profiles, `default` first."""
+    try:
+        with os.scandir(f"{root}/profiles") as entries:
+            names = sorted(entry.name for entry in entries if NAME.fullmatch(entry.name) and entry.is_dir())
+    except FileNotFoundError:
+        names = []
+    return [DEFAULT, *(name for name in names if name != DEFAULT)]
+
+
+def active_profile(root: str) -> str:
+    """The profile that `$HERMES_HOME` or the file `active_profile` names, else `default`."""
+    pinned = _root_and_profile()[1]
+    if pinned:
+        return pinned
+    try:
+        with open(f"{root}/active_profile", encoding="utf-8") as file:
+            name = file.read().strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return DEFAULT
+    return name if name in profiles(root) else DEFAULT
+
+
+def home(root: str, profile: str) -> Home:
+    """The home of PROFILE. Raises UnknownProfile with a sentence."""
+    if profile == DEFAULT:
+        return Home(profile, root, root)
+    path = f"{root}/profiles/{profile}"
+    if not NAME.fullmatch(profile) or not os.path.isdir(path):
+        raise UnknownProfile(f"There is no profile '{profile}' under {root}/profiles.")
+    return Home(profile, path, root)
+
+
+def instance(profile: str, job_id: str) -> str:
+    """How a job is called outside: `default:4f2a9c1d07be`."""
+    return f"{profile}:{job_id}"
+
+
+def split_instance(instance: str) -> tuple[str, str]:
+    """The profile and job id of INSTANCE. Raises ValueError with a sentence."""
+    profile, colon, job_id = instance.partition(":")
+    if not colon or not NAME.fullmatch(profile) or not NAME.fullmatch(job_id):
+        raise ValueError(f"'{instance}' is not PROFILE:JOB_ID, like default:4f2a9c1d07be.")
+    return profile, job_id
+
+
+def timezone(home: Home) -> ZoneInfo:
+    """The zone of HOME's wall-clock times: `$HERMES_TIMEZONE`, else `timezone:` in config.yaml, else the machine's.
+
+    As in the agent, a zone that does not exist counts as none.
+    """
+    for name in (os.environ.get("HERMES_TIMEZONE", "").strip(), _configured_zone(home)):
+        if name and (zone := _zone(name)):
+            return zone
+    return machine_zone()
+
+
+def _configured_zone(home: Home) -> str:
+    """The top-level `timezone:` of config.yaml; one line is wanted of it, and a YAML parser costs a fire 40 ms."""
+    try:
+        with open(f"{home.path}/config.yaml", encoding="utf-8", errors="replace") as file:
+            match = re.search(r"""^timezone:[ \t]*(['"]?)([A-Za-z0-9_+/-]+)\1[ \t]*(?:#.*)?$""", file.read(), re.M)
+    except OSError:
+        return ""
+    return match[2] if match else ""
+
+
+def machine_zone() -> ZoneInfo:
+    """The machine's zone, as localtime(5) has it: where the link /etc/localtime points, and UTC without one."""
+    target = os.path.realpath("/etc/localtime")
+    name = target.partition("/zoneinfo/")[2]
+    if not name:
+        try:
+            with open("/etc/timezone", encoding="utf-8") as file:
+                name = file.read().strip()
+        except OSError:
+            name = ""
+    return _zone(name) or ZoneInfo("UTC")
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        return None

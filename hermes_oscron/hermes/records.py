@@ -1,0 +1,133 @@
+"""A job's record: its schedule, when it is due next, and what a run leaves in it.
+
+The record is the agent's (`schedule: {kind, expr | minutes | run_at, display}`); Schedule is ours.
+"""
+
+import datetime
+from zoneinfo import ZoneInfo
+
+from ..schedule import text
+from ..schedule.errors import ScheduleError
+from ..schedule.occurrences import latest_occurrence, next_occurrence
+from ..schedule.types import CRON, INTERVAL, ONCE, Schedule, cron_schedule, interval, once
+from .store import Record
+
+SCHEDULED, PAUSED, COMPLETED, ERROR = "scheduled", "paused", "completed", "error"
+
+
+def schedule_of(record: Record, zone: ZoneInfo) -> Schedule:
+    """The schedule of RECORD. Raises ScheduleError where it holds none that can be kept."""
+    stored = record.get("schedule")
+    if not isinstance(stored, dict):
+        raise ScheduleError("The record has no schedule.")
+    kind = stored.get("kind")
+    if kind == CRON and isinstance(stored.get("expr"), str):
+        return cron_schedule(_canonical(stored["expr"]))
+    if kind == INTERVAL and isinstance(stored.get("minutes"), int) and stored["minutes"] > 0:
+        return interval(stored["minutes"])
+    if kind == ONCE and (run_at := instant(stored.get("run_at"))):
+        return text.in_zone(run_at, zone)
+    raise ScheduleError(f"The record's schedule is not one: {stored!r:.200}")
+
+
+def _canonical(expression: str) -> str:
+    from ..schedule import cron
+
+    return cron.canonical(expression)
+
+
+def stored_schedule(schedule: Schedule, zone: ZoneInfo) -> Record:
+    """SCHEDULE as the agent stores it."""
+    display = text.display(schedule, zone)
+    if schedule.kind == CRON:
+        return {"kind": CRON, "expr": schedule.expression, "display": display}
+    if schedule.kind == INTERVAL:
+        return {"kind": INTERVAL, "minutes": int(schedule.period.total_seconds()) // 60, "display": display}
+    return {"kind": ONCE, "run_at": schedule.expression, "display": display}
+
+
+def instant(value: object) -> datetime.datetime | None:
+    """A date of a record, ISO text or unix seconds, as an aware instant; None for anything else."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.datetime.fromisoformat(value)
+            return moment.astimezone(datetime.UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.datetime.fromtimestamp(value, datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def state(record: Record) -> str:
+    """`scheduled`, `paused` or `completed`, whatever of the agent's fields says so."""
+    if record.get("state") == COMPLETED:
+        return COMPLETED
+    if record.get("state") == PAUSED or record.get("enabled", True) is False:
+        return PAUSED
+    return SCHEDULED
+
+
+def grid(record: Record) -> datetime.datetime | None:
+    """An instant at which an interval job is due."""
+    return instant(record.get("next_run_at")) or instant(record.get("created_at"))
+
+
+def next_run(record: Record, now: datetime.datetime, zone: ZoneInfo) -> datetime.datetime | None:
+    """When the OS will run RECORD's job next, in ZONE; None when it will not.
+
+    A one-shot that is due and has not run yet is due still. Raises ScheduleError.
+    """
+    if state(record) != SCHEDULED:
+        return None
+    schedule = schedule_of(record, zone)
+    if schedule.kind == ONCE:
+        return schedule.run_at.astimezone(zone)
+    due = next_occurrence(schedule, now, zone, grid(record))
+    return due.astimezone(zone) if due else None
+
+
+def is_due(record: Record, now: datetime.datetime, zone: ZoneInfo) -> bool:
+    """Whether RECORD's job has an occurrence, up to NOW, that no run has answered yet.
+
+    `next_run_at`, written when a run ends, settles it. Only where that lies in the future is the schedule asked:
+    the clock may have been set back since, and a job must not wait for a date that was never meant.
+    """
+    written = instant(record.get("next_run_at"))
+    if written is None or written <= now:
+        return True
+    answered = max(filter(None, (instant(record.get(key)) for key in ("last_run_at", "armed_at", "created_at"))),
+                   default=None)
+    schedule = schedule_of(record, zone)
+    a_minute_ago = now - datetime.timedelta(minutes=1)
+    if answered is None or answered > now:
+        return latest_occurrence(schedule, a_minute_ago, now, zone, written) is not None
+    if next_occurrence(schedule, answered, zone, written) == written:
+        return False
+    since = max(answered, now - datetime.timedelta(days=1))
+    return latest_occurrence(schedule, since, now, zone, written) is not None
+
+
+def finish(record: Record, ended: datetime.datetime, zone: ZoneInfo, error: str | None) -> None:
+    """Write into RECORD that a run ended at ENDED, with ERROR or well.
+
+    A manual run counts as any other, as in the agent; a paused job stays paused.
+    """
+    record["last_run_at"] = ended.astimezone(zone).isoformat()
+    record["last_status"] = "error" if error else "ok"
+    record["last_error"] = error
+    record["last_delivery_error"] = None
+    repeat = record.get("repeat")
+    repeat = repeat if isinstance(repeat, dict) else {"times": None}
+    repeat["completed"] = int(repeat.get("completed") or 0) + 1
+    record["repeat"] = repeat
+    times = repeat.get("times")
+    used_up = isinstance(times, int) and 0 < times <= repeat["completed"]
+    if state(record) != SCHEDULED:
+        return
+    schedule = schedule_of(record, zone)
+    following = next_occurrence(schedule, ended, zone, grid(record))
+    if schedule.kind == ONCE or used_up or following is None:
+        record.update(state=COMPLETED, enabled=False, next_run_at=None)
+    else:
+        record.update(state=SCHEDULED, next_run_at=following.astimezone(zone).isoformat())

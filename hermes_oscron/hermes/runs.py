@@ -1,0 +1,131 @@
+"""Runs under way. A run is a file in the profile's runs folder and the flock its runner holds on it.
+
+The lock, not the file, says that a job is running: it ends with the process, however that ends. A file that nobody
+holds is a run that was interrupted, and stays until someone has recorded it.
+"""
+
+import fcntl
+import json
+import os
+import time
+from typing import NamedTuple
+
+from .homes import NAME, Home
+from .store import make_private_dir
+
+CLAIM_PATIENCE = 0.3
+"""Seconds: those who only look hold the lock for microseconds; a run holds it for longer than this."""
+
+
+class Run(NamedTuple):
+    """One run: `started_at` is a unix time, `trigger` says who wanted it: `schedule` or `manual`."""
+
+    job_id: str
+    started_at: float
+    trigger: str
+
+
+class Claim:
+    """The right to run a job, held until it is released or the process ends."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd = fd
+        self._path = path
+
+    def left_behind(self) -> Run | None:
+        """The run that held this claim before and never released it; None where there was none."""
+        content = os.pread(self._fd, 4096, 0)
+        return _parse(os.path.basename(self._path), content, os.fstat(self._fd).st_mtime) if content else None
+
+    def begin(self, run: Run) -> None:
+        """Say in the file what is running."""
+        content = json.dumps({"started_at": run.started_at, "trigger": run.trigger, "pid": os.getpid()})
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, content.encode(), 0)
+
+    def release(self) -> None:
+        """The run is over and recorded."""
+        os.unlink(self._path)
+        os.close(self._fd)
+
+
+def claim(home: Home, job_id: str) -> Claim | None:
+    """The right to run JOB_ID, or None while someone has it."""
+    path = f"{home.runs_dir}/{job_id}"
+    make_private_dir(home.runs_dir)
+    deadline = time.monotonic() + CLAIM_PATIENCE
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if _lock(fd, fcntl.LOCK_EX) and _is_at(fd, path):
+            return Claim(fd, path)
+        os.close(fd)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.01)
+
+
+def running(home: Home) -> dict[str, Run]:
+    """The runs under way in HOME, by job id."""
+    return {run.job_id: run for run, held in _all(home) if held}
+
+
+def interrupted(home: Home) -> list[Run]:
+    """The runs whose runner is gone without having recorded their end."""
+    return [run for run, held in _all(home) if not held]
+
+
+def find(home: Home, job_id: str) -> Run | None:
+    """The run of JOB_ID that is under way, or None."""
+    seen = _look(home, job_id)
+    return seen[0] if seen and seen[1] else None
+
+
+def _all(home: Home) -> list[tuple[Run, bool]]:
+    try:
+        names = os.listdir(home.runs_dir)
+    except FileNotFoundError:
+        return []
+    return [seen for name in sorted(names) if NAME.fullmatch(name) and (seen := _look(home, name))]
+
+
+def _look(home: Home, job_id: str) -> tuple[Run, bool] | None:
+    """The run in the file of JOB_ID and whether someone holds it."""
+    path = f"{home.runs_dir}/{job_id}"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        held = not _lock(fd, fcntl.LOCK_SH)
+        if not held and not _is_at(fd, path):
+            return None
+        begun = os.fstat(fd).st_mtime
+        content = os.read(fd, 4096)
+    finally:
+        os.close(fd)
+    return _parse(job_id, content, begun), held
+
+
+def _parse(job_id: str, content: bytes, begun: float) -> Run:
+    """The run that CONTENT tells of; without a word of it, one that was claimed at BEGUN (unix time)."""
+    try:
+        said = json.loads(content)
+        return Run(job_id, float(said["started_at"]), str(said["trigger"]))
+    except (ValueError, KeyError, TypeError):
+        return Run(job_id, begun, "schedule")
+
+
+def _lock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether PATH is still the file FD was opened on."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,230 @@
+"""`jobs.json`: Hermes's own file, in Hermes's format, under Hermes's lock.
+
+Keys that are not ours survive. The file is replaced whole or not at all, and one that cannot be read is never
+overwritten.
+"""
+
+import copy
+import datetime
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from .homes import NAME, Home
+
+Record = dict[str, Any]
+
+LOCK_PATIENCE = 30.0
+"""Seconds to wait for the lock, as the agent does; every holder needs milliseconds."""
+
+
+class StoreError(Exception):
+    """jobs.json could not be read or written; nothing was changed."""
+
+
+class NoSuchJob(LookupError):
+    """There is no job of that id."""
+
+
+class _Document:
+    """A jobs.json in memory: its records, and each as it stands in the file."""
+
+    def __init__(self, entries: list[Any], others: dict[str, Any], signature: "_Signature | None") -> None:
+        self.entries = entries
+        self.others = others
+        self.signature = signature
+        self.encoded: list[str | None] = [None] * len(entries)
+        self.index = {entry["id"]: i for i, entry in reversed(list(enumerate(entries))) if is_record(entry)}
+
+    def text(self, entries: list[Any], encoded: list[str | None]) -> bytes:
+        """The file with ENTRIES, one job a line; what ENCODED has of them is not encoded again."""
+        for i, line in enumerate(encoded):
+            if line is None:
+                encoded[i] = json.dumps(entries[i])
+        others = {**self.others, "updated_at": datetime.datetime.now().astimezone().isoformat()}
+        lines = ",\n".join(encoded)  # type: ignore[arg-type]  # no None is left
+        return f'{{"jobs": [\n{lines}\n],\n{json.dumps(others)[1:]}\n'.encode()
+
+
+class _Signature(NamedTuple):
+    """What changes whenever a file is replaced or rewritten."""
+
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+_documents: dict[str, _Document] = {}
+
+
+def is_record(entry: Any) -> bool:
+    """Whether ENTRY of jobs.json is a job that can be named."""
+    return isinstance(entry, dict) and isinstance(entry.get("id"), str) and bool(NAME.fullmatch(entry["id"]))
+
+
+def signature(home: Home) -> tuple[int, int, int] | None:
+    """Changes whenever HOME's jobs.json does; None without one."""
+    try:
+        status = os.stat(home.jobs_file)
+    except FileNotFoundError:
+        return None
+    return _Signature(status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def read(home: Home) -> list[Record]:
+    """HOME's jobs, in the file's order; not to be changed. Raises StoreError."""
+    document = _load(home)
+    return [document.entries[i] for i in document.index.values()][::-1]
+
+
+def find(home: Home, job_id: str) -> Record:
+    """The job JOB_ID; not to be changed. Raises NoSuchJob, StoreError."""
+    document = _load(home)
+    if job_id not in document.index:
+        raise NoSuchJob(f"There is no job '{job_id}' in profile {home.profile}.")
+    entry: Record = document.entries[document.index[job_id]]
+    return entry
+
+
+def add(home: Home, record: Record) -> None:
+    """Append RECORD. Raises StoreError."""
+    with _locked(home):
+        document = _load(home)
+        _save(home, document, [*document.entries, record], [*document.encoded, None])
+
+
+def change(home: Home, job_id: str, update: Callable[[Record], None]) -> Record:
+    """Let UPDATE alter a copy of the job JOB_ID, save it and return it. Raises NoSuchJob, StoreError."""
+    with _locked(home):
+        record = copy.deepcopy(find(home, job_id))
+        before = copy.deepcopy(record)
+        update(record)
+        if record != before:
+            document = _load(home)
+            entries, encoded = list(document.entries), list(document.encoded)
+            entries[document.index[job_id]], encoded[document.index[job_id]] = record, None
+            _save(home, document, entries, encoded)
+        return record
+
+
+def remove(home: Home, job_id: str) -> Record:
+    """Take the job JOB_ID out and return it. Raises NoSuchJob, StoreError."""
+    with _locked(home):
+        record = find(home, job_id)
+        document = _load(home)
+        at = document.index[job_id]
+        entries, encoded = list(document.entries), list(document.encoded)
+        del entries[at], encoded[at]
+        _save(home, document, entries, encoded)
+        return record
+
+
+def make_private_dir(path: str) -> None:
+    """Make the folder PATH, and those above it that are missing, for its owner alone."""
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            continue
+
+
+def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Put CONTENT in PATH's place whole: a crash or a full disk at any instant leaves the old file or the new."""
+    folder, name = os.path.split(os.path.realpath(path))
+    unfinished = f"{folder}/.{name}.{os.getpid()}.tmp"
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        os.rename(unfinished, f"{folder}/{name}")
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder_fd)
+    finally:
+        os.close(folder_fd)
+
+
+@contextmanager
+def _locked(home: Home) -> Iterator[None]:
+    """Hold Hermes's own lock on HOME's jobs."""
+    path = f"{home.cron_dir}/.jobs.lock"
+    try:
+        make_private_dir(home.cron_dir)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {error.strerror}.") from error
+    try:
+        _wait_for_lock(fd, path)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _wait_for_lock(fd: int, path: str) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"{path} has been held by another process for {LOCK_PATIENCE:.0f} s; "
+                    f"'fuser {path}' names it."
+                ) from None
+            time.sleep(0.003)
+
+
+def _load(home: Home) -> _Document:
+    """HOME's jobs.json, from memory while the file is the same."""
+    path = home.jobs_file
+    known = _documents.get(path)
+    current = signature(home)
+    if known and current and known.signature == current:
+        return known
+    if current is None:
+        return _Document([], {}, None)
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            text = file.read().decode("utf-8-sig")
+        content = json.loads(text, strict=False)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise StoreError(f"{path} is not JSON ({error}). Repair it or move it away; it was left as it is.") from error
+    if isinstance(content, list):  # the agent takes a bare list too
+        content = {"jobs": content}
+    if not isinstance(content, dict) or not isinstance(content.get("jobs", []), list):
+        raise StoreError(f'{path} is not {{"jobs": [...]}}. Repair it or move it away; it was left as it is.')
+    others = {key: value for key, value in content.items() if key != "jobs"}
+    document = _Document(content.get("jobs", []), others,
+                         _Signature(status.st_ino, status.st_mtime_ns, status.st_size))
+    _documents[path] = document
+    return document
+
+
+def _save(home: Home, document: _Document, entries: list[Any], encoded: list[str | None]) -> None:
+    """Write ENTRIES in the place of what DOCUMENT holds. The lock is held."""
+    try:
+        replace_file(home.jobs_file, document.text(entries, encoded))
+    except OSError as error:
+        raise StoreError(f"{home.jobs_file} cannot be written: {error.strerror}. It is as it was.") from error
+    saved = _Document(entries, document.others, None)
+    saved.encoded = encoded
+    current = signature(home)
+    if current:
+        saved.signature = _Signature(*current)
+        _documents[home.jobs_file] = saved

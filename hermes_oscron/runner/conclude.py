@@ -1,0 +1,60 @@
+"""The end of a run: its output on disk, its result in the record, its timer as it should be now."""
+
+import datetime
+import sys
+
+from ..hermes import homes, outputs, records, store
+from ..hermes.homes import Home
+from ..hermes.store import Record
+from ..schedule.errors import ScheduleError
+from .execute import Outcome
+from .rearm import rearm
+
+
+def conclude(home: Home, record: Record, started: datetime.datetime, outcome: Outcome) -> None:
+    """Write down how the run of RECORD's job, begun at STARTED, ended. A job deleted meanwhile leaves nothing."""
+    zone = homes.timezone(home)
+    ended = datetime.datetime.now(datetime.UTC)
+    job_id = str(record["id"])
+    if outcome.error:
+        print(f"Failed: {outcome.error}", file=sys.stderr, flush=True)
+    try:
+        store.find(home, job_id)
+        outputs.write(home, job_id, ended.astimezone(zone), page(record, started.astimezone(zone), ended, outcome))
+        record_end(home, job_id, ended, outcome.error)
+    except store.NoSuchJob:
+        outputs.remove(home, job_id)
+
+
+def record_end(home: Home, job_id: str, ended: datetime.datetime, error: str | None) -> None:
+    """Put the result of a run into the record of JOB_ID and what follows from it into the timers."""
+    zone = homes.timezone(home)
+
+    def finish(record: Record) -> None:
+        try:
+            records.finish(record, ended, zone, error)
+        except ScheduleError as reason:
+            record.update(state=records.ERROR, last_error=str(reason))
+
+    rearm(home, store.change(home, job_id, finish), zone)
+
+
+def page(record: Record, started: datetime.datetime, ended: datetime.datetime, outcome: Outcome) -> str:
+    """The run's output as a page of Markdown, with the headings that clients look for."""
+    failed = " (FAILED)" if outcome.error else ""
+    heading = " ".join(str(record.get("name") or record["id"]).split())
+    asked = f"Script: {record.get('script')}" if record.get("no_agent") else str(record.get("prompt") or "")
+    parts = [
+        f"# Cron Job: {heading}{failed}",
+        f"**Job ID:** {record['id']}\n"
+        f"**Run Time:** {started:%Y-%m-%d %H:%M:%S}\n"
+        f"**Schedule:** {record.get('schedule_display') or ''}\n"
+        f"**Duration:** {(ended - started).total_seconds():.1f}s",
+        f"## Prompt\n\n{asked}",
+        f"## Response\n\n{outcome.stdout.strip() or '(no output)'}",
+    ]
+    if outcome.stderr.strip():
+        parts.append(f"## Standard error\n\n{outcome.stderr.strip()}")
+    if outcome.error:
+        parts.append(f"## Error\n\n{outcome.error}")
+    return "\n\n".join(parts) + "\n"

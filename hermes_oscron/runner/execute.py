@@ -1,0 +1,205 @@
+"""A job's command, run in a process group of its own: what it said, and how it ended.
+
+What it says goes to our own output as it comes, which is the journal under systemd, and is kept up to a limit.
+"""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from types import FrameType
+from typing import IO, NamedTuple
+
+OUTPUT_LIMIT = 5 * 1024 * 1024
+"""Bytes of each stream that are kept."""
+GRACE = 10.0
+"""Seconds between SIGTERM and SIGKILL."""
+DRAIN = 0.2
+"""Seconds to wait for the rest of the output when something else holds the pipe open after the job has ended."""
+
+
+class Command(NamedTuple):
+    """What to run: `stdin` is given to it, `environment` is all it gets."""
+
+    argv: list[str]
+    stdin: bytes
+    directory: str
+    environment: dict[str, str]
+
+
+class Outcome(NamedTuple):
+    """How it ended: `error` is None when it went well, else a sentence."""
+
+    stdout: str
+    stderr: str
+    error: str | None
+
+
+class _Stream:
+    """One of the command's streams, passed on and kept."""
+
+    def __init__(self, source: IO[bytes], passed_to: int) -> None:
+        self.fd = source.fileno()
+        os.set_blocking(self.fd, False)
+        self._passed_to = passed_to
+        self._kept = bytearray()
+        self._cut = 0
+
+    def read(self) -> bool:
+        """Take what is there; False at the end of the stream."""
+        try:
+            chunk = os.read(self.fd, 65536)
+        except BlockingIOError:
+            return True
+        _write_all(self._passed_to, chunk)
+        room = OUTPUT_LIMIT - len(self._kept)
+        self._kept += chunk[:room]
+        self._cut += len(chunk[room:])
+        return bool(chunk)
+
+    def text(self) -> str:
+        text = self._kept.decode("utf-8", "replace")
+        if self._cut:
+            text += f"\n[cut here: {self._cut} bytes more than the {OUTPUT_LIMIT // 1024**2} MiB that are kept]\n"
+        return text
+
+
+class _Stop:
+    """SIGTERM and SIGINT, as something a selector can wait for."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.fd, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self.received = number
+        os.write(self._wake, b"!")
+
+
+def execute(command: Command, timeout: float) -> Outcome:
+    """Run COMMAND for at most TIMEOUT seconds, then end its whole process group."""
+    stop = _Stop()
+    try:
+        process = subprocess.Popen(
+            command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=command.directory, env=command.environment, process_group=0, bufsize=0,
+        )
+    except OSError as error:
+        return Outcome("", "", f"{command.argv[0]} could not be started in {command.directory}: {error.strerror}.")
+    except ValueError as error:
+        return Outcome("", "", f"{command.argv[0]} could not be started: {error}.")
+    assert process.stdin and process.stdout and process.stderr
+    out, err = _Stream(process.stdout, 1), _Stream(process.stderr, 2)
+    ended_early = _converse(process, command.stdin, out, err, stop, timeout)
+    return Outcome(out.text(), err.text(), ended_early or _failure(process.returncode, err.text()))
+
+
+def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, err: _Stream, stop: _Stop,
+              timeout: float) -> str | None:
+    """Feed and hear PROCESS until it ends; the sentence that says why, where it was we who ended it."""
+    assert process.stdin
+    deadline = time.monotonic() + timeout
+    killed_for: str | None = None
+    unsent = memoryview(stdin)
+    os.set_blocking(process.stdin.fileno(), False)
+    ended = os.pidfd_open(process.pid)
+    with selectors.DefaultSelector() as selector:
+        selector.register(ended, selectors.EVENT_READ)
+        selector.register(stop.fd, selectors.EVENT_READ)
+        selector.register(process.stdin, selectors.EVENT_WRITE)
+        for stream in (out, err):
+            selector.register(stream.fd, selectors.EVENT_READ, stream)
+        while True:
+            events = selector.select(max(0.0, deadline - time.monotonic()))
+            ready = {key.fd for key, _ in events}
+            for key, _ in events:
+                if isinstance(key.data, _Stream) and not key.data.read():
+                    selector.unregister(key.fd)
+            if not process.stdin.closed and process.stdin.fileno() in ready:
+                unsent = _feed(process.stdin, unsent)
+                if not unsent:
+                    selector.unregister(process.stdin)
+                    process.stdin.close()
+            if ended in ready:
+                break
+            if stop.fd in ready and stop.received:
+                os.read(stop.fd, 16)
+                killed_for = killed_for or f"stopped by {signal.Signals(stop.received).name} before it had ended."
+                deadline = _terminate(process)
+            elif time.monotonic() >= deadline:
+                if killed_for:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    deadline = float("inf")
+                else:
+                    killed_for = f"timed out after {timeout:g} s."
+                    deadline = _terminate(process)
+    os.close(ended)
+    process.wait()
+    if killed_for:
+        _kill_group(process.pid)
+    _drain(out, err)
+    return killed_for
+
+
+def _terminate(process: "subprocess.Popen[bytes]") -> float:
+    """Ask the whole group to end; when to stop asking."""
+    os.killpg(process.pid, signal.SIGTERM)
+    return time.monotonic() + GRACE
+
+
+def _kill_group(group: int) -> None:
+    """Kill what the ended leader left of its GROUP."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _feed(stdin: IO[bytes], unsent: memoryview) -> memoryview:
+    """Write what the pipe takes of UNSENT; what is left of it. A command that does not read its input may."""
+    try:
+        return unsent[os.write(stdin.fileno(), unsent) :] if unsent else unsent
+    except BlockingIOError:
+        return unsent
+    except BrokenPipeError:
+        return unsent[len(unsent) :]
+
+
+def _drain(*streams: _Stream) -> None:
+    """Hear what the streams still hold."""
+    deadline = time.monotonic() + DRAIN
+    with selectors.DefaultSelector() as selector:
+        for stream in streams:
+            selector.register(stream.fd, selectors.EVENT_READ, stream)
+        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                if not key.data.read():
+                    selector.unregister(key.fd)
+
+
+def _failure(returncode: int, stderr: str) -> str | None:
+    """The sentence for a command that ended by itself with RETURNCODE."""
+    if returncode == 0:
+        return None
+    last = stderr.strip().rpartition("\n")[2][:500]
+    how = f"killed by {_signal_name(-returncode)}" if returncode < 0 else f"exited with code {returncode}"
+    return f"{how}: {last}" if last else f"{how}."
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """Pass DATA on; whoever closed our output does not end the job."""
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError:
+        pass

@@ -1,0 +1,119 @@
+"""hermes-cron-exec PROFILE:ID [--trigger manual]: run one job once.
+
+Exit status: 0 when the job went well or was not due, 1 when it failed, 2 when it could not be tried.
+What is imported at the top is paid at every fire before the job starts; the rest waits until it has.
+"""
+
+import datetime
+import os
+import sys
+import time
+
+from ..hermes import config, homes, runs, store
+from ..hermes.homes import Home
+from ..hermes.store import Record
+
+USAGE = "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle]"
+SCHEDULE, MANUAL = "schedule", "manual"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the job that ARGV names, or with --settle record how its last run was cut off."""
+    arguments = sys.argv[1:] if argv is None else argv
+    options = arguments[1:]
+    if not arguments or options not in ([], ["--settle"], ["--trigger", MANUAL], ["--trigger", SCHEDULE]):
+        print(USAGE, file=sys.stderr)
+        return 2
+    os.umask(0o077)
+    try:
+        profile, job_id = homes.split_instance(arguments[0])
+        home = homes.home(homes.root(), profile)
+        if options == ["--settle"]:
+            from .settle import settle
+
+            settle(home, job_id)
+            return 0
+        return _run(home, job_id, options[1] if options else _trigger())
+    except (ValueError, homes.UnknownProfile, store.StoreError, config.ConfigError, OSError) as error:
+        print(f"hermes-cron-exec: {error}", file=sys.stderr)
+        return 2
+
+
+def _trigger() -> str:
+    """Who wants this run: under systemd, `$TRIGGER_UNIT` is there when a timer does (systemd.exec(5), 252)."""
+    under_systemd = "INVOCATION_ID" in os.environ
+    return MANUAL if under_systemd and "TRIGGER_UNIT" not in os.environ else SCHEDULE
+
+
+def _run(home: Home, job_id: str, trigger: str) -> int:
+    try:
+        record = store.find(home, job_id)
+    except store.NoSuchJob as error:
+        print(f"{error} It was deleted; 'hermes-oscron sync' removes what still fires it.", file=sys.stderr)
+        return 2
+    if trigger == SCHEDULE and not _should_run(record, home):
+        return 0
+    claim = runs.claim(home, job_id)
+    if claim is None:
+        run = runs.find(home, job_id)
+        since = f" for {time.time() - run.started_at:.0f} s" if run else ""
+        print(f"Skipped: {job_id} has been running{since}, and never runs twice at once.", flush=True)
+        return 0
+    return _run_claimed(home, job_id, trigger, claim)
+
+
+def _run_claimed(home: Home, job_id: str, trigger: str, claim: runs.Claim) -> int:
+    """Run the job that CLAIM holds, and record the run."""
+    left = claim.left_behind()
+    if left:
+        from .settle import record_interrupted
+
+        record_interrupted(home, job_id, left)
+    record = store.find(home, job_id)
+    if trigger == SCHEDULE and not _should_run(record, home):
+        claim.release()
+        return 0
+    started = datetime.datetime.now(datetime.UTC)
+    claim.begin(runs.Run(job_id, started.timestamp(), trigger))
+    from .command import NoCommand, command_for
+    from .execute import Outcome, execute
+
+    try:
+        settings = config.load(home.root)
+        outcome = execute(command_for(record, home, settings), settings.timeout)
+    except (NoCommand, config.ConfigError) as error:
+        print(error, file=sys.stderr, flush=True)
+        outcome = Outcome("", "", str(error))
+    from .conclude import conclude
+
+    conclude(home, record, started, outcome)
+    claim.release()
+    return 1 if outcome.error else 0
+
+
+def _should_run(record: Record, home: Home) -> bool:
+    """Whether a scheduled fire of RECORD's job lets it run; if not, why is in the journal."""
+    if record.get("enabled", True) is False or record.get("state") in ("paused", "completed"):
+        print(f"Skipped: {record['id']} is {record.get('state') or 'paused'}.", flush=True)
+        return False
+    written = record.get("next_run_at")
+    if isinstance(written, str) and _is_past(written):
+        return True
+    from ..hermes import records
+
+    if records.is_due(record, datetime.datetime.now(datetime.UTC), homes.timezone(home)):
+        return True
+    print(f"Skipped: {record['id']} is not due before {written}; what fell due since was answered by the last run "
+          f"or while it went on.", flush=True)
+    return False
+
+
+def _is_past(written: str) -> bool:
+    try:
+        return datetime.datetime.fromisoformat(written).timestamp() <= time.time()
+    except ValueError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""What a run changes in what fires its job: a completed one is disarmed, an interval without a calendar renewed."""
+
+import datetime
+import sys
+from zoneinfo import ZoneInfo
+
+from ..hermes import records
+from ..hermes.homes import Home, instance
+from ..hermes.store import Record
+from ..schedule.types import INTERVAL
+from ..schedulers.plan import SchedulerError
+from ..schedulers.systemd.calendar import is_perpetual
+
+
+def rearm(home: Home, record: Record, zone: ZoneInfo) -> None:
+    """Bring what fires RECORD's job in line with it. What fails here is put right by the next sync."""
+    completed = records.state(record) == records.COMPLETED
+    if not completed and record.get("schedule", {}).get("kind") != INTERVAL:
+        return
+    if not completed and is_perpetual(records.schedule_of(record, zone)):
+        return
+    from ..bridge import plan_of
+    from ..schedulers.choose import manager
+    from ..schedulers.systemd.scheduler import Systemd
+
+    now = datetime.datetime.now(datetime.UTC)
+    systemd = Systemd(manager())
+    try:
+        if completed:
+            systemd.disarm([instance(home.profile, str(record["id"]))])
+        elif plan := plan_of(home, record, zone, now):
+            systemd.arm(plan, now)
+    except SchedulerError as error:
+        print(f"{error} 'hermes-oscron sync' will put it right.", file=sys.stderr, flush=True)

@@ -1,0 +1,55 @@
+"""What the bridge asks of whatever fires: plans in, a report out. Every scheduler keeps this protocol."""
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+from zoneinfo import ZoneInfo
+
+from ..schedule.types import Schedule
+
+
+class SchedulerError(Exception):
+    """What fires said no; the text is its own sentence and what to do about it."""
+
+
+class Plan(NamedTuple):
+    """One job that should be armed: `grid` is when an interval is due next."""
+
+    instance: str
+    name: str
+    schedule: Schedule
+    zone: ZoneInfo
+    grid: datetime.datetime | None
+
+
+class Report(NamedTuple):
+    """What a reconciliation did: instances newly armed, and instances disarmed."""
+
+    armed: list[str]
+    disarmed: list[str]
+
+
+class Scheduler(Protocol):
+    """Something that fires jobs."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in oscron.toml."""
+
+    def unavailable(self) -> str | None:
+        """Why it cannot fire here, in a sentence; None when it can."""
+
+    def arm(self, plan: Plan, now: datetime.datetime) -> None:
+        """Fire PLAN's job from NOW on as it says, and by no earlier plan. Raises SchedulerError."""
+
+    def disarm(self, instances: Iterable[str]) -> None:
+        """Fire INSTANCES no more; those it does not know are no error. Raises SchedulerError."""
+
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
+        """Arm PLANS and nothing else, touching only what differs. Raises SchedulerError."""
+
+    def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
+        """For each instance that is not armed as PLANS says, what is wrong with it, in a sentence."""
+
+    def start(self, instance: str) -> None:
+        """Run INSTANCE's job now, and do not wait for it. Raises SchedulerError."""

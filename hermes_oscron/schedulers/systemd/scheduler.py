@@ -1,0 +1,138 @@
+"""The systemd scheduler: one runtime timer for each job, started and never enabled.
+
+A timer that nothing wants is unloaded when it is stopped and read afresh when it is started; so no verb reloads the
+manager, and each costs the same with ten jobs and with ten thousand. After a reboot hermes-oscron-sync.service
+starts them again, and the bridge, which knows what was missed, catches up.
+"""
+
+import datetime
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+from ...hermes.homes import machine_zone, split_instance
+from ..plan import Plan, Report, SchedulerError
+from .systemctl import Manager
+from .timer import render
+
+TIMER = re.compile(r"hermes-job@(?P<instance>.+)\.timer")
+
+
+class Systemd:
+    """Fires jobs by timers of one systemd manager."""
+
+    kind = "systemd"
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+
+    def unavailable(self) -> str | None:
+        """Why no timer can be armed here, or None."""
+        return self._manager.unreachable()
+
+    def arm(self, plan: Plan, now: datetime.datetime) -> None:
+        """Start PLAN's timer, by its new schedule also where an old one was running. Raises SchedulerError."""
+        unit = unit_of(plan.instance)
+        if os.path.exists(self._path(unit)):
+            self._manager.call("stop", "--", unit)
+        self._write(unit, render(plan, machine_zone(), now))
+        try:
+            self._manager.call("start", "--", unit)
+        except SchedulerError:
+            self._remove(unit)
+            raise
+
+    def disarm(self, instances: Iterable[str]) -> None:
+        """Stop the timers of INSTANCES and remove them. Raises SchedulerError."""
+        units = [unit for unit in map(unit_of, instances) if os.path.exists(self._path(unit))]
+        self._stop(units)
+
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
+        """Arm PLANS and nothing else; a timer that runs as it should is not touched. Raises SchedulerError."""
+        files, active = self._files(), self._active()
+        stale = sorted(unit for unit in files | active if instance_of(unit) not in plans)
+        self._stop(stale)
+        changed = {unit_of(plan.instance): content for plan in plans.values()
+                   if (content := self._wanted(plan, now, files))}
+        self._manager.call_for_each("stop", [unit for unit in changed if unit in active])
+        for unit, content in changed.items():
+            self._write(unit, content)
+        to_start = sorted(unit for unit in map(unit_of, plans) if unit in changed or unit not in active)
+        self._manager.call_for_each("start", to_start)
+        return Report([instance_of(unit) for unit in to_start], [instance_of(unit) for unit in stale])
+
+    def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
+        """What is wrong with the timers, by instance."""
+        files, active = self._files(), self._active()
+        wrong = {instance_of(unit): f"{unit} is there, but jobs.json has no such scheduled job."
+                 for unit in files | active if instance_of(unit) not in plans}
+        for plan in plans.values():
+            unit = unit_of(plan.instance)
+            if unit not in active:
+                wrong[plan.instance] = f"{unit} is not running, so the job will not fire."
+            elif self._wanted(plan, now, files):
+                wrong[plan.instance] = f"{unit} does not say what jobs.json says."
+        return wrong
+
+    def start(self, instance: str) -> None:
+        """Run INSTANCE's job now, in the same unit that its timer starts. Raises SchedulerError."""
+        split_instance(instance)
+        self._manager.call("start", "--no-block", "--", f"hermes-job@{instance}.service")
+
+    def _wanted(self, plan: Plan, now: datetime.datetime, files: set[str]) -> str | None:
+        """What PLAN's timer should hold, or None when it holds that."""
+        unit = unit_of(plan.instance)
+        wanted = render(plan, machine_zone(), now)
+        if unit not in files:
+            return wanted
+        with open(self._path(unit), encoding="utf-8") as file:
+            return None if file.read() == wanted else wanted
+
+    def _files(self) -> set[str]:
+        try:
+            return {name for name in os.listdir(self._manager.unit_dir) if TIMER.fullmatch(name)}
+        except FileNotFoundError:
+            return set()
+
+    def _active(self) -> set[str]:
+        listed = self._manager.call("list-units", "--type=timer", "--state=active", "--plain", "--no-legend",
+                                    "--full", "hermes-job@*")
+        return {line.split()[0] for line in listed.splitlines() if line}
+
+    def _stop(self, units: list[str]) -> None:
+        self._manager.call_for_each("stop", units)
+        for unit in units:
+            self._remove(unit)
+
+    def _path(self, unit: str) -> str:
+        return f"{self._manager.unit_dir}/{unit}"
+
+    def _write(self, unit: str, content: str) -> None:
+        """Write UNIT whole; to a reader it is the old file or the new. It lives in memory, so there is no fsync."""
+        os.makedirs(self._manager.unit_dir, exist_ok=True)
+        unfinished = f"{self._path(unit)}.{os.getpid()}.tmp"
+        try:
+            with open(unfinished, "w", encoding="utf-8") as file:
+                file.write(content)
+            os.rename(unfinished, self._path(unit))
+        except OSError as error:
+            raise SchedulerError(f"{self._path(unit)} cannot be written: {error.strerror}.") from error
+
+    def _remove(self, unit: str) -> None:
+        try:
+            os.unlink(self._path(unit))
+        except FileNotFoundError:
+            pass
+
+
+def unit_of(instance: str) -> str:
+    """The timer of INSTANCE. Raises ValueError for what is none."""
+    split_instance(instance)
+    return f"hermes-job@{instance}.timer"
+
+
+def instance_of(unit: str) -> str:
+    """The instance whose timer is UNIT."""
+    match = TIMER.fullmatch(unit)
+    assert match
+    return match["instance"]

@@ -1,0 +1,57 @@
+"""The one door to a systemd manager: systemctl(1), for the system's or for a user's own."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from ..plan import SchedulerError
+
+TIMEOUT = 60.0
+"""Seconds; a manager that does not answer is a fault to report, not to wait for."""
+
+
+class Manager:
+    """The manager that owns our timers: root's is the system's, anyone else's their own."""
+
+    def __init__(self, user: bool) -> None:
+        self.user = user
+
+    @property
+    def runtime_dir(self) -> str:
+        """`$XDG_RUNTIME_DIR`, which a process that no session started does not have."""
+        return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+
+    @property
+    def unit_dir(self) -> str:
+        """Runtime units: read without a reload, gone after a reboot (systemd.unit(5), unit file load path)."""
+        return f"{self.runtime_dir}/systemd/user" if self.user else "/run/systemd/system"
+
+    def unreachable(self) -> str | None:
+        """Why the manager cannot be reached, or None."""
+        if self.user and not os.path.exists(f"{self.runtime_dir}/systemd/private"):
+            return (f"No systemd user manager runs for this account ({self.runtime_dir}/systemd is not there); "
+                    f"'loginctl enable-linger' starts one for good.")
+        if not self.user and not os.path.isdir("/run/systemd/system"):
+            return "systemd does not run this machine (there is no /run/systemd/system)."
+        return None
+
+    def call(self, *arguments: str, allow_failure: bool = False) -> str:
+        """What `systemctl ARGUMENTS` prints. Raises SchedulerError with its own words."""
+        command = ["systemctl", "--user" if self.user else "--system", "--no-ask-password", *arguments]
+        environment = {**os.environ, "XDG_RUNTIME_DIR": self.runtime_dir, "LC_ALL": "C"}
+        try:
+            result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT,
+                                    stdin=subprocess.DEVNULL, check=False)
+        except FileNotFoundError:
+            raise SchedulerError("systemctl is not installed.") from None
+        except subprocess.TimeoutExpired:
+            raise SchedulerError(f"systemd did not answer 'systemctl {arguments[0]}' for {TIMEOUT:.0f} s.") from None
+        if result.returncode and not allow_failure:
+            said = " ".join(result.stderr.split()) or f"exit code {result.returncode}"
+            raise SchedulerError(f"systemd refused: {said}")
+        return result.stdout
+
+    def call_for_each(self, verb: str, units: Sequence[str], *, allow_failure: bool = False) -> None:
+        """`systemctl VERB` for UNITS, as few calls as the length of a command line allows."""
+        for i in range(0, len(units), 500):
+            self.call(verb, "--", *units[i : i + 500], allow_failure=allow_failure)
