@@ -47,7 +47,8 @@ def debian_cron(expression: str, after: datetime.datetime, until: datetime.datet
     """What cron(8) runs later than AFTER and not later than UNTIL, clock changes included.
 
     cronsim says it, except for a star in minute or hour where it jumps over half-hour changes and over gaps at
-    midnight. There the rule is simple enough to be walked: a job runs in every minute in which the clock shows its time.
+    midnight. There the rule is simple enough to be walked: a job runs in every minute in which the clock shows its
+    time.
     """
     if not any(field.startswith("*") for field in expression.split()[:2]):
         due = (due.astimezone(UTC) for due in CronSim(expression, after.astimezone(zone)))

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from ..schedule import text
 from ..schedule.errors import ScheduleError
 from ..schedule.occurrences import latest_occurrence, next_occurrence
-from ..schedule.types import CRON, INTERVAL, ONCE, Schedule, cron_schedule, interval, once
+from ..schedule.types import CRON, INTERVAL, ONCE, Schedule, cron_schedule, interval
 from .store import Record
 
 SCHEDULED, PAUSED, COMPLETED, ERROR = "scheduled", "paused", "completed", "error"

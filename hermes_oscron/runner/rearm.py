@@ -8,7 +8,7 @@ from ..hermes import records
 from ..hermes.homes import Home, instance
 from ..hermes.store import Record
 from ..schedule.types import INTERVAL
-from ..schedulers.plan import SchedulerError
+from ..schedulers.plan import SchedulerError, plan_of
 from ..schedulers.systemd.calendar import is_perpetual
 
 
@@ -19,7 +19,6 @@ def rearm(home: Home, record: Record, zone: ZoneInfo) -> None:
         return
     if not completed and is_perpetual(records.schedule_of(record, zone)):
         return
-    from ..bridge import plan_of
     from ..schedulers.choose import manager
     from ..schedulers.systemd.scheduler import Systemd
 

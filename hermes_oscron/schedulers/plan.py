@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
-from ..schedule.types import Schedule
+from ..hermes import records
+from ..hermes.homes import Home, instance
+from ..hermes.store import Record
+from ..schedule.types import INTERVAL, Schedule
 
 
 class SchedulerError(Exception):
@@ -20,6 +23,21 @@ class Plan(NamedTuple):
     schedule: Schedule
     zone: ZoneInfo
     grid: datetime.datetime | None
+
+
+def plan_of(home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) -> Plan | None:
+    """How RECORD's job should be armed at NOW; None when it should not be. Raises ScheduleError."""
+    due = records.next_run(record, now, zone)
+    if due is None:
+        return None
+    schedule = records.schedule_of(record, zone)
+    return Plan(
+        instance(home.profile, str(record["id"])),
+        str(record.get("name") or record["id"]),
+        schedule,
+        zone,
+        due if schedule.kind == INTERVAL else None,
+    )
 
 
 class Report(NamedTuple):

@@ -12,7 +12,7 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from ...schedule import cron
-from ...schedule.occurrences import UTC, Change, changes, first_of, occurrences
+from ...schedule.occurrences import UTC, Change, changes, occurrences
 from ...schedule.types import CRON, INTERVAL, Schedule
 
 YEARS_AHEAD = 5
@@ -167,12 +167,12 @@ def _nth_weekdays(nth: frozenset[tuple[int, int]], month: str) -> list[str]:
     for weekday, weeks in weeks_of.items():
         weekdays_of[frozenset(weeks)].add(weekday)
     parts = []
-    for weeks, weekdays in sorted(weekdays_of.items(), key=lambda item: sorted(item[1])):
-        counted = sorted(weeks - {cron.LAST})
+    for numbered, weekdays in sorted(weekdays_of.items(), key=lambda item: sorted(item[1])):
+        counted = sorted(numbered - {cron.LAST})
         days = frozenset(day for n in counted for day in range(7 * n - 6, min(7 * n, 31) + 1))
         if days:
             parts.append(f"{_weekdays(frozenset(weekdays))} *-{month}-{_component(days, cron.DAY)}")
-        if cron.LAST in weeks:
+        if cron.LAST in numbered:
             parts.append(f"{_weekdays(frozenset(weekdays))} *-{month}~01..07")
     return parts
 

@@ -1,0 +1,420 @@
+"""The verbs: the one place that knows the jobs on disk and what fires them.
+
+Disk first, then the OS. When the OS refuses, the record goes back to what it was; what a crash leaves between the two
+is put right by `sync`.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from . import fields
+from .fields import Invalid
+from .hermes import homes, outputs, records, runs, store
+from .hermes.homes import Home
+from .hermes.store import NoSuchJob, Record
+from .runner.settle import settle
+from .schedule import text
+from .schedule.errors import ScheduleError
+from .schedule.occurrences import next_occurrence
+from .schedule.types import ONCE, Schedule
+from .schedulers.plan import Plan, Report, Scheduler, SchedulerError, plan_of
+
+Job = dict[str, Any]
+
+DEFAULTS: Job = {
+    "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
+    "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
+    "last_delivery_error": None,
+}
+"""Fields that every job shows, whoever made its record."""
+
+
+class Bridge:
+    """The jobs of one Hermes root, and the scheduler that fires them."""
+
+    def __init__(self, root: str, scheduler: Scheduler) -> None:
+        self.root = root
+        self.scheduler = scheduler
+
+    @property
+    def home(self) -> Home:
+        """The home of the active profile, on which every verb works."""
+        return homes.home(self.root, homes.active_profile(self.root))
+
+    # Reading
+
+    def jobs(self, all_profiles: bool = False) -> Job:
+        """The jobs of the active profile and, when asked for, those of the others, which are read-only."""
+        home = self.home
+        jobs = self._jobs_of(home, read_only=False)
+        foreign = [job for profile in homes.profiles(self.root) if profile != home.profile
+                   for job in self._jobs_of(homes.home(self.root, profile), read_only=True)]
+        return {
+            "jobs": jobs + foreign if all_profiles else jobs,
+            "active_profile": home.profile,
+            "all_profiles": all_profiles,
+            "other_profile_count": 0 if all_profiles else len(foreign),
+        }
+
+    def show(self, job_id: str) -> Job:
+        """The job JOB_ID. Raises NoSuchJob."""
+        home = self.home
+        settle(home)
+        return view(home, store.find(home, job_id), _now(), homes.timezone(home))
+
+    def status(self) -> dict[str, float]:
+        """For each running job the seconds since it began."""
+        home = self.home
+        settle(home)
+        return {job_id: _elapsed(run) for job_id, run in runs.running(home).items()}
+
+    def elapsed(self, job_id: str) -> float | None:
+        """The seconds since JOB_ID's run began; None when it is not running."""
+        home = self.home
+        settle(home)
+        run = runs.find(home, job_id)
+        return _elapsed(run) if run else None
+
+    def outputs(self, job_id: str, limit: int) -> list[tuple[str, str]]:
+        """File name and content, windowed, of the newest LIMIT outputs of JOB_ID, newest first."""
+        return outputs.newest(self.home, job_id, limit)
+
+    # Writing
+
+    def create(self, given: Mapping[str, Any]) -> Job:
+        """Make a job of the fields GIVEN and arm it. Raises Invalid, ScheduleError, SchedulerError, StoreError."""
+        home, now = self.home, _now()
+        zone = homes.timezone(home)
+        wanted = fields.checked(given, home)
+        if not wanted.get("schedule", "").strip():
+            raise Invalid("schedule is missing.")
+        schedule = text.parse(wanted.pop("schedule"), zone, now)
+        text.refuse_past(schedule, now)
+        record = _new_record(wanted, schedule, zone, now)
+        with self._arming():
+            store.add(home, record)
+            try:
+                self._arm(home, record, zone, now)
+            except (SchedulerError, ScheduleError):
+                store.remove(home, record["id"])
+                raise
+        return view(home, record, now, zone)
+
+    def update(self, job_id: str, given: Mapping[str, Any]) -> Job:
+        """Change the fields GIVEN of JOB_ID; null ones are left, and "" clears a text.
+
+        Raises NoSuchJob, Invalid, ScheduleError, SchedulerError, StoreError.
+        """
+        home, now = self.home, _now()
+        zone = homes.timezone(home)
+        store.find(home, job_id)
+        wanted = fields.checked(given, home)
+        enabled = wanted.pop("enabled", None)
+        schedule = None
+        if "schedule" in wanted:
+            schedule = text.parse(wanted.pop("schedule"), zone, now)
+
+        def change(record: Record) -> None:
+            _apply(record, wanted)
+            if schedule and schedule != _schedule_or_none(record, zone):
+                text.refuse_past(schedule, now)
+                _reschedule(record, schedule, zone, now)
+            if enabled is True:
+                _resume(record, zone, now)
+            elif enabled is False:
+                _pause(record, None, zone, now)
+
+        return self._change(home, job_id, change, zone, now)
+
+    def pause(self, job_id: str, reason: str | None = None) -> Job:
+        """Fire JOB_ID no more until it is resumed. Raises NoSuchJob, SchedulerError, StoreError."""
+        home, now = self.home, _now()
+        zone = homes.timezone(home)
+        return self._change(home, job_id, lambda record: _pause(record, reason, zone, now), zone, now)
+
+    def resume(self, job_id: str) -> Job:
+        """Fire JOB_ID again from its next occurrence on; what was missed stays missed.
+
+        Raises NoSuchJob, ScheduleError, SchedulerError, StoreError.
+        """
+        home, now = self.home, _now()
+        zone = homes.timezone(home)
+        return self._change(home, job_id, lambda record: _resume(record, zone, now), zone, now)
+
+    def delete(self, job_id: str) -> None:
+        """Remove JOB_ID, what fires it and its outputs; a run under way ends by itself and leaves nothing.
+
+        Raises NoSuchJob, SchedulerError, StoreError.
+        """
+        home = self.home
+        with self._arming():
+            removed = store.remove(home, job_id)
+            try:
+                self.scheduler.disarm([homes.instance(home.profile, job_id)])
+            except SchedulerError:
+                store.add(home, removed)
+                raise
+        outputs.remove(home, job_id)
+
+    def run(self, job_id: str) -> float | None:
+        """Run JOB_ID now, paused or not; the seconds its present run has taken when there is one, else None.
+
+        Raises NoSuchJob, SchedulerError.
+        """
+        home = self.home
+        store.find(home, job_id)
+        elapsed = self.elapsed(job_id)
+        if elapsed is None:
+            self.scheduler.start(homes.instance(home.profile, job_id))
+        return elapsed
+
+    # Keeping jobs and timers in step
+
+    def sync(self) -> Report:
+        """Make what fires agree with every profile's jobs; run once, now, what was missed while nothing fired.
+
+        Raises SchedulerError, StoreError.
+        """
+        with self._arming():
+            now = _now()
+            for home in self._homes():
+                settle(home)
+                self._complete_records(home, now)
+            report = self.scheduler.reconcile(self.plans(now), now)
+            for instance in report.armed:
+                profile, job_id = homes.split_instance(instance)
+                self._catch_up(store.find(homes.home(self.root, profile), job_id), instance)
+        return report
+
+    def plans(self, now: datetime.datetime) -> dict[str, Plan]:
+        """How every job of every profile should be armed at NOW. Raises StoreError."""
+        plans = {}
+        for home in self._homes():
+            zone = homes.timezone(home)
+            running = runs.running(home)
+            for record in store.read(home):
+                with contextlib.suppress(ScheduleError):
+                    plan = plan_of(home, record, zone, now)
+                    if plan and not (plan.schedule.kind == ONCE and record["id"] in running):
+                        plans[plan.instance] = plan
+        return plans
+
+    def faults(self) -> list[str]:
+        """What is not as it should be, in sentences. Raises StoreError."""
+        found = []
+        if reason := self.scheduler.unavailable():
+            return [f"Nothing fires: {reason}"]
+        for home in self._homes():
+            for record in store.read(home):
+                if records.state(record) == records.SCHEDULED and not _schedule_or_none(record, homes.timezone(home)):
+                    found.append(f"{home.profile}:{record['id']} has a schedule that nothing can keep: "
+                                 f"{record.get('schedule')!r:.100}. Set another one.")
+            found += [f"{home.profile}:{run.job_id}: its last run was cut off and is not recorded yet."
+                      for run in runs.interrupted(home)]
+        now = _now()
+        differences = self.scheduler.differences(self.plans(now), now)
+        found += [f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
+                  for instance, sentence in sorted(differences.items())]
+        return found
+
+    def _jobs_of(self, home: Home, read_only: bool) -> list[Job]:
+        settle(home)
+        now, zone = _now(), homes.timezone(home)
+        return [{**view(home, record, now, zone), "read_only": read_only} for record in store.read(home)]
+
+    def _homes(self) -> list[Home]:
+        return [homes.home(self.root, profile) for profile in homes.profiles(self.root)]
+
+    def _change(self, home: Home, job_id: str, change: Any, zone: ZoneInfo, now: datetime.datetime) -> Job:
+        """Change JOB_ID's record and what fires it, or neither."""
+        with self._arming():
+            before = store.find(home, job_id)
+            record = store.change(home, job_id, change)
+            if _arming_of(home, before, zone, now) != _arming_of(home, record, zone, now):
+                try:
+                    self._arm(home, record, zone, now)
+                except (SchedulerError, ScheduleError):
+                    store.change(home, job_id, lambda changed: _put_back(changed, before))
+                    raise
+        return view(home, record, now, zone)
+
+    def _arm(self, home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) -> None:
+        """Make what fires RECORD's job agree with it, and start what is due already or fell due meanwhile."""
+        plan = plan_of(home, record, zone, now)
+        instance = homes.instance(home.profile, record["id"])
+        if plan is None:
+            self.scheduler.disarm([instance])
+            return
+        self.scheduler.arm(plan, now)
+        self._catch_up(record, instance)
+
+    def _complete_records(self, home: Home, now: datetime.datetime) -> None:
+        """Give a scheduled record that somebody made without a next run its next run."""
+        zone = homes.timezone(home)
+
+        def complete(record: Record) -> None:
+            due = records.next_run(record, now, zone)
+            record["next_run_at"] = due.isoformat() if due else None
+
+        for record in store.read(home):
+            if records.state(record) == records.SCHEDULED and not records.instant(record.get("next_run_at")):
+                with contextlib.suppress(ScheduleError):
+                    store.change(home, record["id"], complete)
+
+    def _catch_up(self, record: Record, instance: str) -> None:
+        """Start RECORD's job if it was due while nothing fired it. Should something have, the runner drops this one."""
+        due = records.instant(record.get("next_run_at"))
+        if due and due <= _now():
+            self.scheduler.start(instance)
+
+    @contextlib.contextmanager
+    def _arming(self) -> Iterator[None]:
+        """One verb at a time changes jobs and timers, so that the last one written is the one armed."""
+        path = f"{homes.state_dir(self.root)}/arming.lock"
+        try:
+            store.make_private_dir(os.path.dirname(path))
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise store.StoreError(f"{path} cannot be opened: {error.strerror}.") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> Job:
+    """RECORD as clients see it."""
+    job = {**DEFAULTS, **record, "owner_profile": home.profile, "read_only": False}
+    job["name"] = record.get("name") or str(record.get("prompt") or record["id"])[:50]
+    job["state"], job["enabled"] = records.state(record), records.state(record) == records.SCHEDULED
+    repeat = record.get("repeat")
+    job["repeat"] = {"times": None, "completed": 0, **(repeat if isinstance(repeat, dict) else {})}
+    job["toast_notifications"] = record.get("toast_notifications") is not False
+    for key in ("last_run_at", "created_at", "paused_at"):
+        moment = records.instant(record.get(key))
+        job[key] = moment.astimezone(zone).isoformat() if moment else None
+    try:
+        schedule = records.schedule_of(record, zone)
+        due = records.next_run(record, now, zone)
+    except ScheduleError:
+        job.update(state=records.ERROR, next_run_at=None, schedule_display=str(record.get("schedule_display") or ""),
+                   schedule={"kind": "", "expression": ""})
+        return job
+    job["schedule"] = {"kind": schedule.kind, "expression": schedule.expression}
+    job["schedule_display"] = text.display(schedule, zone)
+    job["next_run_at"] = due.isoformat() if due else None
+    return job
+
+
+def _new_record(wanted: Job, schedule: Schedule, zone: ZoneInfo, now: datetime.datetime) -> Record:
+    record: Record = {
+        "id": os.urandom(6).hex(), "name": "", "prompt": "", "skills": [], "skill": None, "model": None,
+        "provider": None, "base_url": None, "script": None, "no_agent": False, "context_from": None,
+        "repeat": {"times": 1 if schedule.kind == ONCE else None, "completed": 0},
+        "enabled": True, "state": records.SCHEDULED, "paused_at": None, "paused_reason": None,
+        "created_at": _iso(now, zone), "last_run_at": None, "last_status": None, "last_error": None,
+        "last_delivery_error": None, "deliver": "local", "origin": None, "enabled_toolsets": None, "workdir": None,
+        "profile": None, "toast_notifications": True,
+    }
+    enabled = wanted.pop("enabled", True)
+    _apply(record, wanted)
+    _reschedule(record, schedule, zone, now)
+    if not enabled:
+        _pause(record, None, zone, now)
+    return record
+
+
+def _apply(record: Record, wanted: Job) -> None:
+    """Put the checked fields WANTED into RECORD. Raises Invalid for a job that has nothing to do."""
+    for key, value in wanted.items():
+        if key == "repeat":
+            record[key] = {**(record.get(key) or {"completed": 0}), "times": value}
+        else:
+            record[key] = value if value != "" or key in ("prompt", "name", "deliver") else None
+    record["deliver"] = record.get("deliver") or "local"
+    if "skills" in wanted:
+        record["skill"] = wanted["skills"][0] if wanted["skills"] else None
+    if record.get("no_agent"):
+        if not record.get("script"):
+            raise Invalid("A job with no_agent runs a script: script is missing.")
+    elif not str(record.get("prompt") or "").strip():
+        raise Invalid("prompt is missing.")
+    if not str(record.get("name") or "").strip():
+        record["name"] = (str(record.get("prompt") or "").strip() or str(record.get("script") or ""))[:50].strip()
+
+
+def _reschedule(record: Record, schedule: Schedule, zone: ZoneInfo, now: datetime.datetime) -> None:
+    """Let RECORD's job be due by SCHEDULE from NOW on; a completed job has work again."""
+    record["schedule"] = records.stored_schedule(schedule, zone)
+    record["schedule_display"] = record["schedule"]["display"]
+    if records.state(record) == records.COMPLETED:
+        record.update(state=records.SCHEDULED, enabled=True)
+        record["repeat"] = {**(record.get("repeat") or {"times": None}), "completed": 0}
+    _due_from(record, zone, now)
+
+
+def _pause(record: Record, reason: str | None, zone: ZoneInfo, now: datetime.datetime) -> None:
+    if records.state(record) == records.SCHEDULED:
+        record.update(enabled=False, state=records.PAUSED, paused_at=_iso(now, zone), paused_reason=reason,
+                      next_run_at=None)
+
+
+def _resume(record: Record, zone: ZoneInfo, now: datetime.datetime) -> None:
+    if records.state(record) != records.PAUSED:
+        return
+    schedule = records.schedule_of(record, zone)
+    if schedule.kind == ONCE and schedule.run_at <= now:
+        raise ScheduleError(f"The job was to run once, at {schedule.expression}, which is past: give it another time.")
+    record.update(enabled=True, state=records.SCHEDULED, paused_at=None, paused_reason=None)
+    _due_from(record, zone, now)
+
+
+def _due_from(record: Record, zone: ZoneInfo, now: datetime.datetime) -> None:
+    """Let RECORD's job be due from NOW on only; an interval counts from NOW."""
+    record.update(next_run_at=None, armed_at=_iso(now, zone))
+    if records.state(record) == records.SCHEDULED:
+        schedule = records.schedule_of(record, zone)
+        due = schedule.run_at if schedule.kind == ONCE else next_occurrence(schedule, now, zone)
+        record["next_run_at"] = due.astimezone(zone).isoformat() if due else None
+
+
+def _put_back(changed: Record, before: Record) -> None:
+    changed.clear()
+    changed.update(before)
+
+
+def _arming_of(home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) -> object:
+    """What of RECORD its timer depends on."""
+    try:
+        return plan_of(home, record, zone, now)
+    except ScheduleError:
+        return None
+
+
+def _schedule_or_none(record: Record, zone: ZoneInfo) -> Schedule | None:
+    try:
+        return records.schedule_of(record, zone)
+    except ScheduleError:
+        return None
+
+
+def _elapsed(run: runs.Run) -> float:
+    return round(max(0.0, time.time() - run.started_at), 1)
+
+
+def _iso(now: datetime.datetime, zone: ZoneInfo) -> str:
+    return now.astimezone(zone).isoformat()
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+__all__ = ["Bridge", "Invalid", "NoSuchJob", "view"]

@@ -1,0 +1,325 @@
+"""hermes-oscron: the bridge's verbs for a terminal. None of them needs a running server, but for `serve`."""
+
+import datetime
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from .bridge import Bridge
+from .fields import Invalid
+from .hermes import config, homes, outputs, store
+from .schedule import text
+from .schedule.errors import ScheduleError
+from .schedule.occurrences import first_of
+from .schedule.types import INTERVAL
+from .schedulers.choose import choose, manager
+from .schedulers.plan import SchedulerError
+
+EXPECTED = (Invalid, ScheduleError, SchedulerError, store.StoreError, store.NoSuchJob, homes.UnknownProfile,
+            config.ConfigError)
+"""What is the caller's to put right, and is told in one sentence."""
+
+
+class Verbs(click.Group):
+    """The verbs, in the order in which they are written here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EXPECTED as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(package_name="hermes-oscron")
+def main() -> None:
+    """Hermes jobs, fired by the operating system."""
+    os.umask(0o077)
+
+
+def bridge() -> Bridge:
+    """The bridge to this account's Hermes root."""
+    root = homes.root()
+    return Bridge(root, choose(root, config.load(root)))
+
+
+def as_json(verb: Callable[..., Any]) -> Callable[..., None]:
+    """Give VERB the option --json: what it returns is printed so, or else by the function returned beside it."""
+
+    @click.option("--json", "wants_json", is_flag=True, help="Print JSON.")
+    @wraps(verb)
+    def command(wants_json: bool, **arguments: Any) -> None:
+        answer, show = verb(**arguments)
+        if wants_json:
+            click.echo(json.dumps(answer, indent=2))
+        else:
+            show(answer)
+
+    return command
+
+
+@main.command()
+@click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", default=None, type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8791]")
+@click.option("--scheduler", type=click.Choice(config.SCHEDULERS), help="What fires the jobs.")
+def serve(host: str | None, port: int | None, scheduler: str | None) -> None:
+    """Serve the HTTP API."""
+    from .web import server
+
+    try:
+        server.serve(homes.root(), host or server.HOST, server.PORT if port is None else port, scheduler)
+    except server.CannotServe as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@main.command()
+def token() -> None:
+    """Print the token that clients of the API send."""
+    from .web import credentials
+
+    click.echo(credentials.token(homes.root()))
+
+
+@main.command()
+def sync() -> None:
+    """Make the timers agree with jobs.json; run what was missed."""
+    report = bridge().sync()
+    for verb, instances in (("Armed", report.armed), ("Disarmed", report.disarmed)):
+        for instance in instances:
+            click.echo(f"{verb} {instance}.")
+
+
+@main.command("list")
+@click.option("--all-profiles", is_flag=True, help="Show the jobs of every profile.")
+@as_json
+def list_jobs(all_profiles: bool) -> Any:
+    """List the jobs."""
+    return bridge().jobs(all_profiles), _show_table
+
+
+@main.command()
+@click.argument("schedule")
+@click.argument("prompt", default="")
+@click.option("--name", help="What to call it.  [default: the prompt's first 50 characters]")
+@click.option("--no-agent", is_flag=True, help="Run --script itself, without an agent.")
+@click.option("--script", help="A script in the scripts folder of the Hermes home.")
+@click.option("--repeat", type=click.IntRange(min=1), help="How many times to run.  [default: for ever]")
+@as_json
+def create(schedule: str, prompt: str, name: str | None, no_agent: bool, script: str | None,
+           repeat: int | None) -> Any:
+    """Make a job: PROMPT is run by SCHEDULE.
+
+    SCHEDULE is a cron expression ("0 9 * * 1-5"), an interval ("every 2h"), days and a time ("weekdays at 9:30"),
+    a delay ("in 30m") or a time ("2027-03-15 09:00").
+    """
+    given = {"schedule": schedule, "prompt": prompt, "name": name, "no_agent": no_agent or None,
+             "script": script, "repeat": repeat}
+    return bridge().create(given), _show_job
+
+
+@main.command()
+@click.argument("job_id")
+@click.option("--schedule", help="When to run it.")
+@click.option("--prompt", help="What to run.")
+@click.option("--name", help="What to call it.")
+@click.option("--script", help="The script of a job without an agent.")
+@click.option("--repeat", type=click.IntRange(min=1), help="How many times to run in all.")
+@as_json
+def update(job_id: str, **given: Any) -> Any:
+    """Change what is given of a job, and nothing else."""
+    return bridge().update(job_id, given), _show_job
+
+
+@main.command()
+@click.argument("job_id")
+@as_json
+def show(job_id: str) -> Any:
+    """Show a job."""
+    return bridge().show(job_id), _show_job
+
+
+@main.command()
+@click.argument("job_id")
+@click.option("--reason", help="Why; it is kept with the job.")
+@as_json
+def pause(job_id: str, reason: str | None) -> Any:
+    """Do not fire a job until it is resumed."""
+    return bridge().pause(job_id, reason), _show_job
+
+
+@main.command()
+@click.argument("job_id")
+@as_json
+def resume(job_id: str) -> Any:
+    """Fire a paused job again; what was missed stays missed."""
+    return bridge().resume(job_id), _show_job
+
+
+@main.command()
+@click.argument("job_id")
+def run(job_id: str) -> None:
+    """Run a job now, paused or not."""
+    elapsed = bridge().run(job_id)
+    if elapsed is not None:
+        raise click.ClickException(f"{job_id} has been running for {elapsed} s; a job never runs twice at once.")
+    click.echo(f"Started {job_id}.")
+
+
+@main.command()
+@click.argument("job_id")
+def delete(job_id: str) -> None:
+    """Remove a job, its timer and its outputs."""
+    bridge().delete(job_id)
+    click.echo(f"Deleted {job_id}.")
+
+
+@main.command()
+@click.argument("job_id")
+@click.option("-n", "limit", default=5, type=click.IntRange(min=1), show_default=True, help="How many at the most.")
+@as_json
+def runs(job_id: str, limit: int) -> Any:
+    """List the outputs of a job's runs, newest first."""
+    here = bridge()
+    here.show(job_id)
+    folder = f"{here.home.output_dir}/{job_id}"
+    found = [{"filename": name, "path": f"{folder}/{name}", "size": os.path.getsize(f"{folder}/{name}")}
+             for name in outputs.names(here.home, job_id)[:limit]]
+    return found, _show_runs
+
+
+@main.command()
+@click.argument("schedule")
+@click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
+def translate(schedule: str, zone: str | None) -> None:
+    """Print the [Timer] lines that fire SCHEDULE."""
+    from .schedulers.systemd.timer import timer_lines
+
+    now = datetime.datetime.now(datetime.UTC)
+    here = _zone(zone)
+    parsed = text.parse(schedule, here, now)
+    text.refuse_past(parsed, now)
+    grid = now + parsed.period if parsed.kind == INTERVAL else None
+    for line in timer_lines(parsed, here, homes.machine_zone(), now, grid):
+        click.echo(line)
+
+
+@main.command("next")
+@click.argument("schedule")
+@click.option("-n", "count", default=1, type=click.IntRange(1, 100_000), show_default=True, help="How many times.")
+@click.option("--from", "start", help="Count from this ISO time.  [default: now]")
+@click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
+def next_times(schedule: str, count: int, start: str | None, zone: str | None) -> None:
+    """Print when SCHEDULE is due next."""
+    here = _zone(zone)
+    after = _instant(start, here) if start else datetime.datetime.now(datetime.UTC)
+    for due in first_of(text.parse(schedule, here, after), count, after, here):
+        click.echo(due.astimezone(here).isoformat())
+
+
+@main.command()
+def doctor() -> None:
+    """Say whether what fires is what should; exit 1 if not."""
+    here = bridge()
+    found = here.faults()
+    _tell_state(here)
+    for sentence in found:
+        click.echo(f"WRONG: {sentence}")
+    if found:
+        sys.exit(1)
+    click.echo("All is as it should be.")
+
+
+def _tell_state(here: Bridge) -> None:
+    plans = here.plans(datetime.datetime.now(datetime.UTC))
+    fired_by = {"systemd": "systemd timers" + (" of this account's user manager" if manager().user else "")}.get(
+        here.scheduler.kind, "a foreground 'hermes-oscron serve', and only while it runs")
+    click.echo(f"{here.root}: {len(plans)} scheduled {'job' if len(plans) == 1 else 'jobs'}, fired by {fired_by}.")
+    click.echo(f"Times without a zone are in {homes.timezone(here.home).key}.")
+    if config.load(here.root).auth == "none":
+        click.echo("NOTE: auth = \"none\" in oscron.toml: whoever reaches the API on this machine can run code as "
+                   "this account.")
+
+
+def _show_table(answer: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not answer["jobs"]:
+        click.echo("No jobs. 'hermes-oscron create \"every 2h\" \"…\"' makes one.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("ID", no_wrap=True)
+    table.add_column("NAME", no_wrap=True, ratio=3)
+    table.add_column("SCHEDULE", no_wrap=True, ratio=3)
+    table.add_column("NEXT", no_wrap=True, min_width=16)
+    table.add_column("LAST", no_wrap=True, min_width=5)
+    from rich.text import Text
+
+    for job in answer["jobs"]:
+        due = job["next_run_at"]
+        row = (job["id"], _plain(job["name"]), job["schedule_display"],
+               due[:16].replace("T", " ") if due else job["state"], job["last_status"] or "-")
+        table.add_row(*(Text(cell, overflow="ellipsis") for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else max(80, _columns())).print(table)
+
+
+def _show_job(job: Any) -> None:
+    shown = {
+        "Id": job["id"], "Name": _plain(job["name"]), "Schedule": job["schedule_display"], "State": job["state"],
+        "Next run": job["next_run_at"], "Last run": job["last_run_at"], "Last status": job["last_status"],
+        "Last error": job["last_error"], "Runs": _count(job["repeat"]), "Script": job.get("script"),
+        "Prompt": _plain(job["prompt"]) or None,
+    }
+    for label, value in shown.items():
+        if value is not None:
+            click.echo(f"{label + ':':<12} {value}")
+
+
+def _show_runs(found: Any) -> None:
+    if not found:
+        click.echo("No runs yet.")
+    for each in found:
+        click.echo(f"{each['size']:>9}  {each['path']}")
+
+
+def _count(repeat: Any) -> str:
+    return f"{repeat['completed']}" + (f" of {repeat['times']}" if repeat["times"] else "")
+
+
+def _plain(value: object) -> str:
+    """VALUE on one line, with nothing in it that would drive a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(value or "")).split())
+
+
+def _columns() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdigit() else 80
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    if name is None:
+        root = homes.root()
+        return homes.timezone(homes.home(root, homes.active_profile(root)))
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        raise click.BadParameter(f"There is no zone '{name}'; zones are named like Europe/Berlin.") from None
+
+
+def _instant(value: str, zone: ZoneInfo) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is not an ISO time like 2027-03-15T09:00.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)

@@ -1,0 +1,120 @@
+"""The scheduler for where there is none: a thread of `serve` that sleeps until the next job is due and starts it.
+
+It fires while `serve` runs and not a moment longer. What it should fire is what jobs.json says, read again whenever
+that changes, so that arming and disarming leave nothing behind.
+"""
+
+import datetime
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from ..hermes.homes import state_dir
+from ..hermes.store import make_private_dir
+from ..schedule.occurrences import next_occurrence
+from .plan import Plan, Report, SchedulerError
+
+GLANCE = 0.5
+"""Seconds between two looks at the clock and at the jobs: a clock set anew is noticed this late."""
+
+
+class Foreground:
+    """Fires jobs while some `serve` on this root holds the scheduler's lock."""
+
+    kind = "foreground"
+
+    def __init__(self, root: str) -> None:
+        self._lock_path = f"{state_dir(root)}/foreground.lock"
+        self._begun = False
+
+    def unavailable(self) -> str | None:
+        """Why nothing is fired, or None while a `serve` fires."""
+        try:
+            fd = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return "No 'hermes-oscron serve --scheduler foreground' runs."
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        finally:
+            os.close(fd)
+        return "No 'hermes-oscron serve --scheduler foreground' runs."
+
+    def arm(self, plan: Plan, now: datetime.datetime) -> None:
+        """Nothing: the thread reads jobs.json."""
+
+    def disarm(self, instances: Iterable[str]) -> None:
+        """Nothing: the thread reads jobs.json."""
+
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
+        """Nothing: the thread reads jobs.json. Where it has just begun, all PLANS count as newly armed."""
+        begun, self._begun = self._begun, False
+        return Report(list(plans) if begun else [], [])
+
+    def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
+        """Nothing, while it fires."""
+        reason = self.unavailable()
+        return dict.fromkeys(plans, reason) if reason else {}
+
+    def start(self, instance: str) -> None:
+        """Run INSTANCE's job now, in a session of its own. Raises SchedulerError."""
+        _start(instance, "manual")
+
+    @contextmanager
+    def firing(self, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> Iterator[None]:
+        """Fire what PLANS(now) says until the block ends. Raises SchedulerError when another process fires here."""
+        make_private_dir(os.path.dirname(self._lock_path))
+        fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + 1
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(fd)
+                    raise SchedulerError("Another 'hermes-oscron serve' fires the jobs of this home.") from None
+                time.sleep(0.05)
+        ended = threading.Event()
+        thread = threading.Thread(target=_fire_until, args=(ended, plans), name="foreground-scheduler", daemon=True)
+        thread.start()
+        self._begun = True
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            os.close(fd)
+
+
+def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> None:
+    """Start each job when it is due. A job falls due between two glances, and a glance is cut short for it."""
+    seen = datetime.datetime.now(datetime.UTC)
+    while not ended.is_set():
+        now = datetime.datetime.now(datetime.UTC)
+        upcoming = []
+        for plan in plans(min(seen, now)).values():
+            due = next_occurrence(plan.schedule, min(seen, now), plan.zone, plan.grid)
+            if due and due <= now:
+                _start(plan.instance, "schedule")
+            elif due:
+                upcoming.append(due)
+        seen = now
+        wait = min([GLANCE, *((due - now).total_seconds() for due in upcoming)])
+        ended.wait(max(0.001, wait))
+
+
+def _start(instance: str, trigger: str) -> None:
+    """Start hermes-cron-exec for INSTANCE; it outlives us and nobody waits for it."""
+    command = [sys.executable, "-m", "hermes_oscron.runner.main", instance, "--trigger", trigger]
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    except OSError as error:
+        raise SchedulerError(f"{sys.executable} could not be started: {error.strerror}.") from error
+    threading.Thread(target=process.wait, daemon=True).start()

@@ -1,0 +1,111 @@
+"""The server: waitress on a socket of ours or of systemd's, gone when nobody calls."""
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import waitress.server
+
+from ..bridge import Bridge
+from ..hermes import config
+from ..schedulers.choose import choose
+from ..schedulers.foreground import Foreground
+from . import credentials
+from .app import make_app
+
+log = logging.getLogger(__name__)
+
+HOST, PORT = "127.0.0.1", 8791
+LISTEN_FDS_START = 3
+"""The first socket that systemd passes (sd_listen_fds(3))."""
+IDLE = 60.0
+"""Seconds without a call after which a server that systemd would start again leaves."""
+LARGEST_REQUEST = 64 * 1024 * 1024
+"""Bytes; what is larger is cut off, and what is over 1 MiB is answered."""
+
+Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class CannotServe(Exception):
+    """The server cannot start as it was asked to; the text says why."""
+
+
+def serve(root: str, host: str, port: int, scheduler: str | None) -> None:
+    """Serve the jobs of ROOT until SIGTERM, or until idle where systemd listens for us.
+
+    Raises CannotServe, ConfigError, SchedulerError.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    settings = config.load(root)
+    passed = _passed_socket()
+    listening = passed or _listen(host, port)
+    bound, bound_port = listening.getsockname()[:2]
+    open_door = settings.auth == "none"
+    if open_door and bound not in credentials.LOOPBACK:
+        raise CannotServe(f"auth = \"none\" is for loopback alone, and {bound} is not: take it out of oscron.toml.")
+    if open_door:
+        log.warning("auth = \"none\": whoever reaches %s:%d on this machine can run code as this account.",
+                    bound, bound_port)
+    door = credentials.Door(None if open_door else credentials.token(root),
+                            credentials.hosts(bound, settings.hosts))
+    bridge = Bridge(root, choose(root, settings, scheduler))
+    app = _Busy(make_app(bridge, door))
+    with contextlib.ExitStack() as stack:
+        if isinstance(bridge.scheduler, Foreground):
+            stack.enter_context(bridge.scheduler.firing(bridge.plans))
+            bridge.sync()
+        server = waitress.server.create_server(
+            app, sockets=[listening], threads=8, ident=None, max_request_body_size=LARGEST_REQUEST,
+            clear_untrusted_proxy_headers=True,
+        )
+        if passed:
+            _leave_when_idle(server, app)
+        log.info("Listening on http://%s:%d; %s fires the jobs.", bound, bound_port, bridge.scheduler.kind)
+        server.run()
+
+
+class _Busy:
+    """The application, and since when nobody has called it."""
+
+    def __init__(self, app: Wsgi) -> None:
+        self._app = app
+        self.last_call = time.monotonic()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        self.last_call = time.monotonic()
+        return self._app(environ, start_response)
+
+
+def _leave_when_idle(server: Any, app: _Busy) -> None:
+    """Close SERVER once nobody has called or is connected; what calls after that waits in systemd's socket."""
+
+    def close_if_idle() -> None:
+        if time.monotonic() - app.last_call >= IDLE and not server.active_channels:
+            server.close()
+
+    def watch() -> None:
+        while True:
+            time.sleep(max(1.0, app.last_call + IDLE - time.monotonic()))
+            server.trigger.pull_trigger(close_if_idle)  # in the server's own loop, so that no call is lost
+
+    threading.Thread(target=watch, name="idle", daemon=True).start()
+
+
+def _passed_socket() -> socket.socket | None:
+    """The socket systemd listens on for us, or None (sd_listen_fds(3))."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        return None
+    return socket.socket(fileno=LISTEN_FDS_START)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise CannotServe(f"Cannot listen on {host}:{port}: {error}.") from error

@@ -1,0 +1,239 @@
+#!/bin/sh
+# Installs hermes-oscron: for root in the system manager, for anyone else in their own user manager.
+#
+#   ./install.sh                  install, or bring an installation up to date
+#   ./install.sh --account NAME   as root: install for NAME, in the user manager of that account
+#   ./install.sh --uninstall      take away what was installed; jobs, outputs and the token stay
+#   ./install.sh --try            show it working in a temporary place, and leave nothing behind
+#
+# HERMES_HOME and HERMES_TIMEZONE, where set, are kept for the jobs. PORT chooses another port than 8791.
+
+set -eu
+
+SOURCE=$(cd "$(dirname "$0")" && pwd)
+PORT=${PORT:-8791}
+UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service hermes-oscron-sync.service hermes-oscron-sync.timer"
+ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer"
+
+fail() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+
+# The places of an installation and the manager that owns it.
+choose_places() {
+    if [ "$(id -u)" = 0 ]; then
+        PREFIX=/usr/local/lib/hermes-oscron
+        BIN=/usr/local/bin
+        UNIT_DIR=/etc/systemd/system
+        MANAGER=--system
+        TARGET=multi-user.target
+    else
+        PREFIX=${XDG_DATA_HOME:-$HOME/.local/share}/hermes-oscron
+        BIN=$HOME/.local/bin
+        UNIT_DIR=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
+        MANAGER=--user
+        TARGET=default.target
+        XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
+        export XDG_RUNTIME_DIR
+    fi
+}
+
+# make_venv DIR: the package and its two commands in a virtual environment of their own.
+make_venv() {
+    python=$(command -v python3) || fail "python3 is missing; install Python 3.11 or newer."
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "$("$python" -V) is too old; Python 3.11 or newer is needed."
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "Python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv."
+    [ -x "$1/bin/pip" ] || "$python" -m venv --clear "$1"
+    # The build works on a copy, so that nothing is written beside the source.
+    build=$(mktemp -d)
+    cp -R "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/hermes_oscron" "$build"
+    if ! "$1/bin/pip" install --quiet --disable-pip-version-check --no-warn-script-location --upgrade \
+        "$build" 2>"$build/pip.log"; then
+        cat "$build/pip.log" >&2
+        rm -rf "$build"
+        fail "pip could not install hermes-oscron; its own words are above."
+    fi
+    rm -rf "$build"
+}
+
+# write_units DIR BIN: the static units, with the places filled in.
+write_units() {
+    environment="Environment=PATH=$2:$PATH"
+    [ -z "${HERMES_HOME:-}" ] || environment="$environment\\nEnvironment=HERMES_HOME=$HERMES_HOME"
+    [ -z "${HERMES_TIMEZONE:-}" ] || environment="$environment\\nEnvironment=HERMES_TIMEZONE=$HERMES_TIMEZONE"
+    mkdir -p "$1"
+    for unit in $UNITS; do
+        sed -e "s|@BIN@|$2|g" -e "s|@ENVIRONMENT@|$environment|" -e "s|@LISTEN@|127.0.0.1:$PORT|" \
+            -e "s|@TARGET@|$TARGET|" "$SOURCE/units/$unit" >"$1/$unit.new"
+        mv "$1/$unit.new" "$1/$unit"
+    done
+}
+
+check_manager() {
+    if [ "$MANAGER" = --system ]; then
+        [ -d /run/systemd/system ] || fail "systemd does not run this machine; ./install.sh --try needs none."
+    elif ! [ -S "$XDG_RUNTIME_DIR/systemd/private" ]; then
+        # Linger starts the manager, and keeps it when nobody is logged in.
+        loginctl enable-linger "$(id -un)" 2>/dev/null || true
+        for _ in 1 2 3 4 5 6 7 8 9 10; do
+            [ -S "$XDG_RUNTIME_DIR/systemd/private" ] && return
+            sleep 0.5
+        done
+        fail "no systemd user manager runs for $(id -un). As root: loginctl enable-linger $(id -un)"
+    fi
+}
+
+install() {
+    check_manager
+    make_venv "$PREFIX/venv"
+    mkdir -p "$BIN"
+    for name in hermes-oscron hermes-cron-exec; do
+        ln -sf "$PREFIX/venv/bin/$name" "$BIN/$name"
+    done
+    write_units "$UNIT_DIR" "$PREFIX/venv/bin"
+    if [ "$MANAGER" = --user ]; then
+        loginctl enable-linger "$(id -un)" 2>/dev/null ||
+            echo "install.sh: jobs will only run while $(id -un) is logged in; as root: loginctl enable-linger $(id -un)" >&2
+    fi
+    systemctl "$MANAGER" daemon-reload
+    "$BIN/hermes-oscron" token >/dev/null
+    # A server that runs the old code leaves; the socket stays and starts the new one.
+    systemctl "$MANAGER" stop hermes-oscron.service
+    # shellcheck disable=SC2086
+    systemctl "$MANAGER" --quiet enable $ENABLED
+    systemctl "$MANAGER" restart hermes-oscron.socket hermes-oscron-sync.timer
+    systemctl "$MANAGER" start hermes-oscron-sync.service
+    path=hermes-oscron
+    case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac
+    echo "hermes-oscron listens on http://127.0.0.1:$PORT; its token: $path token"
+    echo "Make a job:       $path create 'weekdays at 9:00' 'Summarise my mail'"
+    echo "See what's armed: $path list; $path doctor; systemctl $MANAGER list-timers 'hermes-job@*'"
+}
+
+uninstall() {
+    if systemctl "$MANAGER" list-units --plain --no-legend >/dev/null 2>&1; then
+        timers=$(systemctl "$MANAGER" list-units --all --plain --no-legend --full 'hermes-job@*.timer' | cut -d' ' -f1)
+        # shellcheck disable=SC2086
+        [ -z "$timers" ] || systemctl "$MANAGER" stop -- $timers
+        # shellcheck disable=SC2086
+        systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service 2>/dev/null || true
+    fi
+    if [ "$MANAGER" = --system ]; then
+        rm -f /run/systemd/system/hermes-job@*.timer
+    else
+        rm -f "$XDG_RUNTIME_DIR"/systemd/user/hermes-job@*.timer
+    fi
+    for unit in $UNITS; do
+        rm -f "$UNIT_DIR/$unit"
+    done
+    for name in hermes-oscron hermes-cron-exec; do
+        [ "$(readlink "$BIN/$name" 2>/dev/null)" != "$PREFIX/venv/bin/$name" ] || rm -f "$BIN/$name"
+    done
+    rm -rf "$PREFIX"
+    systemctl "$MANAGER" daemon-reload 2>/dev/null || true
+    echo "hermes-oscron is gone; jobs, outputs and the token stay in ${HERMES_HOME:-$HOME/.hermes}."
+}
+
+# json KEY…: the value under the keys in the JSON on standard input.
+json() {
+    "$PLACE/venv/bin/python" -c '
+import functools, json, sys
+print(functools.reduce(lambda at, key: at[int(key) if isinstance(at, list) else key], sys.argv[1:], json.load(sys.stdin)))
+' "$@"
+}
+
+api() {
+    method=$1 path=$2
+    shift 2
+    curl --silent --show-error --max-time 10 --request "$method" --header "Authorization: Bearer $TOKEN" \
+        --header 'Content-Type: application/json' "http://127.0.0.1:$PORT$path" "$@"
+}
+
+leave() {
+    [ -z "${SERVER:-}" ] || kill "$SERVER" 2>/dev/null || true
+    [ -z "${SERVER:-}" ] || wait "$SERVER" 2>/dev/null || true
+    rm -rf "$PLACE"
+}
+
+try() {
+    command -v curl >/dev/null || fail "curl is missing; --try calls the API with it."
+    PLACE=$(mktemp -d)
+    trap leave EXIT
+    trap 'exit 130' INT TERM
+    export HERMES_HOME="$PLACE/hermes"
+    make_venv "$PLACE/venv"
+    mkdir -p "$HERMES_HOME/scripts"
+    printf 'echo "Hello from $HERMES_JOB_NAME, at $(date +%%T)."\n' >"$HERMES_HOME/scripts/hello.sh"
+    echo "Installed in $PLACE, for as long as this takes."
+
+    PORT=$("$PLACE/venv/bin/python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    TOKEN=$("$PLACE/venv/bin/hermes-oscron" token)
+    "$PLACE/venv/bin/hermes-oscron" serve --port "$PORT" --scheduler foreground >"$PLACE/serve.log" 2>&1 &
+    SERVER=$!
+    for _ in $(seq 100); do
+        curl --silent --output /dev/null "http://127.0.0.1:$PORT/health" && break
+        kill -0 "$SERVER" 2>/dev/null || { cat "$PLACE/serve.log" >&2; fail "the server did not start."; }
+        sleep 0.1
+    done
+    echo "The API listens on http://127.0.0.1:$PORT; its foreground scheduler fires, and only while this runs."
+
+    due=$(date --utc --date '3 seconds' +%Y-%m-%dT%H:%M:%SZ)
+    echo "POST /api/crons/create: a script, once, at $due"
+    created=$(api POST /api/crons/create --data \
+        "{\"name\": \"the first job\", \"no_agent\": true, \"script\": \"hello.sh\", \"schedule\": \"$due\"}")
+    id=$(echo "$created" | json job id) || fail "the API answered: $created"
+    for _ in $(seq 150); do
+        job=$(api GET /api/crons)
+        [ "$(echo "$job" | json jobs 0 state)" = completed ] && break
+        sleep 0.1
+    done
+    echo
+    echo "GET /api/crons/output?job_id=$id"
+    api GET "/api/crons/output?job_id=$id" | json outputs 0 content
+    echo "GET /api/crons: state $(echo "$job" | json jobs 0 state), last_status $(echo "$job" | json jobs 0 last_status)"
+    [ "$(echo "$job" | json jobs 0 last_status)" = ok ] || fail "the job did not run; the server said: $(cat "$PLACE/serve.log")"
+    api POST /api/crons/delete --data "{\"job_id\": \"$id\"}" >/dev/null
+    echo "It works. ./install.sh installs it for good."
+}
+
+# As root for another account: everything as that account, in its own user manager.
+install_for() {
+    account=$1
+    shift
+    id "$account" >/dev/null 2>&1 || fail "there is no account '$account'."
+    loginctl enable-linger "$account" || fail "linger could not be turned on for $account."
+    copy=$(mktemp -d)
+    cp -R "$SOURCE/install.sh" "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/hermes_oscron" "$SOURCE/units" "$copy"
+    chmod -R a+rX "$copy"
+    status=0
+    setpriv --reuid "$account" --regid "$(id -g "$account")" --init-groups --reset-env \
+        env PORT="$PORT" "$copy/install.sh" "$@" || status=$?
+    rm -rf "$copy"
+    exit "$status"
+}
+
+VERB=install
+ACCOUNT=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --try) VERB=try ;;
+    --uninstall) VERB=uninstall ;;
+    --account)
+        [ $# -gt 1 ] || fail "--account takes the name of an account."
+        ACCOUNT=$2
+        shift
+        ;;
+    *) fail "there is no option '$1'; the options are --try, --uninstall and --account NAME." ;;
+    esac
+    shift
+done
+if [ -n "$ACCOUNT" ] && [ "$ACCOUNT" != "$(id -un)" ]; then
+    [ "$(id -u)" = 0 ] || fail "--account is for root; you are $(id -un)."
+    [ "$VERB" != uninstall ] || install_for "$ACCOUNT" --uninstall
+    install_for "$ACCOUNT"
+fi
+choose_places
+"$VERB"
