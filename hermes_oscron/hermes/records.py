@@ -69,8 +69,9 @@ def state(record: Record) -> str:
 
 
 def grid(record: Record) -> datetime.datetime | None:
-    """An instant at which an interval job is due."""
-    return instant(record.get("next_run_at")) or instant(record.get("created_at"))
+    """An instant at which an interval job is due; the agent writes parts of seconds, a timer knows none."""
+    known = instant(record.get("next_run_at")) or instant(record.get("created_at"))
+    return known.replace(microsecond=0) if known else None
 
 
 def next_run(record: Record, now: datetime.datetime, zone: ZoneInfo) -> datetime.datetime | None:
@@ -94,8 +95,9 @@ def is_due(record: Record, now: datetime.datetime, zone: ZoneInfo) -> bool:
     the clock may have been set back since, and a job must not wait for a date that was never meant.
     """
     written = instant(record.get("next_run_at"))
-    if written is None or written <= now:
+    if written is None or written.replace(microsecond=0) <= now:
         return True
+    written = written.replace(microsecond=0)
     answered = max(filter(None, (instant(record.get(key)) for key in ("last_run_at", "armed_at", "created_at"))),
                    default=None)
     schedule = schedule_of(record, zone)

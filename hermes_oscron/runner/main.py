@@ -110,7 +110,7 @@ def _should_run(record: Record, home: Home) -> bool:
 
 def _is_past(written: str) -> bool:
     try:
-        return datetime.datetime.fromisoformat(written).timestamp() <= time.time()
+        return int(datetime.datetime.fromisoformat(written).timestamp()) <= time.time()
     except ValueError:
         return False
 

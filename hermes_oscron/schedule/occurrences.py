@@ -33,14 +33,14 @@ def occurrences(
 ) -> Iterator[datetime.datetime]:
     """The instants, strictly later than AFTER (aware), at which SCHEDULE is due in ZONE, in order.
 
-    GRID is any instant an interval is due at; without it the interval counts from AFTER.
+    GRID is any instant an interval is due at; without it the interval counts from AFTER. Due is a whole second.
     """
     after = after.astimezone(UTC)
     if schedule.kind == CRON:
         yield from cron_occurrences(cron.parse(schedule.expression), after, zone)
     elif schedule.kind == INTERVAL:
         period = schedule.period
-        grid = (grid or after).astimezone(UTC)
+        grid = (grid or after).astimezone(UTC).replace(microsecond=0)
         due = grid + ((after - grid) // period + 1) * period
         while True:
             yield due
