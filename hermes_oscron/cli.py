@@ -323,3 +323,7 @@ def _instant(value: str, zone: ZoneInfo) -> datetime.datetime:
     except ValueError:
         raise click.BadParameter(f"'{value}' is not an ISO time like 2027-03-15T09:00.") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
+if __name__ == "__main__":
+    main()
