@@ -26,6 +26,7 @@ choose_places() {
         PREFIX=/usr/local/lib/hermes-oscron
         BIN=/usr/local/bin
         UNIT_DIR=/etc/systemd/system
+        RUNTIME_UNITS=/run/systemd/system
         MANAGER=--system
         TARGET=multi-user.target
     else
@@ -36,6 +37,7 @@ choose_places() {
         TARGET=default.target
         XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
         export XDG_RUNTIME_DIR
+        RUNTIME_UNITS=$XDG_RUNTIME_DIR/systemd/user
     fi
 }
 
@@ -59,31 +61,41 @@ make_venv() {
     rm -rf "$build"
 }
 
-# write_units DIR BIN: the static units, with the places filled in.
+# write_units DIR BIN UNIT…: static units, with the places filled in.
 write_units() {
-    environment="Environment=PATH=$2:$PATH"
+    dir=$1 bin=$2
+    shift 2
+    environment="Environment=PATH=$bin:$PATH"
     [ -z "${HERMES_HOME:-}" ] || environment="$environment\\nEnvironment=HERMES_HOME=$HERMES_HOME"
     [ -z "${HERMES_TIMEZONE:-}" ] || environment="$environment\\nEnvironment=HERMES_TIMEZONE=$HERMES_TIMEZONE"
-    mkdir -p "$1"
-    for unit in $UNITS; do
-        sed -e "s|@BIN@|$2|g" -e "s|@ENVIRONMENT@|$environment|" -e "s|@LISTEN@|127.0.0.1:$PORT|" \
-            -e "s|@TARGET@|$TARGET|" "$SOURCE/units/$unit" >"$1/$unit.new"
-        mv "$1/$unit.new" "$1/$unit"
+    mkdir -p "$dir"
+    for unit in "$@"; do
+        sed -e "s|@BIN@|$bin|g" -e "s|@ENVIRONMENT@|$environment|" -e "s|@LISTEN@|127.0.0.1:$PORT|" \
+            -e "s|@TARGET@|$TARGET|" "$SOURCE/units/$unit" >"$dir/$unit.new"
+        mv "$dir/$unit.new" "$dir/$unit"
     done
 }
 
+manager_runs() {
+    if [ "$MANAGER" = --system ]; then [ -d /run/systemd/system ]; else [ -S "$XDG_RUNTIME_DIR/systemd/private" ]; fi
+}
+
 check_manager() {
-    if [ "$MANAGER" = --system ]; then
-        [ -d /run/systemd/system ] || fail "systemd does not run this machine; ./install.sh --try needs none."
-    elif ! [ -S "$XDG_RUNTIME_DIR/systemd/private" ]; then
-        # Linger starts the manager, and keeps it when nobody is logged in.
-        loginctl enable-linger "$(id -un)" 2>/dev/null || true
-        for _ in 1 2 3 4 5 6 7 8 9 10; do
-            [ -S "$XDG_RUNTIME_DIR/systemd/private" ] && return
-            sleep 0.5
-        done
-        fail "no systemd user manager runs for $(id -un). As root: loginctl enable-linger $(id -un)"
+    if manager_runs; then
+        return
     fi
+    if [ "$MANAGER" = --system ]; then
+        fail "systemd does not run this machine; ./install.sh --try needs none."
+    fi
+    # Linger starts the manager, and keeps it when nobody is logged in.
+    loginctl enable-linger "$(id -un)" 2>/dev/null || true
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        if manager_runs; then
+            return
+        fi
+        sleep 0.5
+    done
+    fail "no systemd user manager runs for $(id -un). As root: loginctl enable-linger $(id -un)"
 }
 
 install() {
@@ -93,7 +105,8 @@ install() {
     for name in hermes-oscron hermes-cron-exec; do
         ln -sf "$PREFIX/venv/bin/$name" "$BIN/$name"
     done
-    write_units "$UNIT_DIR" "$PREFIX/venv/bin"
+    # shellcheck disable=SC2086
+    write_units "$UNIT_DIR" "$PREFIX/venv/bin" $UNITS
     if [ "$MANAGER" = --user ]; then
         loginctl enable-linger "$(id -un)" 2>/dev/null ||
             echo "install.sh: jobs will only run while $(id -un) is logged in; as root: loginctl enable-linger $(id -un)" >&2
@@ -120,12 +133,10 @@ uninstall() {
         [ -z "$timers" ] || systemctl "$MANAGER" stop -- $timers
         # shellcheck disable=SC2086
         systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service 2>/dev/null || true
+        systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
+        systemctl "$MANAGER" stop '*hermes\x2djob.slice' 2>/dev/null || true
     fi
-    if [ "$MANAGER" = --system ]; then
-        rm -f /run/systemd/system/hermes-job@*.timer
-    else
-        rm -f "$XDG_RUNTIME_DIR"/systemd/user/hermes-job@*.timer
-    fi
+    rm -f "$RUNTIME_UNITS"/hermes-job@*.timer
     for unit in $UNITS; do
         rm -f "$UNIT_DIR/$unit"
     done
@@ -155,12 +166,20 @@ api() {
 leave() {
     [ -z "${SERVER:-}" ] || kill "$SERVER" 2>/dev/null || true
     [ -z "${SERVER:-}" ] || wait "$SERVER" 2>/dev/null || true
+    if [ "$FIRES" = systemd ]; then
+        "$PLACE/venv/bin/hermes-oscron" delete "$id" >/dev/null 2>&1 || true
+        rm -f "$RUNTIME_UNITS/hermes-job@.service"
+        systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
+        systemctl "$MANAGER" stop '*hermes\x2djob.slice' 2>/dev/null || true
+    fi
     rm -rf "$PLACE"
 }
 
 try() {
     command -v curl >/dev/null || fail "curl is missing; --try calls the API with it."
     PLACE=$(mktemp -d)
+    FIRES=foreground
+    id=
     trap leave EXIT
     trap 'exit 130' INT TERM
     export HERMES_HOME="$PLACE/hermes"
@@ -169,16 +188,23 @@ try() {
     printf 'echo "Hello from $HERMES_JOB_NAME, at $(date +%%T)."\n' >"$HERMES_HOME/scripts/hello.sh"
     echo "Installed in $PLACE, for as long as this takes."
 
+    if manager_runs && ! systemctl "$MANAGER" cat hermes-job@.service >/dev/null 2>&1; then
+        FIRES=systemd
+        write_units "$RUNTIME_UNITS" "$PLACE/venv/bin" hermes-job@.service
+    fi
     PORT=$("$PLACE/venv/bin/python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
     TOKEN=$("$PLACE/venv/bin/hermes-oscron" token)
-    "$PLACE/venv/bin/hermes-oscron" serve --port "$PORT" --scheduler foreground >"$PLACE/serve.log" 2>&1 &
+    "$PLACE/venv/bin/hermes-oscron" serve --port "$PORT" --scheduler "$FIRES" >"$PLACE/serve.log" 2>&1 &
     SERVER=$!
     for _ in $(seq 100); do
         curl --silent --output /dev/null "http://127.0.0.1:$PORT/health" && break
         kill -0 "$SERVER" 2>/dev/null || { cat "$PLACE/serve.log" >&2; fail "the server did not start."; }
         sleep 0.1
     done
-    echo "The API listens on http://127.0.0.1:$PORT; its foreground scheduler fires, and only while this runs."
+    case $FIRES in
+    systemd) echo "The API listens on http://127.0.0.1:$PORT; a systemd timer will fire." ;;
+    *) echo "The API listens on http://127.0.0.1:$PORT and fires by itself, only while this runs." ;;
+    esac
 
     due=$(date --utc --date '3 seconds' +%Y-%m-%dT%H:%M:%SZ)
     echo "POST /api/crons/create: a script, once, at $due"

@@ -1,5 +1,6 @@
 """A Hermes home of its own for every test, and a real server on it."""
 
+import datetime
 import json
 import os
 import subprocess
@@ -37,6 +38,38 @@ def write_script(root: Path, name: str, text: str) -> str:
     """Put a script into ROOT's scripts folder; its name."""
     (root / "scripts" / name).write_text(text)
     return name
+
+
+def write_waiting_script(root: Path) -> str:
+    """A script that says `waited` and ends once `let_go` is called, or by itself after ten seconds; its name."""
+    return write_script(root, "waiting.sh", f'for i in $(seq 500); do [ -e "{root}/go" ] && break; sleep 0.02; done\n'
+                                            "echo waited\n")
+
+
+def let_go(root: Path) -> None:
+    """Let the waiting script in ROOT end."""
+    (root / "go").touch()
+
+
+def write_jobs(root: Path, *records: dict[str, Any], **others: Any) -> Path:
+    """Put RECORDS, and OTHERS beside them, into ROOT's jobs.json as the agent might; its path."""
+    path = root / "cron" / "jobs.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name("jobs.json.new")
+    unfinished.write_text(json.dumps({"jobs": list(records), **others}))
+    return unfinished.rename(path)
+
+
+def stored(root: Path) -> list[Any]:
+    """The records in ROOT's jobs.json."""
+    path = root / "cron" / "jobs.json"
+    jobs: list[Any] = json.loads(path.read_text())["jobs"] if path.exists() else []
+    return jobs
+
+
+def in_seconds(seconds: float) -> str:
+    """The ISO time SECONDS from now, in UTC."""
+    return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).isoformat()
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
@@ -91,6 +124,33 @@ class Api:
     def job(self, job_id: str) -> Any:
         """The job JOB_ID of the list, or None."""
         return next((job for job in self.get("/api/crons")["jobs"] if job["id"] == job_id), None)
+
+
+    def refused(self, path: str, body: Any) -> tuple[int, str]:
+        """The status and the sentence with which BODY at PATH is refused; the call must fail."""
+        status, answer = self.call("POST", path, body)
+        assert set(answer) == {"error"}, answer
+        return status, answer["error"]
+
+    def run_to_end(self, job_id: str) -> Any:
+        """Run JOB_ID and wait until the run is recorded; the job then."""
+        completed = self.job(job_id)["repeat"]["completed"]
+        assert self.post("/api/crons/run", {"job_id": job_id})["ok"]
+        wait_for(lambda: self.job(job_id)["repeat"]["completed"] > completed and not self.running())
+        return self.job(job_id)
+
+    def start_run(self, job_id: str) -> None:
+        """Run JOB_ID and wait until it is running."""
+        assert self.post("/api/crons/run", {"job_id": job_id})["ok"]
+        wait_for(lambda: job_id in self.running())
+
+    def running(self) -> Any:
+        """The running jobs and for how long they have been."""
+        return self.get("/api/crons/status")["running"]
+
+    def outputs(self, job_id: str) -> list[str]:
+        """The contents of the outputs of JOB_ID, newest first."""
+        return [output["content"] for output in self.get(f"/api/crons/output?job_id={job_id}")["outputs"]]
 
 
 def start_server(*arguments: str, log: Path) -> tuple["subprocess.Popen[bytes]", str]:

@@ -6,8 +6,10 @@ Paths are strings here, because the runner is started at every fire and pathlib 
 
 import os
 import re
-from typing import NamedTuple
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 DEFAULT = "default"
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
@@ -111,7 +113,7 @@ def split_instance(instance: str) -> tuple[str, str]:
     return profile, job_id
 
 
-def timezone(home: Home) -> ZoneInfo:
+def timezone(home: Home) -> "ZoneInfo":
     """The zone of HOME's wall-clock times: `$HERMES_TIMEZONE`, else `timezone:` in config.yaml, else the machine's.
 
     As in the agent, a zone that does not exist counts as none.
@@ -132,7 +134,7 @@ def _configured_zone(home: Home) -> str:
     return match[2] if match else ""
 
 
-def machine_zone() -> ZoneInfo:
+def machine_zone() -> "ZoneInfo":
     """The machine's zone, as localtime(5) has it: where the link /etc/localtime points, and UTC without one."""
     target = os.path.realpath("/etc/localtime")
     name = target.partition("/zoneinfo/")[2]
@@ -142,10 +144,14 @@ def machine_zone() -> ZoneInfo:
                 name = file.read().strip()
         except OSError:
             name = ""
-    return _zone(name) or ZoneInfo("UTC")
+    zone = _zone(name or "UTC") or _zone("UTC")
+    assert zone
+    return zone
 
 
-def _zone(name: str) -> ZoneInfo | None:
+def _zone(name: str) -> "ZoneInfo | None":
+    from zoneinfo import ZoneInfo  # 4 ms that a fire need not pay before its job starts
+
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError):

@@ -1,7 +1,6 @@
 """Which command runs a job: its script, or the one of the configuration with the prompt on standard input."""
 
 import os
-import shutil
 
 from ..hermes import config, homes
 from ..hermes.homes import Home
@@ -24,7 +23,7 @@ def command_for(record: Record, home: Home, settings: config.Config) -> Command:
     }
     if record.get("no_agent"):
         script = script_path(place, str(record.get("script") or ""))
-        return Command(_interpreter(script), b"", _directory(record, os.path.dirname(script)), environment)
+        return Command([_interpreter(script), script], b"", _directory(record, os.path.dirname(script)), environment)
     if not settings.command:
         raise NoCommand(
             f"Nothing here can run a prompt: install the Hermes agent, or set 'command' under [exec] in "
@@ -57,13 +56,9 @@ def _place_of_execution(record: Record, home: Home) -> Home:
         return home
 
 
-def _interpreter(script: str) -> list[str]:
+def _interpreter(script: str) -> str:
     """As in the agent: bash for .sh and .bash, Python for all else, whatever the file's first line says."""
-    name = "bash" if script.lower().endswith((".sh", ".bash")) else "python3"
-    interpreter = shutil.which(name)
-    if not interpreter:
-        raise NoCommand(f"{script} needs {name}, which is not on PATH ({os.environ.get('PATH', '')}).")
-    return [interpreter, script]
+    return "bash" if script.lower().endswith((".sh", ".bash")) else "python3"
 
 
 def _directory(record: Record, otherwise: str) -> str:

@@ -28,6 +28,10 @@ class Command(NamedTuple):
     environment: dict[str, str]
 
 
+class CannotStart(Exception):
+    """The command could not be started; the text says why."""
+
+
 class Outcome(NamedTuple):
     """How it ended: `error` is None when it went well, else a sentence."""
 
@@ -79,22 +83,29 @@ class _Stop:
         os.write(self._wake, b"!")
 
 
-def execute(command: Command, timeout: float) -> Outcome:
-    """Run COMMAND for at most TIMEOUT seconds, then end its whole process group."""
-    stop = _Stop()
-    try:
-        process = subprocess.Popen(
-            command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            cwd=command.directory, env=command.environment, process_group=0, bufsize=0,
-        )
-    except OSError as error:
-        return Outcome("", "", f"{command.argv[0]} could not be started in {command.directory}: {error.strerror}.")
-    except ValueError as error:
-        return Outcome("", "", f"{command.argv[0]} could not be started: {error}.")
-    assert process.stdin and process.stdout and process.stderr
-    out, err = _Stream(process.stdout, 1), _Stream(process.stderr, 2)
-    ended_early = _converse(process, command.stdin, out, err, stop, timeout)
-    return Outcome(out.text(), err.text(), ended_early or _failure(process.returncode, err.text()))
+class Running:
+    """A command that has been started, and what it has said so far."""
+
+    def __init__(self, command: Command) -> None:
+        """Start COMMAND in a process group of its own. Raises CannotStart."""
+        self._stop = _Stop()
+        self._stdin = command.stdin
+        try:
+            self._process = subprocess.Popen(
+                command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                cwd=command.directory, env=command.environment, process_group=0, bufsize=0,
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise CannotStart(f"{command.argv[0]} could not be started in {command.directory}: {reason}.") from None
+        assert self._process.stdout and self._process.stderr
+        self._out, self._err = _Stream(self._process.stdout, 1), _Stream(self._process.stderr, 2)
+
+    def wait(self, timeout: float) -> Outcome:
+        """Let it run for at most TIMEOUT seconds, then end its whole process group; how it ended."""
+        ended_early = _converse(self._process, self._stdin, self._out, self._err, self._stop, timeout)
+        stderr = self._err.text()
+        return Outcome(self._out.text(), stderr, ended_early or _failure(self._process.returncode, stderr))
 
 
 def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, err: _Stream, stop: _Stop,

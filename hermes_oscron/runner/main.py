@@ -76,16 +76,18 @@ def _run_claimed(home: Home, job_id: str, trigger: str, claim: runs.Claim) -> in
     started = datetime.datetime.now(datetime.UTC)
     claim.begin(runs.Run(job_id, started.timestamp(), trigger))
     from .command import NoCommand, command_for
-    from .execute import Outcome, execute
+    from .execute import CannotStart, Outcome, Running
 
     try:
         settings = config.load(home.root)
-        outcome = execute(command_for(record, home, settings), settings.timeout)
-    except (NoCommand, config.ConfigError) as error:
-        print(error, file=sys.stderr, flush=True)
-        outcome = Outcome("", "", str(error))
-    from .conclude import conclude
+        running = Running(command_for(record, home, settings))
+        from .conclude import conclude  # 20 ms, while the job runs
 
+        outcome = running.wait(settings.timeout)
+    except (NoCommand, CannotStart, config.ConfigError) as error:
+        from .conclude import conclude
+
+        outcome = Outcome("", "", str(error))
     conclude(home, record, started, outcome)
     claim.release()
     return 1 if outcome.error else 0

@@ -8,8 +8,6 @@ from ..hermes import records
 from ..hermes.homes import Home, instance
 from ..hermes.store import Record
 from ..schedule.types import INTERVAL
-from ..schedulers.plan import SchedulerError, plan_of
-from ..schedulers.systemd.calendar import is_perpetual
 
 
 def rearm(home: Home, record: Record, zone: ZoneInfo) -> None:
@@ -17,9 +15,12 @@ def rearm(home: Home, record: Record, zone: ZoneInfo) -> None:
     completed = records.state(record) == records.COMPLETED
     if not completed and record.get("schedule", {}).get("kind") != INTERVAL:
         return
+    from ..schedulers.systemd.calendar import is_perpetual
+
     if not completed and is_perpetual(records.schedule_of(record, zone)):
         return
     from ..schedulers.choose import manager
+    from ..schedulers.plan import SchedulerError, plan_of
     from ..schedulers.systemd.scheduler import Systemd
 
     now = datetime.datetime.now(datetime.UTC)

@@ -34,10 +34,10 @@ class Systemd:
         """Start PLAN's timer, by its new schedule also where an old one was running. Raises SchedulerError."""
         unit = unit_of(plan.instance)
         if os.path.exists(self._path(unit)):
-            self._manager.call("stop", "--", unit)
+            self._manager.stop([unit])
         self._write(unit, render(plan, machine_zone(), now))
         try:
-            self._manager.call("start", "--", unit)
+            self._manager.start([unit])
         except SchedulerError:
             self._remove(unit)
             raise
@@ -54,11 +54,11 @@ class Systemd:
         self._stop(stale)
         changed = {unit_of(plan.instance): content for plan in plans.values()
                    if (content := self._wanted(plan, now, files))}
-        self._manager.call_for_each("stop", [unit for unit in changed if unit in active])
+        self._manager.stop([unit for unit in changed if unit in active])
         for unit, content in changed.items():
             self._write(unit, content)
         to_start = sorted(unit for unit in map(unit_of, plans) if unit in changed or unit not in active)
-        self._manager.call_for_each("start", to_start)
+        self._manager.start(to_start)
         return Report([instance_of(unit) for unit in to_start], [instance_of(unit) for unit in stale])
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
@@ -100,7 +100,7 @@ class Systemd:
         return {line.split()[0] for line in listed.splitlines() if line}
 
     def _stop(self, units: list[str]) -> None:
-        self._manager.call_for_each("stop", units)
+        self._manager.stop(units)
         for unit in units:
             self._remove(unit)
 

@@ -35,23 +35,39 @@ class Manager:
             return "systemd does not run this machine (there is no /run/systemd/system)."
         return None
 
-    def call(self, *arguments: str, allow_failure: bool = False) -> str:
+    def start(self, units: Sequence[str]) -> None:
+        """Start UNITS. Raises SchedulerError."""
+        for batch in _batches(units):
+            self.call("start", "--", *batch)
+
+    def stop(self, units: Sequence[str]) -> None:
+        """Stop UNITS; one that systemd does not know, or no longer, is stopped. Raises SchedulerError."""
+        for batch in _batches(units):
+            result = self._run("stop", "--", *batch)
+            refusals = [line for line in result.stderr.splitlines() if line and not line.endswith(" not loaded.")]
+            if result.returncode and refusals:
+                raise SchedulerError(f"systemd refused: {' '.join(refusals)}")
+
+    def call(self, *arguments: str) -> str:
         """What `systemctl ARGUMENTS` prints. Raises SchedulerError with its own words."""
-        command = ["systemctl", "--user" if self.user else "--system", "--no-ask-password", *arguments]
-        environment = {**os.environ, "XDG_RUNTIME_DIR": self.runtime_dir, "LC_ALL": "C"}
-        try:
-            result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT,
-                                    stdin=subprocess.DEVNULL, check=False)
-        except FileNotFoundError:
-            raise SchedulerError("systemctl is not installed.") from None
-        except subprocess.TimeoutExpired:
-            raise SchedulerError(f"systemd did not answer 'systemctl {arguments[0]}' for {TIMEOUT:.0f} s.") from None
-        if result.returncode and not allow_failure:
+        result = self._run(*arguments)
+        if result.returncode:
             said = " ".join(result.stderr.split()) or f"exit code {result.returncode}"
             raise SchedulerError(f"systemd refused: {said}")
         return result.stdout
 
-    def call_for_each(self, verb: str, units: Sequence[str], *, allow_failure: bool = False) -> None:
-        """`systemctl VERB` for UNITS, as few calls as the length of a command line allows."""
-        for i in range(0, len(units), 500):
-            self.call(verb, "--", *units[i : i + 500], allow_failure=allow_failure)
+    def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = ["systemctl", "--user" if self.user else "--system", "--no-ask-password", *arguments]
+        environment = {**os.environ, "XDG_RUNTIME_DIR": self.runtime_dir, "LC_ALL": "C"}
+        try:
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT,
+                                  stdin=subprocess.DEVNULL, check=False)
+        except FileNotFoundError:
+            raise SchedulerError("systemctl is not installed.") from None
+        except subprocess.TimeoutExpired:
+            raise SchedulerError(f"systemd did not answer 'systemctl {arguments[0]}' for {TIMEOUT:.0f} s.") from None
+
+
+def _batches(units: Sequence[str]) -> list[Sequence[str]]:
+    """UNITS in parts that fit a command line."""
+    return [units[i : i + 500] for i in range(0, len(units), 500)]

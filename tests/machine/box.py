@@ -1,0 +1,113 @@
+"""A real machine for a few minutes: this one's own file system, booted by a real systemd in a throwaway copy.
+
+systemd-nspawn boots an overlay over `/`; what is written goes to a tmpfs and is gone with it. A reboot is a new boot of
+the same overlay, a power cut a kill. The network is the host's, so the API inside can be called from here.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2]
+INSIDE = "/opt/hermes-oscron-source"
+"""Where the machine sees this checkout; its own /tmp is new at every boot."""
+
+
+class Box:
+    """A machine that can be booted, rebooted and cut from power."""
+
+    def __init__(self) -> None:
+        self._place = Path(tempfile.mkdtemp(prefix="oscron-box-"))
+        self._root = self._place / "root"
+        self._container: subprocess.Popen[bytes] | None = None
+        self.leader = 0
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self._place], check=True)
+        for folder in ("upper", "work", "root"):
+            (self._place / folder).mkdir()
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o",
+                        f"lowerdir=/,upperdir={self._place}/upper,workdir={self._place}/work", self._root], check=True)
+        (self._root / INSIDE[1:]).mkdir(parents=True, exist_ok=True)
+        for noise in ("postgresql", "apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer"):
+            unit = noise if "." in noise else f"{noise}.service"
+            (self._root / "etc/systemd/system" / unit).unlink(missing_ok=True)
+            (self._root / "etc/systemd/system" / unit).symlink_to("/dev/null")
+
+    def boot(self) -> None:
+        """Start the machine and wait until it is up."""
+        log = (self._place / "console.log").open("ab")
+        self._container = subprocess.Popen(
+            ["systemd-nspawn", "-D", self._root, "--boot", "--register=no", "--keep-unit", "--console=read-only",
+             f"--machine=oscron-{self._place.name[-8:].replace('_', '-')}", f"--bind-ro={SOURCE}:{INSIDE}"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )
+        self.leader = self._wait_for_leader()
+        state = ""
+        deadline = time.monotonic() + 60
+        while state not in ("running", "degraded"):
+            assert time.monotonic() < deadline, f"the machine did not come up: {state}"
+            time.sleep(0.1)
+            state = self.run("systemctl is-system-running", check=False).stdout.strip()
+
+    def _wait_for_leader(self) -> int:
+        assert self._container
+        children = Path(f"/proc/{self._container.pid}/task/{self._container.pid}/children")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert self._container.poll() is None, (self._place / "console.log").read_text(errors="replace")
+            for child in children.read_text().split():
+                if Path(f"/proc/{child}/comm").read_text().strip() in ("systemd", "init"):
+                    return int(child)
+            time.sleep(0.05)
+        raise AssertionError("systemd-nspawn started no machine")
+
+    def run(self, command: str, *, user: str = "root", check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run the shell COMMAND inside as USER; what it printed, and an AssertionError when it fails and CHECK."""
+        inside = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C"]
+        if user != "root":
+            command = f"export XDG_RUNTIME_DIR=/run/user/$(id -u); {command}"
+            inside += ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--reset-env"]
+        result = subprocess.run([*inside, "sh", "-c", f"cd; {command}"], capture_output=True, text=True, timeout=300,
+                                stdin=subprocess.DEVNULL, env={**os.environ, "HOME": "/root", "LC_ALL": "C"})
+        assert not check or result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+        return result
+
+    def put(self, path: str, content: str, user: str = "root") -> None:
+        """Write CONTENT to PATH inside, as USER."""
+        quoted = shlex.quote(path)
+        self.run(f"mkdir -p \"$(dirname {quoted})\" && printf %s {shlex.quote(content)} >{quoted}", user=user)
+
+    def put_bytes(self, path: str, content: bytes) -> None:
+        """Write CONTENT, of any size, to PATH inside, as root."""
+        inside = Path(f"/proc/{self.leader}/root{path}")
+        inside.write_bytes(content)
+
+    def power_off(self) -> None:
+        """Shut the machine down."""
+        self.run("systemctl poweroff", check=False)
+        self._wait_until_off()
+
+    def cut_power(self) -> None:
+        """Let everything in the machine stop at once."""
+        os.kill(self.leader, signal.SIGKILL)
+        self._wait_until_off()
+
+    def _wait_until_off(self) -> None:
+        assert self._container
+        self._container.wait(60)
+        self.leader = 0
+
+    def close(self) -> None:
+        """Take the machine away; nothing is left of it."""
+        if self._container and self._container.poll() is None:
+            if self.leader:
+                self.cut_power()
+            else:
+                self._container.kill()
+                self._container.wait(30)
+        for mount in (self._root, self._place):
+            subprocess.run(["umount", "--lazy", mount], check=True)
+        self._place.rmdir()

@@ -1,0 +1,77 @@
+"""The main job: created over HTTP, fired by a real timer on the second, read over HTTP."""
+
+import datetime
+import re
+
+from tests.conftest import wait_for
+from tests.machine.conftest import Site, soon
+
+
+def test_a_one_shot_fires_on_its_second_and_is_read_over_http(site: Site) -> None:
+    job = site.create("date +%s.%N; sleep 2; echo whole", schedule=soon(3), name="once")
+    assert site.next_elapse(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
+    running = wait_for(lambda: site.api.get("/api/crons/status")["running"])
+    assert list(running) == [job["id"]] and 0 <= running[job["id"]] < 2
+    one = site.api.get(f"/api/crons/status?job_id={job['id']}")
+    assert one["running"] is True and one["elapsed"] >= 0
+    wait_for(lambda: site.api.job(job["id"])["state"] == "completed")
+    done = site.api.job(job["id"])
+    assert (done["last_status"], done["next_run_at"], done["enabled"]) == ("ok", None, False)
+    content = site.api.get(f"/api/crons/output?job_id={job['id']}")["outputs"][0]["content"]
+    started = float(re.search(r"^\d+\.\d+$", content, re.M)[0])  # type: ignore[index]
+    late = started - datetime.datetime.fromisoformat(job["next_run_at"]).timestamp()
+    assert 0 <= late < 1, "it fires on its second"
+    assert "## Response" in content and "whole" in content
+    assert not site.api.get("/api/crons/status")["running"]
+    assert not site.run(f"ls {site.unit_dir} | grep {job['id']}", check=False).stdout
+
+
+def test_every_kind_is_listed_by_systemd_with_its_next_elapse(site: Site) -> None:
+    jobs = [site.create(schedule=schedule) for schedule in
+            ("30 8 * * 1,3", "every 2h", "every 45m", "every 7h", "in 2h", "*/7 9-17 * * MON-FRI", "0 0 L * *")]
+    listed = site.systemctl("list-timers --no-pager 'hermes-job@*'")
+    for job in jobs:
+        assert f"hermes-job@default:{job['id']}.timer" in listed
+        assert site.next_elapse(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
+        assert site.timer(job["id"], "AccuracyUSec") == "1us"
+
+
+def test_the_journal_tells_the_story(site: Site) -> None:
+    job = site.create("echo to the journal; echo and this >&2; exit 3", schedule=soon(1))
+    wait_for(lambda: site.api.job(job["id"])["last_status"])
+    said = wait_for(lambda: _story(site, job["id"]))
+    for part in ("Starting hermes-job@", "to the journal", "and this", "exited with code 3", "status=1/FAILURE"):
+        assert part in said
+    assert site.systemctl(f"is-failed hermes-job@default:{job['id']}.service", check=False).strip() == "failed"
+
+
+def _story(site: Site, job_id: str) -> str | None:
+    text = site.journal(job_id)
+    return text if "Failed with result" in text else None
+
+
+def test_a_run_by_hand_is_the_same_unit(site: Site) -> None:
+    job = site.create("cat /proc/self/cgroup", schedule="0 9 * * *")
+    assert site.api.post("/api/crons/run", {"job_id": job["id"]})["status"] == "running"
+    wait_for(lambda: site.api.job(job["id"])["last_status"] == "ok")
+    content = site.api.get(f"/api/crons/output?job_id={job['id']}")["outputs"][0]["content"]
+    assert f"hermes-job@default:{job['id']}.service" in content
+    assert site.next_elapse(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
+
+
+def test_the_command_of_the_configuration_gets_the_prompt(site: Site) -> None:
+    site.box.put(f"{site.hermes}/oscron.toml", '[exec]\ncommand = ["sh", "-c", "tr a-z A-Z; echo $HERMES_JOB_NAME"]\n',
+                 site.user)
+    try:
+        job = site.api.create(prompt="summarise my mail", name="mail", schedule=soon(1))
+        wait_for(lambda: site.api.job(job["id"])["last_status"] == "ok")
+        content = site.api.get(f"/api/crons/output?job_id={job['id']}")["outputs"][0]["content"]
+        assert "SUMMARISE MY MAIL" in content and "mail" in content
+    finally:
+        site.run(f"rm {site.hermes}/oscron.toml")
+
+
+def test_without_an_executor_the_run_fails_and_says_what_to_set(site: Site) -> None:
+    job = site.api.create(prompt="nobody is there", schedule=soon(1))
+    wait_for(lambda: site.api.job(job["id"])["last_status"] == "error")
+    assert "oscron.toml" in site.api.job(job["id"])["last_error"]

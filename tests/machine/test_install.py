@@ -1,0 +1,69 @@
+"""install.sh on a machine: once, twice, for another account, and away again."""
+
+from tests.machine.box import INSIDE, Box
+from tests.machine.conftest import Site, free_port
+
+ALL_UNITS = ("hermes-job@.service", "hermes-oscron.socket", "hermes-oscron.service", "hermes-oscron-sync.service",
+             "hermes-oscron-sync.timer")
+
+
+def test_installing_twice_does_the_same_as_once(site: Site) -> None:
+    job = site.create(schedule="0 9 * * *")
+    token, units = site.oscron("token"), site.systemctl("cat hermes-oscron.socket hermes-job@.service")
+    said = site.install()
+    assert len(said.strip().splitlines()) == 3 and str(site.port) in said
+    assert site.oscron("token") == token
+    assert site.systemctl("cat hermes-oscron.socket hermes-job@.service") == units
+    assert site.api.job(job["id"]) == job and site.armed(job["id"])
+
+
+def test_the_token_is_its_owners_alone_and_linger_is_on(site: Site) -> None:
+    assert site.run(f"stat -c '%a %U' {site.hermes}/cron/oscron/token").stdout.split() == ["600", site.user]
+    if site.user != "root":
+        assert "yes" in site.run(f"loginctl show-user -P Linger {site.user}").stdout
+
+
+def test_the_api_listens_on_loopback_alone(site: Site) -> None:
+    listening = site.box.run(f"ss -Hltn 'sport = :{site.port}'", check=False).stdout
+    if listening:
+        assert f"127.0.0.1:{site.port}" in listening and "0.0.0.0" not in listening.split()[3]
+    assert f"127.0.0.1:{site.port}" in site.systemctl("show -P Listen hermes-oscron.socket")
+
+
+def test_the_units_are_what_systemd_calls_sound(site: Site) -> None:
+    where = "/etc/systemd/system" if site.user == "root" else f"{site.home}/.config/systemd/user"
+    for unit in ALL_UNITS[1:]:
+        checked = site.run(f"systemd-analyze {site.manager} verify {where}/{unit}", check=False)
+        assert "hermes" not in checked.stderr, checked.stderr
+
+
+def test_root_installs_for_another_account_and_takes_it_away_again(machine: Box) -> None:
+    machine.run("useradd --create-home bob")
+    machine.run("touch /home/bob/mine && chown bob: /home/bob/mine")
+    before = machine.run("find /home/bob | sort").stdout
+    machine.run(f"PORT={free_port()} {INSIDE}/install.sh --account bob")
+    assert "Linger=yes" in machine.run("loginctl show-user bob").stdout
+    machine.run("~/.local/bin/hermes-oscron create 'every 2h' 'say hello'", user="bob")
+    assert "hermes-job@default:" in machine.run("systemctl --user list-timers --all", user="bob").stdout
+    machine.run(f"{INSIDE}/install.sh --account bob --uninstall")
+    assert "hermes" not in machine.run("systemctl --user list-units --all", user="bob").stdout
+    machine.run("rm -r /home/bob/.hermes /home/bob/.cache", check=False)
+    left = set(machine.run("find /home/bob -type f | sort").stdout.split())
+    assert left == {path for path in before.split() if machine.run(f"test -f {path}", check=False).returncode == 0}
+
+
+def test_uninstalling_takes_away_all_it_put_there_and_nothing_else(machine: Box) -> None:
+    machine.run("useradd --create-home eve && loginctl enable-linger eve")
+    site = Site(machine, "eve", free_port())
+    site.install()
+    job = site.create(schedule="0 9 * * *")
+    site.run(f"touch {site.home}/.config/systemd/user/mine.service {site.bin}/mine")
+    for _ in range(2):
+        site.run(f"{INSIDE}/install.sh --uninstall")
+        assert site.stored_jobs()[0]["id"] == job["id"]
+        assert not site.run(f"ls {site.unit_dir} | grep hermes", check=False).stdout
+        assert site.run(f"ls {site.home}/.config/systemd/user {site.bin}").stdout.count("mine") == 2
+        assert not site.run(f"ls -R {site.home}/.config {site.home}/.local | grep hermes", check=False).stdout
+        assert "hermes" not in site.systemctl("list-units --all")
+    site.install()
+    assert site.armed(job["id"]), "what was there before is armed again"

@@ -1,0 +1,74 @@
+"""Reboots and power cuts: all timers again, what was missed once, what was cut off recorded."""
+
+import datetime
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.machine.box import Box
+from tests.machine.conftest import Site, soon
+
+
+@pytest.fixture
+def both(sites: dict[str, Site]) -> Iterator[list[Site]]:
+    yield list(sites.values())
+    for site in sites.values():
+        site.clear()
+
+
+def boot(box: Box) -> None:
+    """Boot, and wait until both managers have armed their jobs."""
+    box.boot()
+    for user, manager in (("root", "--system"), ("ada", "--user")):
+        wait_for(lambda user=user, manager=manager: box.run(
+            f"systemctl {manager} show -P Result -P ExecMainExitTimestampMonotonic hermes-oscron-sync.service",
+            user=user, check=False).stdout.split() not in ([], ["success", "0"]), 30)
+
+
+def runs_of(site: Site, job_id: str) -> int:
+    return len(site.api.get(f"/api/crons/output?job_id={job_id}&limit=500")["outputs"])
+
+
+def test_after_a_reboot_all_is_armed_and_what_was_missed_has_caught_up_once(machine: Box, both: list[Site]) -> None:
+    kept, minutely, once, paused, far = {}, {}, {}, {}, {}
+    for site in both:
+        kept[site] = [site.create(schedule=schedule)["id"]
+                      for schedule in ("30 8 * * 1", "every 2h", "every 7h", "in 3h")]
+        once[site] = site.create(schedule=soon(20))["id"]
+        paused[site] = site.create(schedule="* * * * *", enabled=False)["id"]
+        far[site] = site.create(schedule="0 0 1 1 *")["id"]
+    if time.time() % 60 > 40:
+        time.sleep(61 - time.time() % 60)
+    for site in both:
+        minutely[site] = site.create(schedule="* * * * *")["id"]
+    before = {site: {job["id"]: job["next_run_at"] for job in site.api.get("/api/crons")["jobs"]} for site in both}
+    machine.power_off()
+    time.sleep(max(62 - time.time() % 60, 21))
+    boot(machine)
+    for site in both:
+        wait_for(lambda site=site: runs_of(site, once[site]) == 1, 20)
+        wait_for(lambda site=site: site.api.job(minutely[site])["last_status"] == "ok", 20)
+        assert runs_of(site, minutely[site]) == 1
+        assert site.api.job(once[site])["state"] == "completed"
+        assert site.api.job(paused[site])["last_run_at"] is None and not site.armed(paused[site])
+        for job_id in [*kept[site], far[site]]:
+            assert site.api.job(job_id)["next_run_at"] == before[site][job_id]
+            assert site.next_elapse(job_id) == datetime.datetime.fromisoformat(before[site][job_id])
+            assert site.api.job(job_id)["last_run_at"] is None
+        assert "All is as it should be" in site.oscron("doctor")
+
+
+def test_a_power_cut_during_a_run_is_an_interrupted_run_that_is_not_run_again(machine: Box, both: list[Site]) -> None:
+    jobs = {}
+    for site in both:
+        jobs[site] = site.create("echo begun; sleep 300", schedule=soon(2))["id"]
+        wait_for(lambda site=site: site.api.get("/api/crons/status")["running"])
+    machine.cut_power()
+    boot(machine)
+    for site in both:
+        job = site.api.job(jobs[site])
+        assert job["last_status"] == "error" and "interrupted" in job["last_error"]
+        assert job["state"] == "completed"
+        assert site.api.get("/api/crons/status")["running"] == {}

@@ -1,0 +1,82 @@
+"""sync and doctor: what is armed against what should be."""
+
+import json
+
+from tests.machine.conftest import Site
+
+
+def test_a_timer_stopped_by_hand_is_told_and_put_back(site: Site) -> None:
+    job_id = site.create(schedule="0 9 * * *")["id"]
+    site.systemctl(f"stop hermes-job@default:{job_id}.timer")
+    told = site.run(f"{site.bin}/hermes-oscron doctor", check=False)
+    assert told.returncode == 1 and job_id in told.stdout and "not running" in told.stdout
+    assert f"Armed default:{job_id}" in site.oscron("sync")
+    assert site.armed(job_id) and "All is as it should be" in site.oscron("doctor")
+
+
+def test_a_timer_changed_by_hand_is_told_and_put_right(site: Site) -> None:
+    job_id = site.create(schedule="0 9 * * *")["id"]
+    site.run(f"sed -i s/09:00/10:00/ {site.unit_dir}/hermes-job@default:{job_id}.timer")
+    assert "does not say" in site.run(f"{site.bin}/hermes-oscron doctor", check=False).stdout
+    site.oscron("sync")
+    assert "09:00" in site.systemctl(f"cat hermes-job@default:{job_id}.timer")
+    assert "All is as it should be" in site.oscron("doctor")
+
+
+def test_a_timer_of_no_job_is_taken_away(site: Site) -> None:
+    job_id = site.create(schedule="0 9 * * *")["id"]
+    site.run(f"cd {site.unit_dir} && cp hermes-job@default:{job_id}.timer hermes-job@default:feedfeedfeed.timer")
+    site.systemctl("start hermes-job@default:feedfeedfeed.timer")
+    site.oscron("sync")
+    assert not site.armed("feedfeedfeed") and site.armed(job_id)
+    assert not site.run(f"ls {site.unit_dir} | grep feedfeed", check=False).stdout
+
+
+def test_a_sync_with_nothing_to_do_touches_nothing(site: Site) -> None:
+    job_id = site.create(schedule="every 7h")["id"]
+    before = site.timer(job_id, "ActiveEnterTimestampMonotonic")
+    assert site.oscron("sync") == ""
+    assert site.timer(job_id, "ActiveEnterTimestampMonotonic") == before
+
+
+def test_a_job_that_somebody_wrote_into_jobs_json_is_armed(site: Site) -> None:
+    path = f"{site.hermes}/cron/jobs.json"
+    site.create(schedule="0 9 * * *")
+    content = json.loads(site.run(f"cat {path}").stdout)
+    content["jobs"].append({"id": "0123456789ab", "name": "by hand", "prompt": "x", "enabled": True,
+                            "schedule": {"kind": "interval", "minutes": 90, "display": "every 90m"}})
+    site.box.put(path, json.dumps(content), site.user)
+    site.oscron("sync")
+    assert site.armed("0123456789ab")
+    assert site.api.job("0123456789ab")["schedule"]["expression"] == "every 90m"
+
+
+def test_names_write_no_directives(site: Site) -> None:
+    names = ["x\nOnCalendar=*:*:*", "%n %H %%", "back\\", "\x00\x1b[31m", "]\n[Timer]\nUnit=reboot.target", "Ünï ☃",
+             "\u2028OnBootSec=1", "\ud800"]
+    for name in names:
+        job = site.api.create(name=name, schedule="0 9 * * *")
+        assert site.api.job(job["id"])["name"] == name
+        assert site.timer(job["id"], "Unit") == f"hermes-job@default:{job['id']}.service"
+        assert site.timer(job["id"], "TimersCalendar").count("OnCalendar") == 1
+        assert site.timer(job["id"], "TimersMonotonic") == ""
+        assert site.timer(job["id"], "Description").endswith("(Hermes job)")
+    percent = next(job for job in site.api.get("/api/crons")["jobs"] if job["name"] == "%n %H %%")
+    assert site.timer(percent["id"], "Description") == "%n %H %% (Hermes job)"
+
+
+def test_an_unreadable_jobs_json_stops_every_verb_and_stays_as_it_is(site: Site) -> None:
+    path = f"{site.hermes}/cron/jobs.json"
+    job_id = site.create(schedule="0 9 * * *")["id"]
+    whole = site.run(f"cat {path}").stdout
+    site.box.put(path, whole[:-30], site.user)
+    try:
+        for verb, body in (("create", {"prompt": "x", "schedule": "every 1h"}), ("pause", {"job_id": job_id}),
+                           ("delete", {"job_id": job_id}), ("update", {"job_id": job_id, "name": "n"})):
+            status, answer = site.api.call("POST", f"/api/crons/{verb}", body)
+            assert status == 503 and path in answer["error"]
+        assert path in site.run(f"{site.bin}/hermes-oscron sync", check=False).stderr
+        assert site.run(f"cat {path}").stdout == whole[:-30]
+        assert site.armed(job_id)
+    finally:
+        site.box.put(path, whole, site.user)

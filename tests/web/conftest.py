@@ -1,0 +1,26 @@
+"""A server that has nothing to fire its jobs."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..conftest import Api, start_server
+
+
+@pytest.fixture
+def idle_api(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """A client of a server that should fire by systemd timers where no systemd can be reached."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "nobody-runs-here"))
+    if os.geteuid() == 0:  # root's manager is found under /run
+        python = tmp_path / "python"
+        python.write_text("#!/bin/sh\nexec unshare --mount sh -c 'mount -t tmpfs tmpfs /run && exec \"$@\"' sh "
+                          f"{sys.executable} \"$@\"\n")
+        python.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(python))
+    process, url = start_server("--scheduler", "systemd", log=tmp_path / "serve.log")
+    yield Api(url, (root / "cron" / "oscron" / "token").read_text().strip())
+    process.terminate()
+    process.wait(10)

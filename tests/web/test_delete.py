@@ -1,0 +1,57 @@
+import time
+from pathlib import Path
+
+from ..conftest import Api, in_seconds, let_go, stored, wait_for, write_jobs, write_script, write_waiting_script
+
+
+def test_it_answers_the_id_and_the_job_is_gone(api: Api, root: Path) -> None:
+    stays, goes = api.create(name="stays"), api.create(name="goes")
+    assert api.post("/api/crons/delete", {"job_id": goes["id"]}) == {"ok": True, "job_id": goes["id"]}
+    assert api.get("/api/crons")["jobs"] == [stays]
+    assert [record["id"] for record in stored(root)] == [stays["id"]]
+
+
+def test_the_outputs_go_too(api: Api, root: Path) -> None:
+    job = api.create(no_agent=True, script=write_script(root, "a.sh", "echo hi"))
+    api.run_to_end(job["id"])
+    assert (root / "cron" / "output" / job["id"]).is_dir()
+    api.post("/api/crons/delete", {"job_id": job["id"]})
+    assert not (root / "cron" / "output" / job["id"]).exists()
+    assert api.outputs(job["id"]) == []
+
+
+def test_a_deleted_job_does_not_fire(api: Api, root: Path) -> None:
+    job = api.create(schedule=in_seconds(1), no_agent=True, script=write_script(root, "a.sh", f"touch {root}/fired"))
+    api.post("/api/crons/delete", {"job_id": job["id"]})
+    time.sleep(2)
+    assert not (root / "fired").exists()
+
+
+def test_a_run_under_way_ends_by_itself_and_leaves_nothing(api: Api, root: Path) -> None:
+    script = write_waiting_script(root)
+    (root / "scripts" / script).open("a").write(f"touch {root}/ended\n")
+    job = api.create(no_agent=True, script=script)
+    api.start_run(job["id"])
+    api.post("/api/crons/delete", {"job_id": job["id"]})
+    let_go(root)
+    wait_for(lambda: not api.running())
+    assert (root / "ended").exists()
+    assert api.get("/api/crons")["jobs"] == []
+    assert not (root / "cron" / "output" / job["id"]).exists()
+    assert list((root / "cron" / "oscron" / "runs").iterdir()) == []
+
+
+def test_a_job_that_is_not_there_is_not_found(api: Api, root: Path) -> None:
+    job = api.create()
+    write_jobs(root / "profiles" / "work", {"id": "foreign", "prompt": "p"})
+    api.post("/api/crons/delete", {"job_id": job["id"]})
+    for job_id in (job["id"], "never-was", "foreign"):
+        assert api.refused("/api/crons/delete", {"job_id": job_id})[0] == 404
+    assert [record["id"] for record in stored(root / "profiles" / "work")] == ["foreign"]
+
+
+def test_the_job_id_must_be_there_and_well_formed_and_alone(api: Api) -> None:
+    job = api.create()
+    for body in ({}, {"job_id": ""}, {"job_id": "../../x"}, {"job_id": 7}, {"job_id": job["id"], "force": True}):
+        assert api.refused("/api/crons/delete", body)[0] == 400, body
+    assert api.job(job["id"])

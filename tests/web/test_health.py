@@ -1,0 +1,19 @@
+from ..conftest import Api
+
+
+def test_it_answers_without_a_token(server: str) -> None:
+    anyone = Api(server, None)
+    answer = anyone.get("/health")
+    assert (answer["status"], answer["scheduler"]) == ("ok", "foreground")
+    assert anyone.headers["Content-Type"] == "application/json"
+    assert anyone.headers["Cache-Control"] == "no-store"
+
+
+def test_it_tells_nothing_of_the_jobs(api: Api, server: str) -> None:
+    job = api.create(name="secret plan")
+    answer = str(Api(server, None).get("/health"))
+    assert "secret plan" not in answer and job["id"] not in answer
+
+
+def test_it_only_takes_get(api: Api) -> None:
+    assert api.call("POST", "/health", {})[0] == 405

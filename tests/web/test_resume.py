@@ -1,0 +1,91 @@
+import datetime
+import time
+from pathlib import Path
+
+from ..conftest import Api, in_seconds, wait_for, write_jobs, write_script
+
+YEARLY = {"kind": "cron", "expr": "0 0 1 1 *", "display": "x"}
+
+
+def test_it_answers_the_job_as_it_was_before_the_pause(api: Api) -> None:
+    job = api.create()
+    api.post("/api/crons/pause", {"job_id": job["id"], "reason": "holidays"})
+    answer = api.post("/api/crons/resume", {"job_id": job["id"]})
+    assert answer["ok"] is True and answer["job"] == api.job(job["id"])
+    kept = {key: value for key, value in answer["job"].items() if key != "armed_at"}
+    assert kept == {key: value for key, value in job.items() if key != "armed_at"}
+    assert (answer["job"]["paused_at"], answer["job"]["paused_reason"]) == (None, None)
+
+
+def test_twice_is_the_same_as_once(api: Api) -> None:
+    job = api.create(schedule="every 2h", enabled=False)
+    once = api.post("/api/crons/resume", {"job_id": job["id"]})
+    time.sleep(1.1)
+    assert api.post("/api/crons/resume", {"job_id": job["id"]}) == once
+
+
+def test_a_job_that_was_never_paused_is_answered_as_it_is(api: Api) -> None:
+    job = api.create(schedule="every 2h")
+    assert api.post("/api/crons/resume", {"job_id": job["id"]})["job"] == job
+
+
+def test_what_was_missed_while_paused_is_never_fired(api: Api, root: Path) -> None:
+    script = write_script(root, "a.sh", "echo hi")
+    write_jobs(root, {"id": "cron", "no_agent": True, "script": script, "enabled": False, "state": "paused",
+                      "schedule": YEARLY, "next_run_at": "2025-01-01T00:00:00+00:00",
+                      "last_run_at": "2024-01-01T00:00:00+00:00", "created_at": "2023-06-01T00:00:00+00:00"},
+               {"id": "every", "no_agent": True, "script": script, "enabled": False, "state": "paused",
+                "schedule": {"kind": "interval", "minutes": 60, "display": "x"},
+                "next_run_at": in_seconds(-5000), "created_at": in_seconds(-90000)})
+    for job_id in ("cron", "every"):
+        job = api.post("/api/crons/resume", {"job_id": job_id})["job"]
+        assert datetime.datetime.fromisoformat(job["next_run_at"]) > datetime.datetime.now(datetime.UTC)
+    time.sleep(1.2)
+    assert (api.outputs("cron"), api.outputs("every"), api.running()) == ([], [], {})
+    assert api.job("cron")["last_run_at"] == "2024-01-01T00:00:00+00:00"
+
+
+def test_a_one_shot_missed_while_paused_does_not_fire(api: Api, root: Path) -> None:
+    script = write_script(root, "a.sh", "echo hi")
+    job = api.create(schedule=in_seconds(0.5), no_agent=True, script=script, enabled=False)
+    time.sleep(1.6)
+    api.call("POST", "/api/crons/resume", {"job_id": job["id"]})
+    time.sleep(1)
+    assert (api.outputs(job["id"]), api.running()) == ([], {})
+
+
+def test_an_interval_counts_from_the_resume(api: Api) -> None:
+    job = api.create(schedule="every 2h", enabled=False)
+    due = datetime.datetime.fromisoformat(api.post("/api/crons/resume", {"job_id": job["id"]})["job"]["next_run_at"])
+    ahead = due - datetime.datetime.now(datetime.UTC)
+    assert datetime.timedelta(minutes=119, seconds=50) < ahead <= datetime.timedelta(hours=2)
+
+
+def test_a_resumed_job_fires_again(api: Api, root: Path) -> None:
+    script = write_script(root, "a.sh", "echo hi")
+    job = api.create(schedule=in_seconds(1.5), no_agent=True, script=script, enabled=False)
+    api.post("/api/crons/resume", {"job_id": job["id"]})
+    assert wait_for(lambda: api.job(job["id"])["state"] == "completed")
+    assert len(api.outputs(job["id"])) == 1
+
+
+def test_a_completed_job_stays_completed(api: Api, root: Path) -> None:
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": YEARLY, "state": "completed", "enabled": False})
+    assert api.post("/api/crons/resume", {"job_id": "a"})["job"]["state"] == "completed"
+
+
+def test_a_job_that_is_not_there_is_not_found(api: Api) -> None:
+    assert api.refused("/api/crons/resume", {"job_id": "never-was"})[0] == 404
+
+
+def test_the_job_id_must_be_there_and_well_formed_and_alone(api: Api) -> None:
+    job = api.create(enabled=False)
+    for body in ({}, {"job_id": ""}, {"job_id": "a b"}, {"job_id": job["id"], "reason": "x"}):
+        assert api.refused("/api/crons/resume", body)[0] == 400, body
+    assert api.job(job["id"])["state"] == "paused"
+
+
+def test_a_job_that_nothing_can_fire_stays_paused(idle_api: Api, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "prompt": "p", "schedule": YEARLY, "state": "paused", "enabled": False})
+    assert idle_api.refused("/api/crons/resume", {"job_id": "a"})[0] == 503
+    assert '"state": "paused"' in path.read_text()

@@ -1,0 +1,170 @@
+import datetime
+import json
+import time
+from pathlib import Path
+
+from ..conftest import Api, in_seconds, let_go, stored, wait_for, write_jobs, write_script, write_waiting_script
+
+DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
+
+
+def test_it_answers_the_job_as_it_is_now(api: Api) -> None:
+    job = api.create()
+    answer = api.post("/api/crons/update", {"job_id": job["id"], "name": "New"})
+    assert answer == {"ok": True, "job": {**job, "name": "New"}}
+    assert api.job(job["id"]) == answer["job"]
+
+
+def test_every_field_of_create_can_be_changed(api: Api, root: Path, tmp_path: Path) -> None:
+    job = api.create()
+    fields = {"prompt": "q", "name": "n", "deliver": "slack", "skills": ["a"], "model": "m", "provider": "p",
+              "profile": "default", "toast_notifications": False, "no_agent": True,
+              "script": write_script(root, "a.sh", ""), "workdir": str(tmp_path), "context_from": "x",
+              "enabled_toolsets": ["web"]}
+    changed = api.post("/api/crons/update", {"job_id": job["id"], **fields})["job"]
+    assert {key: changed[key] for key in fields} == fields
+
+
+def test_a_null_key_is_left_as_it_is(api: Api) -> None:
+    job = api.create(name="kept", model="m", skills=["s"], repeat=4, toast_notifications=False)
+    nothing = dict.fromkeys(("name", "prompt", "schedule", "model", "skills", "repeat", "toast_notifications",
+                             "enabled", "profile", "workdir", "state", "id"))
+    assert api.post("/api/crons/update", {"job_id": job["id"], **nothing})["job"] == job
+
+
+def test_an_empty_text_clears_the_field(api: Api, root: Path, tmp_path: Path) -> None:
+    job = api.create(name="n", model="m", provider="p", deliver="slack", script=write_script(root, "a.sh", ""),
+                     workdir=str(tmp_path), profile="default")
+    cleared = dict.fromkeys(("name", "model", "provider", "deliver", "script", "workdir", "profile"), "")
+    changed = api.post("/api/crons/update", {"job_id": job["id"], **cleared})["job"]
+    assert {key: changed[key] for key in cleared} == {
+        "name": "say hello", "model": None, "provider": None, "deliver": "local", "script": None, "workdir": None,
+        "profile": None}
+
+
+def test_what_the_server_owns_is_refused_and_nothing_changes(api: Api, root: Path) -> None:
+    job = api.create()
+    before = (root / "cron" / "jobs.json").read_bytes()
+    for key in ("id", "state", "next_run_at", "last_run_at", "last_status", "last_error", "last_delivery_error",
+                "created_at"):
+        status, sentence = api.refused("/api/crons/update", {"job_id": job["id"], "name": "x", key: "x"})
+        assert status == 400 and f"'{key}'" in sentence
+    assert (root / "cron" / "jobs.json").read_bytes() == before
+
+
+def test_a_wrong_type_or_an_unknown_key_is_refused_and_nothing_changes(api: Api, root: Path) -> None:
+    job = api.create()
+    before = (root / "cron" / "jobs.json").read_bytes()
+    for wrong in ({"name": 1}, {"skills": "x"}, {"repeat": 0}, {"enabled": "no"}, {"colour": "red"},
+                  {"profile": "nobody"}, {"schedule": "never"}, {"schedule": ""}, {"script": "../x"}):
+        assert api.refused("/api/crons/update", {"job_id": job["id"], "prompt": "q", **wrong})[0] == 400, wrong
+    assert (root / "cron" / "jobs.json").read_bytes() == before
+
+
+def test_a_job_that_is_not_there_is_not_found(api: Api, root: Path) -> None:
+    write_jobs(root / "profiles" / "work", {"id": "foreign", "schedule": DAILY, "prompt": "p"})
+    for job_id in ("000000000000", "foreign"):
+        assert api.refused("/api/crons/update", {"job_id": job_id, "name": "x"})[0] == 404
+
+
+def test_the_job_id_must_be_there_and_well_formed(api: Api) -> None:
+    for job_id in (None, "", "../x", 5, ["x"], ".x", "a" * 65, "a b", "a\n"):
+        assert api.refused("/api/crons/update", {"job_id": job_id, "name": "x"})[0] == 400, job_id
+
+
+def test_a_new_schedule_holds_from_now(api: Api) -> None:
+    job = api.create()
+    changed = api.post("/api/crons/update", {"job_id": job["id"], "schedule": "every 2h"})["job"]
+    assert (changed["schedule"], changed["schedule_display"]) == (
+        {"kind": "interval", "expression": "every 2h"}, "Every 2 hours")
+    ahead = datetime.datetime.fromisoformat(changed["next_run_at"]) - datetime.datetime.now(datetime.UTC)
+    assert datetime.timedelta(minutes=119, seconds=50) < ahead <= datetime.timedelta(hours=2)
+
+
+def test_a_new_schedule_is_what_fires(api: Api, root: Path) -> None:
+    job = api.create(schedule="in 2h", no_agent=True, script=write_script(root, "a.sh", "echo hi"))
+    api.post("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(1)})
+    assert wait_for(lambda: api.job(job["id"])["state"] == "completed")
+
+
+def test_an_old_schedule_fires_no_more(api: Api, root: Path) -> None:
+    job = api.create(schedule=in_seconds(1), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
+    api.post("/api/crons/update", {"job_id": job["id"], "schedule": "in 2h"})
+    time.sleep(2)
+    assert api.outputs(job["id"]) == []
+
+
+def test_posting_the_display_back_keeps_the_schedule_and_the_next_run(api: Api) -> None:
+    for schedule in ("0 9 * * 1-5", "30 8 * * 1,3", "*/7 3-5 L * *", "every 90m", "2036-03-15T09:00:30"):
+        job = api.create(schedule=schedule)
+        time.sleep(0.01)
+        for again in (job["schedule_display"], job["schedule"]["expression"]):
+            fields = {"schedule": again, "name": "edited"}
+            changed = api.post("/api/crons/update", {"job_id": job["id"], **fields})["job"]
+            assert changed == {**job, "name": "edited"}, schedule
+
+
+def test_the_form_of_a_completed_one_shot_can_be_posted_back(api: Api, root: Path) -> None:
+    write_jobs(root, {"id": "done", "prompt": "p", "name": "n", "state": "completed", "enabled": False,
+                      "schedule": {"kind": "once", "run_at": "2024-03-15T09:00:00+00:00", "display": "x"}})
+    job = api.job("done")
+    fields = {"schedule": job["schedule_display"], "name": "edited"}
+    assert api.post("/api/crons/update", {"job_id": "done", **fields})["job"] == {**job, "name": "edited"}
+
+
+def test_a_completed_job_with_a_new_schedule_fires_again(api: Api, root: Path) -> None:
+    job = api.create(schedule=in_seconds(-1), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
+    wait_for(lambda: api.job(job["id"])["state"] == "completed")
+    changed = api.post("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(1.5)})["job"]
+    assert changed["state"] == "scheduled"
+    wait_for(lambda: api.job(job["id"])["state"] == "completed")
+    assert len(api.outputs(job["id"])) == 2
+
+
+def test_a_one_shot_in_the_past_is_refused(api: Api) -> None:
+    job = api.create()
+    assert api.refused("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(-125)})[0] == 400
+    assert api.job(job["id"]) == job
+
+
+def test_a_paused_job_stays_paused_whatever_is_changed(api: Api) -> None:
+    job = api.create(enabled=False)
+    changed = api.post("/api/crons/update", {"job_id": job["id"], "schedule": "30m", "prompt": "q"})["job"]
+    assert (changed["state"], changed["next_run_at"]) == ("paused", None)
+
+
+def test_enabled_pauses_and_resumes(api: Api) -> None:
+    job = api.create()
+    off = api.post("/api/crons/update", {"job_id": job["id"], "enabled": False})["job"]
+    assert (off["state"], off["enabled"], off["next_run_at"]) == ("paused", False, None)
+    on = api.post("/api/crons/update", {"job_id": job["id"], "enabled": True})["job"]
+    assert (on["state"], on["enabled"], on["next_run_at"]) == ("scheduled", True, job["next_run_at"])
+
+
+def test_keys_that_nobody_here_knows_survive(api: Api, root: Path) -> None:
+    unknown = {"from_the_future": {"deep": [1, None]}, "origin": {"platform": "telegram"}}
+    path = write_jobs(root, {"id": "a", "prompt": "p", "schedule": {**DAILY, "jitter": 3}, **unknown},
+                      "not a job", {"no": "id"}, version=7, owner={"name": "x"})
+    api.post("/api/crons/update", {"job_id": "a", "name": "edited"})
+    content = json.loads(path.read_text())
+    assert content["jobs"][0] == {**content["jobs"][0], **unknown, "schedule": {**DAILY, "jitter": 3}}
+    assert content["jobs"][1:] == ["not a job", {"no": "id"}]
+    assert (content["version"], content["owner"]) == (7, {"name": "x"})
+
+
+def test_a_run_under_way_ends_as_it_began_and_undoes_nothing(api: Api, root: Path) -> None:
+    job = api.create(no_agent=True, script=write_waiting_script(root), name="before")
+    api.start_run(job["id"])
+    other = write_script(root, "other.sh", "echo other")
+    api.post("/api/crons/update", {"job_id": job["id"], "name": "after", "script": other, "schedule": "30m"})
+    let_go(root)
+    done = wait_for(lambda: (now := api.job(job["id"]))["last_run_at"] and now)
+    assert (done["name"], done["schedule"]["expression"], done["last_status"]) == ("after", "every 30m", "ok")
+    assert "waited" in api.outputs(job["id"])[0]
+
+
+def test_a_schedule_that_cannot_be_armed_is_not_kept(idle_api: Api, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
+    assert idle_api.refused("/api/crons/update", {"job_id": "a", "schedule": "30m", "name": "new"})[0] == 503
+    assert json.loads(path.read_text())["jobs"] == [{"id": "a", "prompt": "p", "schedule": DAILY}]
+    assert len(stored(root)) == 1
