@@ -134,7 +134,7 @@ uninstall() {
         # shellcheck disable=SC2086
         systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service 2>/dev/null || true
         systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
-        systemctl "$MANAGER" stop '*hermes\x2djob.slice' 2>/dev/null || true
+        systemctl "$MANAGER" stop '*hermes*job.slice' 2>/dev/null || true
     fi
     rm -f "$RUNTIME_UNITS"/hermes-job@*.timer
     for unit in $UNITS; do
@@ -170,7 +170,7 @@ leave() {
         "$PLACE/venv/bin/hermes-oscron" delete "$id" >/dev/null 2>&1 || true
         rm -f "$RUNTIME_UNITS/hermes-job@.service"
         systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
-        systemctl "$MANAGER" stop '*hermes\x2djob.slice' 2>/dev/null || true
+        systemctl "$MANAGER" stop '*hermes*job.slice' 2>/dev/null || true
     fi
     rm -rf "$PLACE"
 }

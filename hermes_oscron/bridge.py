@@ -156,7 +156,7 @@ class Bridge:
         with self._arming():
             removed = store.remove(home, job_id)
             try:
-                self.scheduler.disarm([homes.instance(home.profile, job_id)])
+                self.scheduler.forget(homes.instance(home.profile, job_id))
             except SchedulerError:
                 store.add(home, removed)
                 raise

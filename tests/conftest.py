@@ -72,6 +72,12 @@ def in_seconds(seconds: float) -> str:
     return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).isoformat()
 
 
+def sleep_past(schedule: dict[str, str]) -> None:
+    """Sleep until a moment after the one-shot SCHEDULE is due, in which a job that fires would have been seen."""
+    due = datetime.datetime.fromisoformat(schedule["expression"])
+    time.sleep(max(0.0, due.timestamp() - time.time()) + 0.7)
+
+
 def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     """The first true answer of CONDITION; an AssertionError when SECONDS go by without one."""
     deadline = time.monotonic() + seconds

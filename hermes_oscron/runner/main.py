@@ -24,7 +24,6 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments or options not in ([], ["--settle"], ["--trigger", MANUAL], ["--trigger", SCHEDULE]):
         print(USAGE, file=sys.stderr)
         return 2
-    os.umask(0o077)
     try:
         profile, job_id = homes.split_instance(arguments[0])
         home = homes.home(homes.root(), profile)

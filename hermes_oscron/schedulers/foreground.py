@@ -52,6 +52,9 @@ class Foreground:
     def disarm(self, instances: Iterable[str]) -> None:
         """Nothing: the thread reads jobs.json."""
 
+    def forget(self, instance: str) -> None:
+        """Nothing: the thread reads jobs.json."""
+
     def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
         """Nothing: the thread reads jobs.json. Where it has just begun, all PLANS count as newly armed."""
         begun, self._begun = self._begun, False

@@ -63,6 +63,9 @@ class Scheduler(Protocol):
     def disarm(self, instances: Iterable[str]) -> None:
         """Fire INSTANCES no more; those it does not know are no error. Raises SchedulerError."""
 
+    def forget(self, instance: str) -> None:
+        """Disarm INSTANCE, whose job is no more, and drop what is remembered of its runs. Raises SchedulerError."""
+
     def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
         """Arm PLANS and nothing else, touching only what differs. Raises SchedulerError."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..conftest import Api, in_seconds, wait_for, write_jobs, write_script
 
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
-VERBS: dict[str, object] = {
+VERBS: dict[str, dict[str, str]] = {
     "create": {"prompt": "p", "schedule": "30m"}, "update": {"job_id": "a", "name": "n"}, "delete": {"job_id": "a"},
     "run": {"job_id": "a"}, "pause": {"job_id": "a"}, "resume": {"job_id": "a"},
 }
@@ -22,7 +22,7 @@ def is_refusal(api: Api, answer: object) -> bool:
             and api.headers["Cache-Control"] == "no-store")
 
 
-def refusals(api: Api, path: Path, spoil: Callable[[Path], None]) -> list[tuple[int, str]]:
+def refusals(api: Api, path: Path, spoil: Callable[[Path], object]) -> list[tuple[int, str]]:
     """What every verb answers when jobs.json at PATH is spoilt."""
     write_jobs(path.parent.parent, {"id": "a", "prompt": "p", "schedule": DAILY})
     spoil(path)
@@ -102,8 +102,8 @@ def test_a_body_that_is_no_json_object_answers_400(api: Api) -> None:
 def test_every_verb_refuses_an_unknown_key_and_a_wrong_type(api: Api) -> None:
     job = api.create()
     for verb, body in VERBS.items():
-        known = {**body, "job_id": job["id"]} if verb != "create" else body  # type: ignore[dict-item]
-        for wrong in ({**known, "colour": "red"}, {**known, "job_id": 5}, {**known, "job_id": "../x"}):  # type: ignore[dict-item]
+        known = {**body, "job_id": job["id"]} if verb != "create" else body
+        for wrong in ({**known, "colour": "red"}, {**known, "job_id": 5}, {**known, "job_id": "../x"}):
             status, answer = api.call("POST", f"/api/crons/{verb}", wrong)
             assert status == 400 and is_refusal(api, answer), (verb, wrong)
     assert api.get("/api/crons")["jobs"] == [job]
@@ -125,7 +125,7 @@ def test_an_unreadable_jobs_json_answers_503_with_its_path_and_is_left_as_it_is(
 
 def test_a_jobs_json_nested_without_end_is_unreadable_like_any_other(api: Api, root: Path) -> None:
     path, content = root / "cron" / "jobs.json", b"[" * 100_000
-    answers = refusals(api, path, lambda file: file.write_bytes(content) and None)
+    answers = refusals(api, path, lambda file: file.write_bytes(content))
     assert path.read_bytes() == content
     assert [status for status, sentence in answers if str(path) in sentence] == [503] * len(answers)
 

@@ -2,11 +2,10 @@ import datetime
 import os
 import re
 import stat
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..conftest import Api, in_seconds, stored, wait_for, write_script
+from ..conftest import Api, in_seconds, sleep_past, stored, wait_for, write_script
 
 FORMS = {
     "0 9 * * *": ("cron", "0 9 * * *", "Daily at 9:00 AM"),
@@ -121,14 +120,14 @@ def test_a_job_repeats_for_ever_unless_told_and_a_one_shot_once(api: Api) -> Non
 
 def test_a_job_created_disabled_is_paused_and_does_not_fire(api: Api, root: Path) -> None:
     script = write_script(root, "hi.sh", "echo hi")
-    job = api.create(schedule=in_seconds(1), no_agent=True, script=script, enabled=False)
+    job = api.create(schedule=in_seconds(0.3), no_agent=True, script=script, enabled=False)
     assert (job["state"], job["enabled"], job["next_run_at"]) == ("paused", False, None)
-    time.sleep(2)
+    sleep_past(job["schedule"])
     assert api.outputs(job["id"]) == []
 
 
 def test_a_one_shot_fires_at_its_second_and_is_completed(api: Api, root: Path) -> None:
-    job = api.create(schedule=in_seconds(1.2), no_agent=True, script=write_script(root, "hi.sh", "date +%s.%N"))
+    job = api.create(schedule=in_seconds(0.5), no_agent=True, script=write_script(root, "hi.sh", "date +%s.%N"))
     wait_for(lambda: api.job(job["id"])["state"] == "completed")
     done = api.job(job["id"])
     assert (done["last_status"], done["next_run_at"], done["enabled"]) == ("ok", None, False)

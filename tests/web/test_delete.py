@@ -1,7 +1,16 @@
-import time
 from pathlib import Path
 
-from ..conftest import Api, in_seconds, let_go, stored, wait_for, write_jobs, write_script, write_waiting_script
+from ..conftest import (
+    Api,
+    in_seconds,
+    let_go,
+    sleep_past,
+    stored,
+    wait_for,
+    write_jobs,
+    write_script,
+    write_waiting_script,
+)
 
 
 def test_it_answers_the_id_and_the_job_is_gone(api: Api, root: Path) -> None:
@@ -21,9 +30,9 @@ def test_the_outputs_go_too(api: Api, root: Path) -> None:
 
 
 def test_a_deleted_job_does_not_fire(api: Api, root: Path) -> None:
-    job = api.create(schedule=in_seconds(1), no_agent=True, script=write_script(root, "a.sh", f"touch {root}/fired"))
+    job = api.create(schedule=in_seconds(0.5), no_agent=True, script=write_script(root, "a.sh", f"touch {root}/fired"))
     api.post("/api/crons/delete", {"job_id": job["id"]})
-    time.sleep(2)
+    sleep_past(job["schedule"])
     assert not (root / "fired").exists()
 
 

@@ -74,8 +74,9 @@ def test_the_token_outlives_the_server(root: Path, tmp_path: Path) -> None:
 
 def test_a_foreign_host_is_refused(api: Api) -> None:
     port = api.url.rpartition(":")[2]
-    for host, status in (("evil.example", 403), (f"evil.example:{port}", 403), ("", 403), ("127.0.0.1.evil.example", 403),
-                         (f"localhost:{port}", 200), (f"LOCALHOST:{port}", 200), (f"[::1]:{port}", 200), ("[", 403)):
+    for host, status in (("evil.example", 403), (f"evil.example:{port}", 403), ("", 403), ("[", 403),
+                         ("127.0.0.1.evil.example", 403), (f"localhost:{port}", 200), (f"LOCALHOST:{port}", 200),
+                         (f"[::1]:{port}", 200)):
         status_of_call, answer = api.call("GET", "/api/crons", headers={"Host": host})
         assert status_of_call == status, (host, answer)
 

@@ -130,7 +130,7 @@ def test_a_job_that_someone_else_adds_is_in_the_next_answer(api: Api, root: Path
 
 
 def test_a_run_by_schedule_is_in_the_next_answer(api: Api, root: Path) -> None:
-    job = api.create(schedule=in_seconds(1), no_agent=True, script=write_script(root, "hi.sh", "echo hi"))
+    job = api.create(schedule=in_seconds(0.5), no_agent=True, script=write_script(root, "hi.sh", "echo hi"))
     assert api.job(job["id"])["state"] == "scheduled"
     assert wait_for(lambda: api.job(job["id"])["last_status"]) == "ok"
 

@@ -1,7 +1,6 @@
-import time
 from pathlib import Path
 
-from ..conftest import Api, in_seconds, let_go, wait_for, write_script, write_waiting_script
+from ..conftest import Api, in_seconds, let_go, sleep_past, wait_for, write_script, write_waiting_script
 
 
 def test_it_answers_the_paused_job(api: Api) -> None:
@@ -26,9 +25,9 @@ def test_twice_is_the_same_as_once(api: Api) -> None:
 
 
 def test_a_paused_job_does_not_fire(api: Api, root: Path) -> None:
-    job = api.create(schedule=in_seconds(1), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
+    job = api.create(schedule=in_seconds(0.5), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
     api.post("/api/crons/pause", {"job_id": job["id"]})
-    time.sleep(2)
+    sleep_past(job["schedule"])
     assert (api.outputs(job["id"]), api.job(job["id"])["state"]) == ([], "paused")
 
 

@@ -2,7 +2,7 @@ import datetime
 import time
 from pathlib import Path
 
-from ..conftest import Api, in_seconds, wait_for, write_jobs, write_script
+from ..conftest import Api, in_seconds, sleep_past, wait_for, write_jobs, write_script
 
 YEARLY = {"kind": "cron", "expr": "0 0 1 1 *", "display": "x"}
 
@@ -40,17 +40,17 @@ def test_what_was_missed_while_paused_is_never_fired(api: Api, root: Path) -> No
     for job_id in ("cron", "every"):
         job = api.post("/api/crons/resume", {"job_id": job_id})["job"]
         assert datetime.datetime.fromisoformat(job["next_run_at"]) > datetime.datetime.now(datetime.UTC)
-    time.sleep(1.2)
+    time.sleep(0.8)
     assert (api.outputs("cron"), api.outputs("every"), api.running()) == ([], [], {})
     assert api.job("cron")["last_run_at"] == "2024-01-01T00:00:00+00:00"
 
 
 def test_a_one_shot_missed_while_paused_does_not_fire(api: Api, root: Path) -> None:
     script = write_script(root, "a.sh", "echo hi")
-    job = api.create(schedule=in_seconds(0.5), no_agent=True, script=script, enabled=False)
-    time.sleep(1.6)
+    job = api.create(schedule=in_seconds(0), no_agent=True, script=script, enabled=False)
+    sleep_past(job["schedule"])
     api.call("POST", "/api/crons/resume", {"job_id": job["id"]})
-    time.sleep(1)
+    time.sleep(0.8)
     assert (api.outputs(job["id"]), api.running()) == ([], {})
 
 
@@ -63,7 +63,7 @@ def test_an_interval_counts_from_the_resume(api: Api) -> None:
 
 def test_a_resumed_job_fires_again(api: Api, root: Path) -> None:
     script = write_script(root, "a.sh", "echo hi")
-    job = api.create(schedule=in_seconds(1.5), no_agent=True, script=script, enabled=False)
+    job = api.create(schedule=in_seconds(0.5), no_agent=True, script=script, enabled=False)
     api.post("/api/crons/resume", {"job_id": job["id"]})
     assert wait_for(lambda: api.job(job["id"])["state"] == "completed")
     assert len(api.outputs(job["id"])) == 1

@@ -3,7 +3,17 @@ import json
 import time
 from pathlib import Path
 
-from ..conftest import Api, in_seconds, let_go, stored, wait_for, write_jobs, write_script, write_waiting_script
+from ..conftest import (
+    Api,
+    in_seconds,
+    let_go,
+    sleep_past,
+    stored,
+    wait_for,
+    write_jobs,
+    write_script,
+    write_waiting_script,
+)
 
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
@@ -83,14 +93,14 @@ def test_a_new_schedule_holds_from_now(api: Api) -> None:
 
 def test_a_new_schedule_is_what_fires(api: Api, root: Path) -> None:
     job = api.create(schedule="in 2h", no_agent=True, script=write_script(root, "a.sh", "echo hi"))
-    api.post("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(1)})
+    api.post("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(0.5)})
     assert wait_for(lambda: api.job(job["id"])["state"] == "completed")
 
 
 def test_an_old_schedule_fires_no_more(api: Api, root: Path) -> None:
-    job = api.create(schedule=in_seconds(1), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
+    job = api.create(schedule=in_seconds(0.5), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
     api.post("/api/crons/update", {"job_id": job["id"], "schedule": "in 2h"})
-    time.sleep(2)
+    sleep_past(job["schedule"])
     assert api.outputs(job["id"]) == []
 
 
@@ -115,7 +125,7 @@ def test_the_form_of_a_completed_one_shot_can_be_posted_back(api: Api, root: Pat
 def test_a_completed_job_with_a_new_schedule_fires_again(api: Api, root: Path) -> None:
     job = api.create(schedule=in_seconds(-1), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
     wait_for(lambda: api.job(job["id"])["state"] == "completed")
-    changed = api.post("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(1.5)})["job"]
+    changed = api.post("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(0.5)})["job"]
     assert changed["state"] == "scheduled"
     wait_for(lambda: api.job(job["id"])["state"] == "completed")
     assert len(api.outputs(job["id"])) == 2

@@ -47,6 +47,11 @@ class Systemd:
         units = [unit for unit in map(unit_of, instances) if os.path.exists(self._path(unit))]
         self._stop(units)
 
+    def forget(self, instance: str) -> None:
+        """Stop and remove INSTANCE's timer, and take its service off the list of failed units. Raises SchedulerError."""
+        self.disarm([instance])
+        self._manager.reset_failed(f"hermes-job@{instance}.service")
+
     def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
         """Arm PLANS and nothing else; a timer that runs as it should is not touched. Raises SchedulerError."""
         files, active = self._files(), self._active()

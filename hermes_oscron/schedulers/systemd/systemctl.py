@@ -48,6 +48,10 @@ class Manager:
             if result.returncode and refusals:
                 raise SchedulerError(f"systemd refused: {' '.join(refusals)}")
 
+    def reset_failed(self, unit: str) -> None:
+        """Let UNIT count as failed no more; most units never did, and systemd does not know them."""
+        self._run("reset-failed", "--", unit)
+
     def call(self, *arguments: str) -> str:
         """What `systemctl ARGUMENTS` prints. Raises SchedulerError with its own words."""
         result = self._run(*arguments)
