@@ -121,9 +121,9 @@ install() {
     systemctl "$MANAGER" start hermes-oscron-sync.service
     path=hermes-oscron
     case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac
-    echo "hermes-oscron listens on http://127.0.0.1:$PORT; its token: $path token"
-    echo "Make a job:       $path create 'weekdays at 9:00' 'Summarise my mail'"
-    echo "See what's armed: $path list; $path doctor; systemctl $MANAGER list-timers 'hermes-job@*'"
+    echo "Listening on http://127.0.0.1:$PORT. Its token:  $path token"
+    echo "Make a job:  $path create 'weekdays at 9:00' 'Summarise my mail'"
+    echo "See them:    $path list; systemctl $MANAGER list-timers 'hermes-job@*'"
 }
 
 uninstall() {
@@ -186,7 +186,8 @@ try() {
     make_venv "$PLACE/venv"
     mkdir -p "$HERMES_HOME/scripts"
     printf 'echo "Hello from $HERMES_JOB_NAME, at $(date +%%T)."\n' >"$HERMES_HOME/scripts/hello.sh"
-    echo "Installed in $PLACE, for as long as this takes."
+    echo "Installed for as long as this takes, in"
+    echo "$PLACE"
 
     if manager_runs && ! systemctl "$MANAGER" cat hermes-job@.service >/dev/null 2>&1; then
         FIRES=systemd

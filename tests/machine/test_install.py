@@ -1,5 +1,6 @@
 """install.sh on a machine: once, twice, for another account, and away again."""
 
+from tests.conftest import wait_for
 from tests.machine.box import INSIDE, Box
 from tests.machine.conftest import Site, free_port
 
@@ -67,3 +68,23 @@ def test_uninstalling_takes_away_all_it_put_there_and_nothing_else(machine: Box)
         assert "hermes" not in site.systemctl("list-units --all")
     site.install()
     assert site.armed(job["id"]), "what was there before is armed again"
+
+
+def test_trying_it_fires_by_a_systemd_timer_and_leaves_nothing(machine: Box) -> None:
+    machine.run("useradd --create-home tom && loginctl enable-linger tom")
+    wait_for(lambda: machine.run("systemctl --user is-system-running", user="tom", check=False).stdout.strip()
+             in ("running", "degraded"))
+    said = machine.run(f"{INSIDE}/install.sh --try", user="tom").stdout
+    assert "a systemd timer will fire" in said and "Hello from the first job" in said and "last_status ok" in said
+    assert "hermes" not in machine.run("systemctl --user list-units --all", user="tom").stdout
+    left = machine.run("find /home/tom /tmp /run/user/$(id -u) -newer /etc/hostname 2>/dev/null | grep -i hermes",
+                       user="tom", check=False).stdout
+    assert not left
+
+
+def test_a_deleted_job_leaves_no_failed_unit(site: Site) -> None:
+    job_id = site.create("exit 1", schedule="0 9 * * *")["id"]
+    site.api.post("/api/crons/run", {"job_id": job_id})
+    wait_for(lambda: job_id in site.systemctl("list-units --failed --plain --no-legend"))
+    site.api.post("/api/crons/delete", {"job_id": job_id})
+    assert job_id not in site.systemctl("list-units --failed --plain --no-legend")

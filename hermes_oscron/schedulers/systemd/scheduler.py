@@ -48,7 +48,7 @@ class Systemd:
         self._stop(units)
 
     def forget(self, instance: str) -> None:
-        """Stop and remove INSTANCE's timer, and take its service off the list of failed units. Raises SchedulerError."""
+        """Remove INSTANCE's timer, and its service from the list of failed units. Raises SchedulerError."""
         self.disarm([instance])
         self._manager.reset_failed(f"hermes-job@{instance}.service")
 

@@ -1,0 +1,33 @@
+"""./install.sh --try on this machine, as a newcomer runs it, and what install.sh refuses."""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+INSTALL = Path(__file__).parents[1] / "install.sh"
+
+
+def install(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([INSTALL, *arguments], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, **environment})
+
+
+def test_try_shows_a_fired_job_and_leaves_nothing(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    tried = install("--try", TMPDIR=str(tmp_path), HOME=str(tmp_path))
+    assert tried.returncode == 0, tried.stderr
+    assert re.search(r"## Response\n\nHello from the first job, at \d\d:\d\d:\d\d", tried.stdout)
+    assert "state completed, last_status ok" in tried.stdout
+    assert all(len(line) <= 80 for line in tried.stdout.splitlines() if str(tmp_path) not in line)
+    assert time.monotonic() - begun < 120
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".cache"] == []
+
+
+@pytest.mark.parametrize("arguments", [("--bogus",), ("--account",), ("--account", "nobody-of-that-name")])
+def test_what_it_cannot_do_it_says_in_a_sentence(arguments: tuple[str, ...]) -> None:
+    refused = install(*arguments)
+    assert refused.returncode == 1 and refused.stderr.startswith("install.sh: ")
