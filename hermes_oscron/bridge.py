@@ -171,7 +171,7 @@ class Bridge:
         store.find(home, job_id)
         elapsed = self.elapsed(job_id)
         if elapsed is None:
-            self.scheduler.start(homes.instance(home.profile, job_id))
+            self.scheduler.start_again(homes.instance(home.profile, job_id))
         return elapsed
 
     # Keeping jobs and timers in step
@@ -351,12 +351,19 @@ def _apply(record: Record, wanted: Job) -> None:
 
 
 def _reschedule(record: Record, schedule: Schedule, zone: ZoneInfo, now: datetime.datetime) -> None:
-    """Let RECORD's job be due by SCHEDULE from NOW on; a completed job has work again."""
+    """Let RECORD's job be due by SCHEDULE from NOW on; a completed job has work again.
+
+    A one-shot runs once and any other for ever, unless the client has said how often.
+    """
+    repeat = record.get("repeat") or {}
+    if repeat.get("times") in (None, 1) and schedule.kind != (record.get("schedule") or {}).get("kind"):
+        repeat = {"completed": 0, **repeat, "times": 1 if schedule.kind == ONCE else None}
+    record["repeat"] = repeat
     record["schedule"] = records.stored_schedule(schedule, zone)
     record["schedule_display"] = record["schedule"]["display"]
     if records.state(record) == records.COMPLETED:
         record.update(state=records.SCHEDULED, enabled=True)
-        record["repeat"] = {**(record.get("repeat") or {"times": None}), "completed": 0}
+        record["repeat"] = {**repeat, "completed": 0}
     _due_from(record, zone, now)
 
 

@@ -110,15 +110,21 @@ def is_due(record: Record, now: datetime.datetime, zone: ZoneInfo) -> bool:
     return latest_occurrence(schedule, since, now, zone, written) is not None
 
 
-def finish(record: Record, ended: datetime.datetime, zone: ZoneInfo, error: str | None) -> None:
-    """Write into RECORD that a run ended at ENDED, with ERROR or well.
+def finish(
+    record: Record, started: datetime.datetime, ended: datetime.datetime, zone: ZoneInfo, error: str | None
+) -> None:
+    """Write into RECORD that a run begun at STARTED ended at ENDED, with ERROR or well.
 
-    A manual run counts as any other, as in the agent; a paused job stays paused.
+    A manual run counts as any other, as in the agent; a paused job stays paused. A job that was scheduled anew
+    meanwhile has the new schedule before it still.
     """
     record["last_run_at"] = ended.astimezone(zone).isoformat()
     record["last_status"] = "error" if error else "ok"
     record["last_error"] = error
     record["last_delivery_error"] = None
+    armed = instant(record.get("armed_at"))
+    if armed and armed > started:
+        return
     repeat = record.get("repeat")
     repeat = repeat if isinstance(repeat, dict) else {"times": None}
     repeat["completed"] = int(repeat.get("completed") or 0) + 1

@@ -21,18 +21,20 @@ def conclude(home: Home, record: Record, started: datetime.datetime, outcome: Ou
     try:
         store.find(home, job_id)
         outputs.write(home, job_id, ended.astimezone(zone), page(record, started.astimezone(zone), ended, outcome))
-        record_end(home, job_id, ended, outcome.error)
+        record_end(home, job_id, started, ended, outcome.error)
     except store.NoSuchJob:
         outputs.remove(home, job_id)
 
 
-def record_end(home: Home, job_id: str, ended: datetime.datetime, error: str | None) -> None:
+def record_end(
+    home: Home, job_id: str, started: datetime.datetime, ended: datetime.datetime, error: str | None
+) -> None:
     """Put the result of a run into the record of JOB_ID and what follows from it into the timers."""
     zone = homes.timezone(home)
 
     def finish(record: Record) -> None:
         try:
-            records.finish(record, ended, zone, error)
+            records.finish(record, started, ended, zone, error)
         except ScheduleError as reason:
             record.update(state=records.ERROR, last_error=str(reason))
 

@@ -15,6 +15,8 @@ OUTPUT_LIMIT = 5 * 1024 * 1024
 """Bytes of each stream that are kept."""
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
+TOGETHER = 0.1
+"""Seconds in which a SIGTERM to the whole control group reaches the job and us."""
 DRAIN = 0.2
 """Seconds to wait for the rest of the output when something else holds the pipe open after the job has ended."""
 
@@ -78,6 +80,12 @@ class _Stop:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._receive)
 
+    def wait(self, seconds: float) -> None:
+        """Wait SECONDS for a signal, unless one has been received."""
+        deadline = time.monotonic() + seconds
+        while not self.received and time.monotonic() < deadline:
+            time.sleep(0.005)
+
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.received = number
         os.write(self._wake, b"!")
@@ -138,7 +146,7 @@ def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, er
                 break
             if stop.fd in ready and stop.received:
                 os.read(stop.fd, 16)
-                killed_for = killed_for or f"stopped by {signal.Signals(stop.received).name} before it had ended."
+                killed_for = killed_for or _stopped_by(stop.received)
                 deadline = _terminate(process)
             elif time.monotonic() >= deadline:
                 if killed_for:
@@ -148,11 +156,18 @@ def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, er
                     killed_for = f"timed out after {timeout:g} s."
                     deadline = _terminate(process)
     os.close(ended)
-    process.wait()
+    if process.wait() == -signal.SIGTERM:
+        stop.wait(TOGETHER)  # whoever ended the job may be about to end us
+    if stop.received:
+        killed_for = killed_for or _stopped_by(stop.received)
     if killed_for:
         _kill_group(process.pid)
     _drain(out, err)
     return killed_for
+
+
+def _stopped_by(number: int) -> str:
+    return f"stopped by {signal.Signals(number).name} before it had ended."
 
 
 def _terminate(process: "subprocess.Popen[bytes]") -> float:

@@ -1,6 +1,5 @@
 """What a run changes in what fires its job: a completed one is disarmed, an interval without a calendar renewed."""
 
-import datetime
 import sys
 from zoneinfo import ZoneInfo
 
@@ -20,15 +19,16 @@ def rearm(home: Home, record: Record, zone: ZoneInfo) -> None:
     if not completed and is_perpetual(records.schedule_of(record, zone)):
         return
     from ..schedulers.choose import manager
-    from ..schedulers.plan import SchedulerError, plan_of
+    from ..schedulers.plan import SchedulerError
     from ..schedulers.systemd.scheduler import Systemd
 
-    now = datetime.datetime.now(datetime.UTC)
-    systemd = Systemd(manager())
+    systemd, here = Systemd(manager()), instance(home.profile, str(record["id"]))
+    if not systemd.has(here):
+        return
     try:
         if completed:
-            systemd.disarm([instance(home.profile, str(record["id"]))])
-        elif plan := plan_of(home, record, zone, now):
-            systemd.arm(plan, now)
+            systemd.disarm_from_within(here)
+        else:
+            systemd.sync_from_within()
     except SchedulerError as error:
         print(f"{error} 'hermes-oscron sync' will put it right.", file=sys.stderr, flush=True)

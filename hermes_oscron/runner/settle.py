@@ -28,9 +28,10 @@ def settle(home: Home, job_id: str | None = None) -> list[str]:
 def record_interrupted(home: Home, job_id: str, run: runs.Run) -> None:
     """Record in JOB_ID that RUN was cut off. The caller holds its claim."""
     now = datetime.datetime.now(datetime.UTC)
-    begun = datetime.datetime.fromtimestamp(run.started_at, datetime.UTC).astimezone()
+    begun = datetime.datetime.fromtimestamp(run.started_at, datetime.UTC)
+    error = f"interrupted: the run begun at {begun.astimezone():%Y-%m-%d %H:%M:%S %z} {_reason()}"
     try:
-        record_end(home, job_id, now, f"interrupted: the run begun at {begun:%Y-%m-%d %H:%M:%S %z} {_reason()}")
+        record_end(home, job_id, begun, now, error)
     except store.NoSuchJob:
         pass
 

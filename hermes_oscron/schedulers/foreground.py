@@ -69,6 +69,8 @@ class Foreground:
         """Run INSTANCE's job now, in a session of its own. Raises SchedulerError."""
         _start(instance, "manual")
 
+    start_again = start
+
     @contextmanager
     def firing(self, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> Iterator[None]:
         """Fire what PLANS(now) says until the block ends. Raises SchedulerError when another process fires here."""

@@ -73,4 +73,10 @@ class Scheduler(Protocol):
         """For each instance that is not armed as PLANS says, what is wrong with it, in a sentence."""
 
     def start(self, instance: str) -> None:
-        """Run INSTANCE's job now, and do not wait for it. Raises SchedulerError."""
+        """Run INSTANCE's job now, and do not wait for it; one that is starting already is that run.
+
+        Raises SchedulerError.
+        """
+
+    def start_again(self, instance: str) -> None:
+        """Run INSTANCE's job now, once more than what has run until now. Raises SchedulerError."""

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2]
-INSIDE = "/opt/hermes-oscron-source"
+INSIDE = "/opt/checkout"
 """Where the machine sees this checkout; its own /tmp is new at every boot."""
 
 

@@ -35,7 +35,7 @@ def test_a_killed_runner_is_a_failed_run_and_the_next_fire_works(site: Site) -> 
 def test_nothing_of_a_killed_run_goes_on(site: Site) -> None:
     job_id = start_long_run(site, "exec sleep 4711")
     site.run(f"kill -9 {main_pid(site, job_id)}")
-    wait_for(lambda: not site.run("pgrep -f 'sleep 4711'", check=False).stdout)
+    wait_for(lambda: not site.run("pgrep -f '[s]leep 4711'", check=False).stdout)
 
 
 def test_systemctl_stop_ends_a_run_as_an_error_that_says_so(site: Site) -> None:
@@ -53,7 +53,7 @@ def test_a_timeout_ends_the_whole_group(site: Site) -> None:
         job_id = start_long_run(site, "sleep 4712 & sleep 4713")
         wait_for(lambda: site.api.job(job_id)["last_status"] == "error")
         assert "timed out after 1 s" in site.api.job(job_id)["last_error"]
-        assert not site.run("pgrep -f 'sleep 471[23]'", check=False).stdout
+        assert not site.run("pgrep -f '[s]leep 471[23]'", check=False).stdout
     finally:
         site.run(f"rm {site.hermes}/oscron.toml")
 

@@ -1,8 +1,10 @@
 """sync and doctor: what is armed against what should be."""
 
+import datetime
 import json
 
-from tests.machine.conftest import Site
+from tests.conftest import wait_for
+from tests.machine.conftest import Site, soon
 
 
 def test_a_timer_stopped_by_hand_is_told_and_put_back(site: Site) -> None:
@@ -49,6 +51,20 @@ def test_a_job_that_somebody_wrote_into_jobs_json_is_armed(site: Site) -> None:
     site.oscron("sync")
     assert site.armed("0123456789ab")
     assert site.api.job("0123456789ab")["schedule"]["expression"] == "every 90m"
+
+
+def test_an_interval_that_no_calendar_says_is_renewed_by_its_run(site: Site) -> None:
+    job_id = site.create(schedule="every 7h")["id"]
+    path, due = f"{site.hermes}/cron/jobs.json", soon(3)
+    content = json.loads(site.run(f"cat {path}").stdout)
+    content["jobs"][-1]["next_run_at"] = due
+    site.box.put(path, json.dumps(content), site.user)
+    site.oscron("sync")
+    wait_for(lambda: site.api.job(job_id)["last_status"] == "ok")
+    following = datetime.datetime.fromisoformat(due) + datetime.timedelta(hours=7)
+    unit = f"hermes-job@default:{job_id}.timer"
+    wait_for(lambda: f"[Timer]\nOnCalendar={following:%Y-%m-%d %H:%M:%S}" in site.systemctl(f"cat {unit}"))
+    wait_for(lambda: site.next_elapse(job_id) == following)
 
 
 def test_names_write_no_directives(site: Site) -> None:

@@ -8,6 +8,7 @@ starts them again, and the bridge, which knows what was missed, catches up.
 import datetime
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
 
 from ...hermes.homes import machine_zone, split_instance
@@ -15,6 +16,9 @@ from ..plan import Plan, Report, SchedulerError
 from .systemctl import Manager
 from .timer import render
 
+UNIT_END = 2.0
+"""Seconds to wait for a unit whose run is over."""
+UNDER_WAY = ("activating", "active", "deactivating", "reloading")
 TIMER = re.compile(r"hermes-job@(?P<instance>.+)\.timer")
 
 
@@ -33,7 +37,7 @@ class Systemd:
     def arm(self, plan: Plan, now: datetime.datetime) -> None:
         """Start PLAN's timer, by its new schedule also where an old one was running. Raises SchedulerError."""
         unit = unit_of(plan.instance)
-        if os.path.exists(self._path(unit)):
+        if self.has(plan.instance):
             self._manager.stop([unit])
         self._write(unit, render(plan, machine_zone(), now))
         try:
@@ -44,13 +48,12 @@ class Systemd:
 
     def disarm(self, instances: Iterable[str]) -> None:
         """Stop the timers of INSTANCES and remove them. Raises SchedulerError."""
-        units = [unit for unit in map(unit_of, instances) if os.path.exists(self._path(unit))]
-        self._stop(units)
+        self._stop([unit_of(instance) for instance in instances if self.has(instance)])
 
     def forget(self, instance: str) -> None:
         """Remove INSTANCE's timer, and its service from the list of failed units. Raises SchedulerError."""
         self.disarm([instance])
-        self._manager.reset_failed(f"hermes-job@{instance}.service")
+        self._manager.reset_failed(service_of(instance))
 
     def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
         """Arm PLANS and nothing else; a timer that runs as it should is not touched. Raises SchedulerError."""
@@ -81,8 +84,36 @@ class Systemd:
 
     def start(self, instance: str) -> None:
         """Run INSTANCE's job now, in the same unit that its timer starts. Raises SchedulerError."""
-        split_instance(instance)
-        self._manager.call("start", "--no-block", "--", f"hermes-job@{instance}.service")
+        self._manager.call("start", "--no-block", "--", service_of(instance))
+
+    def start_again(self, instance: str) -> None:
+        """Run INSTANCE's job once more, also when its last run has just ended. Raises SchedulerError.
+
+        systemd takes a start for the run that is there until that unit has ended, some milliseconds after the runner.
+        """
+        deadline = time.monotonic() + UNIT_END
+        while self._manager.call("show", "-P", "ActiveState", "--", service_of(instance)).strip() in UNDER_WAY:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        self.start(instance)
+
+    def has(self, instance: str) -> bool:
+        """Whether there is a timer of ours for INSTANCE."""
+        return os.path.exists(self._path(unit_of(instance)))
+
+    def disarm_from_within(self, instance: str) -> None:
+        """Disarm INSTANCE from inside its own run. Raises SchedulerError.
+
+        Nobody may wait there: a timer is ordered before its service, so that to stop it waits for a service that is
+        being stopped (systemd.timer(5), Default Dependencies).
+        """
+        self._manager.stop([unit_of(instance)], wait=False)
+        self._remove(unit_of(instance))
+
+    def sync_from_within(self) -> None:
+        """Have the sync unit put the timers in step, from inside a run. Raises SchedulerError."""
+        self._manager.call("start", "--no-block", "--", "hermes-oscron-sync.service")
 
     def _wanted(self, plan: Plan, now: datetime.datetime, files: set[str]) -> str | None:
         """What PLAN's timer should hold, or None when it holds that."""
@@ -128,6 +159,12 @@ class Systemd:
             os.unlink(self._path(unit))
         except FileNotFoundError:
             pass
+
+
+def service_of(instance: str) -> str:
+    """The service that runs INSTANCE's job. Raises ValueError for what is no instance."""
+    split_instance(instance)
+    return f"hermes-job@{instance}.service"
 
 
 def unit_of(instance: str) -> str:
