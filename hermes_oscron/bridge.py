@@ -259,13 +259,14 @@ class Bridge:
         zone = homes.timezone(home)
 
         def complete(record: Record) -> None:
-            due = records.next_run(record, now, zone)
-            record["next_run_at"] = due.isoformat() if due else None
+            with contextlib.suppress(ScheduleError):
+                due = records.next_run(record, now, zone)
+                record["next_run_at"] = due.isoformat() if due else None
 
-        for record in store.read(home):
-            if records.state(record) == records.SCHEDULED and not records.instant(record.get("next_run_at")):
-                with contextlib.suppress(ScheduleError):
-                    store.change(home, record["id"], complete)
+        incomplete = [record["id"] for record in store.read(home)
+                      if records.state(record) == records.SCHEDULED and not records.instant(record.get("next_run_at"))]
+        if incomplete:
+            store.change_each(home, incomplete, complete)
 
     def _catch_up(self, record: Record, instance: str) -> None:
         """Start RECORD's job if it was due while nothing fired it. Should something have, the runner drops this one."""

@@ -75,7 +75,7 @@ def _words(value: Any) -> Any:
 
 
 def _seconds(value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10**9:
         return float(value)
     return None
 

@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import shutil
 
 from .homes import Home
 from .store import make_private_dir, replace_file
@@ -60,6 +59,8 @@ def window(content: str) -> str:
 
 def remove(home: Home, job_id: str) -> None:
     """Remove all outputs of JOB_ID."""
+    import shutil  # 3 ms, which no other use of this module needs to pay
+
     shutil.rmtree(_folder(home, job_id), ignore_errors=True)
 
 

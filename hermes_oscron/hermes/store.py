@@ -4,13 +4,12 @@ Keys that are not ours survive. The file is replaced whole or not at all, and on
 overwritten.
 """
 
-import copy
 import datetime
 import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -99,16 +98,29 @@ def add(home: Home, record: Record) -> None:
 
 def change(home: Home, job_id: str, update: Callable[[Record], None]) -> Record:
     """Let UPDATE alter a copy of the job JOB_ID, save it and return it. Raises NoSuchJob, StoreError."""
+    return change_each(home, [job_id], update)[0]
+
+
+def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], None]) -> list[Record]:
+    """Let UPDATE alter a copy of each of the jobs JOB_IDS, save all at once and return them.
+
+    Raises NoSuchJob, StoreError.
+    """
     with _locked(home):
-        record = copy.deepcopy(find(home, job_id))
-        before = copy.deepcopy(record)
-        update(record)
-        if record != before:
-            document = _load(home)
-            entries, encoded = list(document.entries), list(document.encoded)
-            entries[document.index[job_id]], encoded[document.index[job_id]] = record, None
+        document = _load(home)
+        entries, encoded = list(document.entries), list(document.encoded)
+        changed = []
+        for job_id in job_ids:
+            before = find(home, job_id)
+            record: Record = json.loads(json.dumps(before))
+            update(record)
+            changed.append(record)
+            if record != before:
+                at = document.index[job_id]
+                entries[at], encoded[at] = record, None
+        if entries != document.entries:
             _save(home, document, entries, encoded)
-        return record
+        return changed
 
 
 def remove(home: Home, job_id: str) -> Record:

@@ -173,6 +173,26 @@ def test_a_run_under_way_ends_as_it_began_and_undoes_nothing(api: Api, root: Pat
     assert "waited" in api.outputs(job["id"])[0]
 
 
+def test_a_one_shot_given_another_time_while_it_runs_fires_then_too(api: Api, root: Path) -> None:
+    job = api.create(schedule="in 2h", no_agent=True, script=write_waiting_script(root))
+    api.start_run(job["id"])
+    changed = api.post("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(1.5)})["job"]
+    let_go(root)
+    wait_for(lambda: api.outputs(job["id"]))
+    assert api.job(job["id"])["next_run_at"] == changed["next_run_at"]
+    wait_for(lambda: api.job(job["id"])["state"] == "completed")
+    assert len(api.outputs(job["id"])) == 2
+
+
+def test_a_schedule_of_another_kind_repeats_as_that_kind_does(api: Api) -> None:
+    once = api.create(schedule="in 2h")
+    assert api.post("/api/crons/update", {"job_id": once["id"], "schedule": "0 9 * * *"})["job"]["repeat"] == {
+        "times": None, "completed": 0}
+    daily = api.create(repeat=3)
+    assert api.post("/api/crons/update", {"job_id": daily["id"], "schedule": "30m"})["job"]["repeat"] == {
+        "times": 3, "completed": 0}
+
+
 def test_a_schedule_that_cannot_be_armed_is_not_kept(idle_api: Api, root: Path) -> None:
     path = write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
     assert idle_api.refused("/api/crons/update", {"job_id": "a", "schedule": "30m", "name": "new"})[0] == 503

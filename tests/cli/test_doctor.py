@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+from ..conftest import Api, write_jobs
+from .conftest import Cli
+
+DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
+
+
+def complaints(cli: Cli) -> list[str]:
+    result = cli.run("doctor")
+    assert result.stderr == ""
+    found = [line for line in result.stdout.splitlines() if line.startswith("WRONG: ")]
+    assert result.returncode == (1 if found else 0)
+    return found
+
+
+def test_it_is_wrong_that_nothing_fires(cli: Cli) -> None:
+    complaint, = complaints(cli)
+    assert "serve" in complaint
+
+
+def test_all_is_well_where_a_server_fires(cli: Cli, api: Api) -> None:
+    api.create()
+    said = cli.out("doctor")
+    assert "1 scheduled job," in said and "foreground" in said and "UTC" in said
+    assert said.splitlines()[-1] == "All is as it should be."
+
+
+def test_a_schedule_that_nothing_can_keep_is_wrong(cli: Cli, server: str, root: Path) -> None:
+    write_jobs(root, {"id": "good", "schedule": DAILY}, {"id": "bad", "schedule": {**DAILY, "expr": "61 * * * *"}})
+    complaint, = complaints(cli)
+    assert "default:bad" in complaint
+
+
+def test_a_run_that_was_cut_off_and_not_recorded_is_wrong(cli: Cli, server: str, root: Path) -> None:
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
+    runs = root / "cron" / "oscron" / "runs"
+    runs.mkdir(exist_ok=True)
+    (runs / "a").write_text(json.dumps({"started_at": 1711900000.0, "trigger": "schedule", "pid": 1}))
+    complaint, = complaints(cli)
+    assert "default:a" in complaint
+    cli.out("sync")
+    assert complaints(cli) == []
+
+
+def test_an_open_door_is_named(cli: Cli, root: Path) -> None:
+    (root / "oscron.toml").write_text('[scheduler]\nkind = "foreground"\n[web]\nauth = "none"\n')
+    assert 'auth = "none"' in cli.run("doctor").stdout
+
+
+def test_an_unreadable_jobs_json_is_named(cli: Cli, server: str, root: Path) -> None:
+    path = root / "cron" / "jobs.json"
+    path.write_text("{")
+    result = cli.run("doctor")
+    assert result.returncode == 1 and str(path) in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr

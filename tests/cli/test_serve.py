@@ -1,0 +1,91 @@
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from ..conftest import Api, in_seconds, start_server, stored, wait_for, write_jobs, write_script
+from .conftest import COMMAND, Cli
+
+YEARLY = {"kind": "cron", "expr": "0 0 1 1 *", "display": "x"}
+
+
+def test_it_listens_where_it_is_told(cli: Cli, root: Path, tmp_path: Path) -> None:
+    process, url = start_server("--host", "127.0.0.1", log=tmp_path / "log")
+    try:
+        assert Api(url, None).get("/health")["scheduler"] == "foreground"
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_ctrl_c_ends_it_as_any_command(cli: Cli, root: Path, tmp_path: Path) -> None:
+    process, _ = start_server(log=tmp_path / "log")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) in (0, 130)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_a_port_that_is_taken_is_an_error(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert port in cli.refused("serve", "--port", port)
+
+
+def test_an_address_that_is_not_ours_is_an_error(cli: Cli) -> None:
+    for host in ("192.0.2.1", "no.such.host.invalid"):
+        assert host in cli.refused("serve", "--host", host, "--port", "0")
+
+
+def test_a_wrong_option_is_a_usage_error(cli: Cli) -> None:
+    cli.refused("serve", "--port", "70000", code=2)
+    cli.refused("serve", "--scheduler", "sundial", code=2)
+
+
+def test_only_one_server_fires_the_jobs_of_a_home(cli: Cli, server: str) -> None:
+    result = cli.run("serve", "--port", "0")
+    assert result.returncode == 1 and "Another" in result.stderr and "Traceback" not in result.stderr
+    assert Api(server, None).get("/health")
+
+
+def test_it_does_not_start_on_jobs_that_it_cannot_read(cli: Cli, root: Path) -> None:
+    path = root / "cron" / "jobs.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    assert str(path) in cli.refused("serve", "--port", "0")
+    assert path.read_text() == "{"
+
+
+def test_what_was_missed_while_it_was_down_runs_once_unless_paused(cli: Cli, root: Path, tmp_path: Path) -> None:
+    script = {"no_agent": True, "script": write_script(root, "a.sh", f"echo x >> {root}/$HERMES_JOB_ID")}
+    missed = {"next_run_at": "2026-01-01T00:00:00+00:00", "last_run_at": "2025-01-01T00:00:00+00:00"}
+    once = {"kind": "once", "run_at": in_seconds(-7200), "display": "x"}
+    write_jobs(root, {"id": "recurring", "schedule": YEARLY, **script, **missed},
+               {"id": "one-shot", "schedule": once, "next_run_at": once["run_at"], **script},
+               {"id": "paused", "schedule": YEARLY, "state": "paused", "enabled": False, **script, **missed},
+               {"id": "answered", "schedule": YEARLY, **script, **missed, "next_run_at": in_seconds(5000)})
+    process, _ = start_server(log=tmp_path / "log")
+    try:
+        wait_for(lambda: sum(record.get("last_status") == "ok" for record in stored(root)) == 2)
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert {path.name: path.read_text() for path in root.glob("*") if path.name in (
+        "recurring", "one-shot", "paused", "answered")} == {"recurring": "x\n", "one-shot": "x\n"}
+    assert {record["id"]: record.get("state") for record in stored(root)}["one-shot"] == "completed"
+
+
+def test_it_serves_the_socket_that_systemd_passes(cli: Cli, root: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, (tmp_path / "log").open("wb") as log:
+        passed = listening.fileno()
+        script = f'exec 3<&{passed}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+        process = subprocess.Popen(["bash", "-c", script, "bash", *COMMAND, "serve"], pass_fds=[passed], stdout=log,
+                                   stderr=log, env=os.environ)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            assert Api(url, None).get("/health")["status"] == "ok"
+        finally:
+            process.terminate()
+            process.wait(10)
+    assert url in (tmp_path / "log").read_text()

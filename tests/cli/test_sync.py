@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+from ..conftest import stored, write_jobs
+from .conftest import Cli
+
+DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
+
+
+def test_what_is_in_step_is_left_alone_and_nothing_is_said(cli: Cli, root: Path) -> None:
+    cli.out("create", "0 9 * * *", "say hello")
+    before = (root / "cron" / "jobs.json").read_bytes()
+    assert cli.out("sync") == ""
+    assert (root / "cron" / "jobs.json").read_bytes() == before
+
+
+def test_a_job_that_someone_wrote_by_hand_gets_its_next_run(cli: Cli, root: Path) -> None:
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY}, {"id": "bad", "schedule": {"kind": "moon"}},
+               {"id": "b", "prompt": "p", "schedule": DAILY, "enabled": False})
+    cli.out("sync")
+    records = {record["id"]: record for record in stored(root)}
+    assert records["a"]["next_run_at"].endswith("T09:00:00+00:00")
+    assert "next_run_at" not in records["bad"] and "next_run_at" not in records["b"]
+
+
+def test_a_run_that_was_cut_off_is_recorded(cli: Cli, root: Path) -> None:
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
+    run = root / "cron" / "oscron" / "runs" / "a"
+    run.parent.mkdir(parents=True)
+    run.write_text(json.dumps({"started_at": 1711900000.0, "trigger": "schedule", "pid": 1}))
+    cli.out("sync")
+    record, = stored(root)
+    assert record["last_status"] == "error" and "interrupted" in record["last_error"]
+    assert not run.exists()
+
+
+def test_an_unreadable_jobs_json_is_named_and_left_as_it_is(cli: Cli, root: Path) -> None:
+    path = root / "profiles" / "work" / "cron" / "jobs.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("[}")
+    assert str(path) in cli.refused("sync")
+    assert path.read_text() == "[}"

@@ -1,0 +1,26 @@
+import stat
+from pathlib import Path
+
+from ..conftest import Api
+from .conftest import Cli
+
+
+def test_it_makes_the_token_once_and_prints_it(cli: Cli, root: Path) -> None:
+    path = root / "cron" / "oscron" / "token"
+    assert not path.exists()
+    token = cli.out("token")
+    assert token == path.read_text() and len(token.strip()) >= 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert cli.out("token") == token
+
+
+def test_it_is_the_one_that_the_server_asks_for(cli: Cli, server: str) -> None:
+    assert Api(server, cli.out("token").strip()).call("GET", "/api/crons")[0] == 200
+
+
+def test_an_emptied_token_file_is_made_anew(cli: Cli, root: Path) -> None:
+    path = root / "cron" / "oscron" / "token"
+    path.parent.mkdir(parents=True)
+    path.touch(0o600)
+    result = cli.run("token")
+    assert result.returncode == 0 and len(result.stdout.strip()) >= 32, result.stderr[-300:]

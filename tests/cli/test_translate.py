@@ -1,0 +1,33 @@
+from hermes_oscron.hermes.homes import machine_zone
+
+from .conftest import Cli
+
+UTC = "" if machine_zone().key in ("UTC", "Etc/UTC") else " UTC"
+
+
+def test_each_timer_line_is_a_line(cli: Cli) -> None:
+    assert cli.out("translate", "0 9 * * 1-5").splitlines() == [f"OnCalendar=Mon..Fri *-*-* 09:00:00{UTC}",
+                                                                "AccuracySec=1us"]
+
+
+def test_either_day_makes_a_line_of_its_own(cli: Cli) -> None:
+    lines = cli.out("translate", "0 9 13 * 5").splitlines()
+    assert sorted(line for line in lines if line.startswith("OnCalendar=")) == [
+        f"OnCalendar=*-*-13 09:00:00{UTC}", f"OnCalendar=Fri *-*-* 09:00:00{UTC}"]
+
+
+def test_a_zone_of_its_own_is_in_the_line(cli: Cli) -> None:
+    assert "OnCalendar=*-*-* 09:00:00 Asia/Kolkata" in cli.out("translate", "daily at 9am", "--tz",
+                                                               "Asia/Kolkata").splitlines()
+
+
+def test_a_one_shot_is_an_instant(cli: Cli) -> None:
+    assert any(line.startswith("OnCalendar=2036-03-15 09:00:00")
+               for line in cli.out("translate", "2036-03-15T09:00:00").splitlines())
+
+
+def test_what_cannot_be_is_refused(cli: Cli) -> None:
+    assert "0 0 30 2 *" in cli.refused("translate", "0 0 30 2 *")
+    assert "past" in cli.refused("translate", "2020-01-01T00:00")
+    assert "Nowhere" in cli.refused("translate", "30m", "--tz", "Nowhere", code=2)
+    cli.refused("translate", code=2)

@@ -1,0 +1,32 @@
+from pathlib import Path
+
+from ..conftest import stored, write_script
+from .conftest import Cli
+
+
+def test_only_what_is_given_changes(cli: Cli) -> None:
+    job = cli.json("create", "0 9 * * *", "say hello", "--name", "Hello", "--repeat", "3")
+    changed = cli.json("update", job["id"], "--name", "Hi")
+    assert changed == {**job, "name": "Hi"} == cli.json("show", job["id"])
+
+
+def test_everything_it_offers_can_be_changed(cli: Cli, root: Path) -> None:
+    job = cli.json("create", "0 9 * * *", "say hello")
+    changed = cli.json("update", job["id"], "--schedule", "every 2h", "--prompt", "say bye", "--script",
+                       write_script(root, "a.sh", ""), "--repeat", "5")
+    assert (changed["schedule"]["expression"], changed["prompt"], changed["script"], changed["repeat"]["times"]) == (
+        "every 2h", "say bye", "a.sh", 5)
+
+
+def test_an_empty_text_clears_the_field(cli: Cli) -> None:
+    job = cli.json("create", "0 9 * * *", "say hello", "--name", "Hello")
+    assert cli.json("update", job["id"], "--name", "")["name"] == "say hello"
+
+
+def test_what_cannot_be_is_refused_and_changes_nothing(cli: Cli, root: Path) -> None:
+    job = cli.json("create", "0 9 * * *", "say hello")
+    before = stored(root)
+    assert "61" in cli.refused("update", job["id"], "--schedule", "61 * * * *", "--name", "x")
+    cli.refused("update", job["id"], "--state", "paused", code=2)
+    assert "never-was" in cli.refused("update", "never-was", "--name", "x")
+    assert stored(root) == before

@@ -1,0 +1,91 @@
+import datetime
+import stat
+from pathlib import Path
+
+from hermes_oscron.hermes import outputs
+from hermes_oscron.hermes.homes import Home
+
+NOON = datetime.datetime(2026, 3, 15, 12, 0, 0, tzinfo=datetime.UTC)
+SECOND = datetime.timedelta(seconds=1)
+
+
+def test_an_output_is_named_after_its_second(home: Home, root: Path) -> None:
+    assert outputs.write(home, "a", NOON, "hello\n") == "2026-03-15_12-00-00.md"
+    path = root / "cron" / "output" / "a" / "2026-03-15_12-00-00.md"
+    assert path.read_text() == "hello\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_an_output_of_the_same_second_overwrites_none_and_is_newer(home: Home) -> None:
+    for text in ("first", "second", "third"):
+        outputs.write(home, "a", NOON, text)
+    assert [content for _, content in outputs.newest(home, "a", 5)] == ["third", "second", "first"]
+
+
+def test_more_than_ten_outputs_of_one_second_are_in_order_too(home: Home) -> None:
+    for n in range(12):
+        outputs.write(home, "a", NOON, str(n))
+    assert [content for _, content in outputs.newest(home, "a", 20)] == [str(n) for n in range(11, -1, -1)]
+
+
+def test_an_older_second_is_older_however_often_it_was_written(home: Home) -> None:
+    for when, text in ((NOON, "1"), (NOON, "2"), (NOON + SECOND, "3"), (NOON + SECOND, "4")):
+        outputs.write(home, "a", when, text)
+    assert [content for _, content in outputs.newest(home, "a", 5)] == ["4", "3", "2", "1"]
+
+
+def test_the_newest_fifty_stay(home: Home) -> None:
+    for n in range(53):
+        outputs.write(home, "a", NOON + n * SECOND, str(n))
+    outputs.write(home, "b", NOON, "other")
+    assert [content for _, content in outputs.newest(home, "a", 500)] == [str(n) for n in range(52, 2, -1)]
+    assert len(outputs.names(home, "b")) == 1
+
+
+def test_what_is_no_output_is_neither_listed_nor_cleared_away(home: Home, root: Path) -> None:
+    folder = root / "cron" / "output" / "a"
+    folder.mkdir(parents=True)
+    for name in ("notes.txt", ".2026-01-01_00-00-00.md.7.tmp"):
+        (folder / name).write_text("kept")
+    for n in range(51):
+        outputs.write(home, "a", NOON + n * SECOND, str(n))
+    assert len(outputs.names(home, "a")) == 50
+    assert (folder / "notes.txt").exists()
+
+
+def test_a_job_that_never_ran_has_none(home: Home) -> None:
+    assert (outputs.names(home, "a"), outputs.newest(home, "a", 5)) == ([], [])
+    outputs.remove(home, "a")
+
+
+def test_removing_takes_all_of_one_job(home: Home, root: Path) -> None:
+    for job_id in ("a", "b"):
+        outputs.write(home, job_id, NOON, "x")
+    outputs.remove(home, "a")
+    assert [path.name for path in (root / "cron" / "output").iterdir()] == ["b"]
+
+
+def test_a_file_that_is_not_utf_8_is_read_as_far_as_it_is(home: Home, root: Path) -> None:
+    (root / "cron" / "output" / "a").mkdir(parents=True)
+    (root / "cron" / "output" / "a" / "2026-01-01_00-00-00.md").write_bytes(b"caf\xe9 au lait")
+    assert outputs.newest(home, "a", 1)[0][1] == "caf\ufffd au lait"
+
+
+def test_text_that_utf_8_cannot_say_is_written_all_the_same(home: Home) -> None:
+    outputs.write(home, "a", NOON, "x\ud800y")
+    assert outputs.newest(home, "a", 1)[0][1] == "x?y"
+
+
+def test_up_to_8000_characters_there_is_no_window() -> None:
+    for text in ("", "x" * 8000, "é" * 8000, "## Response" + "x" * 7989):
+        assert outputs.window(text) == text
+
+
+def test_over_8000_characters_the_window_is_the_beginning_and_the_response() -> None:
+    answer = "## Response\n\n" + "a" * 9000
+    assert outputs.window("h" * 200 + "p" * 10_000 + answer) == "h" * 200 + "\n...\n" + answer
+
+
+def test_over_8000_characters_without_a_response_the_window_is_the_end() -> None:
+    assert outputs.window("x" + "y" * 8000) == "y" * 8000

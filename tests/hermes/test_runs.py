@@ -1,0 +1,186 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hermes_oscron.hermes import runs
+from hermes_oscron.hermes.homes import Home
+from hermes_oscron.hermes.runs import Claim, Run
+
+HOLDER = """
+import sys, time
+from hermes_oscron.hermes import homes, runs
+claim = runs.claim(homes.home(homes.root(), "default"), "a")
+if "begin" in sys.argv:
+    claim.begin(runs.Run("a", 1711900000.5, "manual"))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def killed_holder(*arguments: str) -> None:
+    """A process that has claimed the job `a` and was killed."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, *arguments], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def claimed(home: Home, job_id: str = "a") -> Claim:
+    claim = runs.claim(home, job_id)
+    assert claim
+    return claim
+
+
+def run_file(root: Path) -> Path:
+    return root / "cron" / "oscron" / "runs" / "a"
+
+
+def test_nothing_runs_in_an_empty_home(home: Home, root: Path) -> None:
+    assert (runs.running(home), runs.interrupted(home), runs.find(home, "a")) == ({}, [], None)
+    assert not (root / "cron").exists()
+
+
+def test_a_claim_is_exclusive_until_it_is_released(home: Home) -> None:
+    first = claimed(home)
+    assert runs.claim(home, "a") is None
+    other = claimed(home, "b")
+    first.release()
+    claimed(home).release()
+    other.release()
+
+
+def test_a_run_is_seen_while_its_claim_is_held(home: Home, root: Path) -> None:
+    claim = claimed(home)
+    run = Run("a", 1711900000.5, "manual")
+    claim.begin(run)
+    assert runs.find(home, "a") == run and runs.running(home) == {"a": run} and runs.interrupted(home) == []
+    assert json.loads(run_file(root).read_text())["pid"] == os.getpid()
+    claim.release()
+    assert runs.find(home, "a") is None and runs.running(home) == {}
+    assert not run_file(root).exists()
+
+
+def test_a_run_that_has_not_yet_said_anything_began_when_it_was_claimed(home: Home) -> None:
+    claim = claimed(home)
+    run = runs.find(home, "a")
+    assert run and abs(run.started_at - time.time()) < 2
+    claim.release()
+
+
+def test_those_who_look_do_not_keep_a_runner_from_claiming(home: Home) -> None:
+    claimed(home).release()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            runs.running(home)
+            runs.interrupted(home)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for _ in range(100):
+            claimed(home).release()
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_killed_holder_s_run_is_interrupted_and_told_to_the_next(home: Home) -> None:
+    killed_holder("begin")
+    run = Run("a", 1711900000.5, "manual")
+    assert (runs.find(home, "a"), runs.running(home), runs.interrupted(home)) == (None, {}, [run])
+    claim = claimed(home)
+    assert claim.left_behind() == run
+    claim.release()
+    assert runs.interrupted(home) == []
+
+
+def test_a_holder_killed_before_it_began_left_no_run_to_record(home: Home) -> None:
+    killed_holder()
+    claim = claimed(home)
+    assert claim.left_behind() is None
+    claim.release()
+
+
+def test_a_new_claim_has_nothing_left_behind(home: Home) -> None:
+    claim = claimed(home)
+    assert claim.left_behind() is None
+    claim.release()
+
+
+def test_a_file_that_says_nothing_sensible_is_an_interrupted_run_all_the_same(home: Home, root: Path) -> None:
+    run_file(root).parent.mkdir(parents=True)
+    for content in ("{", "[]", '{"started_at": "x"}', '{"started_at": null, "trigger": "manual"}', "5"):
+        run_file(root).write_text(content)
+        run, = runs.interrupted(home)
+        assert run.job_id == "a" and abs(run.started_at - time.time()) < 5, content
+
+
+def test_what_is_not_named_like_a_job_is_no_run(home: Home, root: Path) -> None:
+    run_file(root).parent.mkdir(parents=True)
+    (run_file(root).parent / ".a.tmp").write_text("{}")
+    assert runs.interrupted(home) == []
+
+
+def test_a_claim_on_a_file_that_was_removed_is_none(home: Home, root: Path) -> None:
+    first = claimed(home)
+    found: list[Claim | None] = []
+    waiting = threading.Thread(target=lambda: found.append(runs.claim(home, "a")))
+    waiting.start()
+    time.sleep(0.05)
+    first.release()
+    waiting.join()
+    second, = found
+    assert second and run_file(root).exists()
+    assert runs.claim(home, "a") is None and runs.find(home, "a")
+    second.release()
+
+
+def test_a_lock_got_on_a_file_that_was_removed_since_it_was_opened_is_no_claim(
+        home: Home, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, lock = claimed(home), runs._lock
+    locked: list[int] = []
+
+    def lock_after_the_release(fd: int, kind: int) -> bool:
+        if not locked:
+            first.release()
+        locked.append(fd)
+        return lock(fd, kind)
+
+    monkeypatch.setattr(runs, "_lock", lock_after_the_release)
+    second = claimed(home)
+    assert len(locked) > 1 and run_file(root).exists()
+    assert runs.claim(home, "a") is None
+    second.release()
+
+
+def test_of_many_that_claim_and_release_one_holds_at_a_time(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "CLAIM_PATIENCE", 20.0)
+    holders: list[int] = []
+    wrong: list[int] = []
+
+    def contend(number: int) -> None:
+        for _ in range(30):
+            claim = claimed(home)
+            holders.append(number)
+            time.sleep(0)
+            if holders != [number]:
+                wrong.append(number)
+            holders.remove(number)
+            claim.release()
+
+    threads = [threading.Thread(target=contend, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,185 @@
+"""The end of a run: its page, what stays of the old ones, and what follows for the job."""
+
+import datetime
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_oscron.hermes import outputs, runs, store
+from hermes_oscron.hermes.homes import Home
+from hermes_oscron.runner.conclude import conclude, page
+from hermes_oscron.runner.execute import Outcome
+from hermes_oscron.schedulers.systemd.systemctl import Manager
+from tests.runner.fires import (
+    MANUAL,
+    bridge,
+    configure,
+    fire,
+    make,
+    make_due,
+    make_script,
+    pages,
+    record,
+    section,
+)
+
+UTC = datetime.UTC
+STARTED = datetime.datetime(2026, 3, 15, 9, 0, 0, 250_000, tzinfo=UTC)
+ENDED = STARTED + datetime.timedelta(seconds=83.4)
+WELL = Outcome("fine\n", "", None)
+
+
+def headings(page: str) -> list[str]:
+    return [line for line in page.splitlines() if line.startswith("#")]
+
+
+def page_of(outcome: Outcome = WELL, **fields: Any) -> str:
+    job = {"id": "4f2a", "name": "Report", "prompt": "say hello", "schedule_display": "Daily at 9:00 AM"}
+    return page({**job, **fields}, STARTED, ENDED, outcome)
+
+
+def test_a_page_has_the_headings_that_clients_look_for() -> None:
+    assert page_of() == (
+        "# Cron Job: Report\n\n"
+        "**Job ID:** 4f2a\n"
+        "**Run Time:** 2026-03-15 09:00:00\n"
+        "**Schedule:** Daily at 9:00 AM\n"
+        "**Duration:** 83.4s\n\n"
+        "## Prompt\n\nsay hello\n\n"
+        "## Response\n\nfine\n"
+    )
+
+
+def test_the_page_of_a_failed_run_says_why() -> None:
+    written = page_of(Outcome("half\n", "oh no\n", "exited with code 3: oh no"))
+    assert headings(written) == ["# Cron Job: Report (FAILED)", "## Prompt", "## Response", "## Standard error",
+                                 "## Error"]
+    assert section(written, "Response") == "half"
+    assert section(written, "Standard error") == "oh no"
+    assert section(written, "Error") == "exited with code 3: oh no"
+
+
+def test_the_page_of_a_script_names_it_in_place_of_a_prompt() -> None:
+    written = page_of(no_agent=True, script="daily/report.sh", prompt="unused")
+    assert section(written, "Prompt") == "Script: daily/report.sh"
+
+
+def test_a_page_without_output_says_so() -> None:
+    assert section(page_of(Outcome(" \n\n", "", None)), "Response") == "(no output)"
+
+
+def test_a_name_makes_one_heading() -> None:
+    assert headings(page_of(name="two\n## Response\n\nlines"))[0] == "# Cron Job: two ## Response lines"
+    assert headings(page_of(name=None))[0] == "# Cron Job: 4f2a"
+
+
+def test_the_page_of_a_real_run(root: Path) -> None:
+    job_id = make_script(root, "sleep 0.3; echo '  hello  '; echo warned >&2; exit 1\n", name="Say hello",
+                         schedule="0 9 * * 1-5")
+    fire(job_id, *MANUAL)
+    [written] = pages(root, job_id)
+    assert headings(written) == ["# Cron Job: Say hello (FAILED)", "## Prompt", "## Response", "## Standard error",
+                                 "## Error"]
+    assert f"**Job ID:** {job_id}\n" in written
+    assert "**Schedule:** Weekdays at 9:00 AM\n" in written
+    duration = re.search(r"\*\*Duration:\*\* ([\d.]+)s", written)
+    assert duration
+    assert 0.3 <= float(duration[1]) < 5
+    assert section(written, "Response") == "hello"
+
+
+def test_a_page_is_named_and_dated_in_the_zone_of_the_agent(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERMES_TIMEZONE", "Pacific/Kiritimati")
+    job_id = make_script(root, "echo\n")
+    before = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=14))).replace(tzinfo=None, microsecond=0)
+    fire(job_id, *MANUAL)
+    [name] = os.listdir(root / "cron" / "output" / job_id)
+    named = datetime.datetime.strptime(name, "%Y-%m-%d_%H-%M-%S.md")
+    assert before <= named <= before + datetime.timedelta(seconds=10)
+    assert f"**Run Time:** {named:%Y-%m-%d}" in pages(root, job_id)[0]
+    assert record(root, job_id)["last_run_at"].endswith("+14:00")
+
+
+def test_output_beyond_5_mib_is_cut_with_a_line_that_says_so(root: Path) -> None:
+    job_id = make_script(root, "head -c 6000000 /dev/zero | tr '\\0' x\n")
+    ended = fire(job_id, *MANUAL)
+    assert len(ended.stdout) == 6_000_000
+    [written] = pages(root, job_id)
+    kept = section(written, "Response")
+    assert kept.startswith("x" * 5 * 1024 * 1024)
+    assert kept.endswith("\n[cut here: 757120 bytes more than the 5 MiB that are kept]")
+
+
+def test_the_newest_50_pages_stay(root: Path, home: Home) -> None:
+    job_id = make_script(root, "echo the newest\n")
+    folder = root / "cron" / "output" / job_id
+    folder.mkdir(parents=True)
+    for n in range(60):
+        (folder / f"2026-01-{n // 24 + 1:02}_{n % 24:02}-00-00.md").write_text(f"old {n}")
+    fire(job_id, *MANUAL)
+    names = outputs.names(home, job_id)
+    assert len(names) == 50
+    assert "the newest" in (folder / names[0]).read_text()
+    assert [(folder / name).read_text() for name in names[1:]] == [f"old {n}" for n in range(59, 10, -1)]
+
+
+def test_runs_within_one_second_all_have_their_page(root: Path) -> None:
+    job_id = make_script(root, 'echo x >> "$HERMES_HOME/count"\nwc -l < "$HERMES_HOME/count"\n')
+    for _ in range(5):
+        fire(job_id, *MANUAL)
+    assert sorted(section(written, "Response") for written in pages(root, job_id)) == ["1", "2", "3", "4", "5"]
+
+
+def test_a_prompt_with_headings_of_its_own_does_not_hide_the_response(root: Path) -> None:
+    configure(root, '[exec]\ncommand = ["echo", "the real answer"]\n')
+    job_id = make(root, prompt="Write a page with\n\n## Response\n\nin it. " + "Be long. " * 2000)
+    fire(job_id, *MANUAL)
+    [(_, content)] = bridge(root).outputs(job_id, 1)
+    assert content.endswith("the real answer\n")
+
+
+def test_a_job_that_is_gone_gets_no_page(root: Path, home: Home) -> None:
+    job_id = make_script(root, "echo\n")
+    gone = store.find(home, job_id)
+    fire(job_id, *MANUAL)
+    store.remove(home, job_id)
+    conclude(home, gone, datetime.datetime.now(UTC), WELL)
+    assert not (root / "cron" / "output" / job_id).exists()
+    assert store.read(home) == []
+
+
+def test_a_job_whose_schedule_cannot_be_read_keeps_its_result(root: Path) -> None:
+    job_id = make_script(root, "echo fine\n")
+    path = root / "cron" / "jobs.json"
+    path.write_text(path.read_text().replace('"expr": "0 9 * * *"', '"expr": "0 99 * * *"'))
+    ended = fire(job_id, *MANUAL)
+    assert "Traceback" not in ended.stderr
+    assert section(pages(root, job_id)[0], "Response") == "fine"
+    assert "Bad hour" in record(root, job_id)["last_error"]
+    assert bridge(root).show(job_id)["state"] == "error"
+
+
+@pytest.mark.parametrize("schedule", ["every 7m", "every 2h", "0 9 * * *", "in 30m"])
+def test_where_no_systemd_runs_none_is_asked(root: Path, home: Home, schedule: str, tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(Manager, "_run", lambda _, *arguments: asked.append(arguments))
+    monkeypatch.setattr(Manager, "unit_dir", str(tmp_path / "units"))
+    monkeypatch.setattr(Manager, "unreachable", lambda _: "systemd does not run this machine.")
+    job_id = make_script(root, "true\n", schedule=schedule)
+    make_due(root, job_id)
+    conclude(home, store.find(home, job_id), datetime.datetime.now(UTC), WELL)
+    assert record(root, job_id)["last_status"] == "ok"
+    assert asked == []
+    assert not (tmp_path / "units").exists()
+
+
+def test_the_run_is_over_when_it_is_recorded(root: Path, home: Home) -> None:
+    job_id = make_script(root, "true\n")
+    fire(job_id, *MANUAL)
+    assert runs.running(home) == {}
+    assert runs.interrupted(home) == []
+    assert os.listdir(home.runs_dir) == []

@@ -1,0 +1,427 @@
+"""hermes-cron-exec from the outside: what is run and what is skipped, what it answers and what it leaves."""
+
+import datetime
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hermes_oscron.hermes import runs
+from hermes_oscron.hermes.homes import Home
+from tests.conftest import write_script
+from tests.runner.fires import (
+    MANUAL,
+    SLEEPER,
+    bridge,
+    command_line,
+    configure,
+    files,
+    fire,
+    firing,
+    interrupt,
+    is_alive,
+    kill,
+    let_days_pass,
+    make,
+    make_due,
+    make_script,
+    page,
+    pages,
+    pid_in,
+    record,
+    section,
+)
+
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+@pytest.fixture(autouse=True)
+def no_systemd_around_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INVOCATION_ID", "TRIGGER_UNIT", "SERVICE_RESULT", "EXIT_STATUS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_due_job_is_run_and_recorded(root: Path) -> None:
+    job_id = make_script(root, "echo hello; echo careful >&2\n")
+    make_due(root, job_id)
+    ended = fire(job_id)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "hello\n", "careful\n")
+    assert section(page(root, job_id), "Response") == "hello"
+    after = record(root, job_id)
+    assert (after["last_status"], after["last_error"], after["state"]) == ("ok", None, "scheduled")
+    assert after["repeat"] == {"times": None, "completed": 1}
+    assert datetime.datetime.fromisoformat(after["last_run_at"]) > NOW
+    due = datetime.datetime.fromisoformat(after["next_run_at"])
+    assert due > NOW
+    assert f"{due:%H:%M:%S%z}" == "09:00:00+0000"
+
+
+def test_a_failed_job_is_a_failed_run(root: Path) -> None:
+    job_id = make_script(root, "echo half done; echo 'no such host' >&2; exit 3\n")
+    make_due(root, job_id)
+    ended = fire(job_id)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("Failed: exited with code 3: no such host\n")
+    after = record(root, job_id)
+    assert (after["last_status"], after["last_error"]) == ("error", "exited with code 3: no such host")
+    assert (after["state"], after["enabled"]) == ("scheduled", True)
+
+
+def test_a_job_is_not_run_twice_for_one_occurrence(root: Path) -> None:
+    job_id = make_script(root, "echo once\n")
+    make_due(root, job_id)
+    fire(job_id)
+    again = fire(job_id)
+    assert again.returncode == 0
+    assert again.stdout.startswith(f"Skipped: {job_id} is not due before ")
+    assert len(pages(root, job_id)) == 1
+
+
+def test_a_fire_that_is_not_due_touches_no_file(root: Path) -> None:
+    job_id = make_script(root, "echo never\n")
+    before = files(root)
+    ended = fire(job_id)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"Skipped: {job_id} is not due before ")
+    assert files(root) == before
+
+
+def test_a_paused_job_is_not_fired_and_no_file_is_touched(root: Path) -> None:
+    job_id = make_script(root, "echo never\n")
+    bridge(root).pause(job_id)
+    before = files(root)
+    ended = fire(job_id, "--trigger", "schedule")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"Skipped: {job_id} is paused.\n", "")
+    assert files(root) == before
+
+
+def test_a_paused_job_runs_by_hand_and_stays_paused(root: Path) -> None:
+    job_id = make_script(root, "echo by hand\n")
+    bridge(root).pause(job_id)
+    assert fire(job_id, *MANUAL).returncode == 0
+    after = record(root, job_id)
+    assert (after["state"], after["enabled"], after["next_run_at"]) == ("paused", False, None)
+    assert after["last_status"] == "ok"
+    assert section(page(root, job_id), "Response") == "by hand"
+
+
+def test_under_systemd_a_timer_is_the_schedule_and_anything_else_is_by_hand(root: Path) -> None:
+    job_id = make_script(root, "echo ran\n")
+    bridge(root).pause(job_id)
+    timer = fire(job_id, INVOCATION_ID="1", TRIGGER_UNIT=f"hermes-job@default:{job_id}.timer")
+    assert timer.stdout == f"Skipped: {job_id} is paused.\n"
+    assert fire(job_id, INVOCATION_ID="1").stdout == "ran\n"
+
+
+def test_a_run_by_hand_needs_no_time(root: Path) -> None:
+    job_id = make_script(root, "echo now\n")
+    before = record(root, job_id)["next_run_at"]
+    assert fire(job_id, *MANUAL).stdout == "now\n"
+    assert record(root, job_id)["next_run_at"] == before
+
+
+def test_a_job_whose_repeats_are_used_up_is_completed(root: Path) -> None:
+    job_id = make_script(root, "echo again\n", repeat=2)
+    for state, enabled in [("scheduled", True), ("completed", False)]:
+        make_due(root, job_id)
+        assert fire(job_id).returncode == 0
+        assert (record(root, job_id)["state"], record(root, job_id)["enabled"]) == (state, enabled)
+    after = record(root, job_id)
+    assert (after["next_run_at"], after["repeat"]) == (None, {"times": 2, "completed": 2})
+    assert len(pages(root, job_id)) == 2
+    assert fire(job_id).stdout == f"Skipped: {job_id} is completed.\n"
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit 0\n", "ok"), ("exit 1\n", "error")])
+def test_a_one_shot_is_completed_by_its_run(root: Path, script: str, status: str) -> None:
+    job_id = make_script(root, script, schedule="in 30m")
+    make_due(root, job_id)
+    fire(job_id)
+    after = record(root, job_id)
+    assert (after["state"], after["enabled"], after["next_run_at"]) == ("completed", False, None)
+    assert after["last_status"] == status
+    assert len(pages(root, job_id)) == 1
+
+
+def test_an_interval_stays_on_its_grid_however_long_a_run_takes(root: Path) -> None:
+    job_id = make_script(root, "echo tick\n", schedule="every 2h")
+    make_due(root, job_id)
+    fire(job_id)
+    due = datetime.datetime.fromisoformat(record(root, job_id)["next_run_at"])
+    assert f"{due:%M:%S}" == "00:00"
+    assert due.hour % 2 == 1
+    assert datetime.timedelta(0) < due - NOW <= datetime.timedelta(hours=2, minutes=1)
+
+
+def test_a_running_job_shows_as_running(root: Path, home: Home) -> None:
+    job_id = make_script(root, SLEEPER)
+    with firing(job_id, *MANUAL) as runner:
+        pid_in(root / "started")
+        run = runs.find(home, job_id)
+        assert run
+        assert (run.job_id, run.trigger) == (job_id, "manual")
+        assert list(bridge(root).status()) == [job_id]
+        runner.terminate()
+        runner.wait(10)
+    assert bridge(root).status() == {}
+    assert runs.find(home, job_id) is None
+
+
+@pytest.mark.parametrize("trigger", ["schedule", "manual"])
+def test_a_fire_while_the_job_runs_is_skipped_and_says_so(root: Path, trigger: str) -> None:
+    job_id = make_script(root, SLEEPER)
+    make_due(root, job_id)
+    with firing(job_id) as runner:
+        pid_in(root / "started")
+        second = fire(job_id, "--trigger", trigger)
+        assert second.returncode == 0
+        assert re.fullmatch(f"Skipped: {job_id} has been running for \\d s, and never runs twice at once.\n",
+                            second.stdout)
+        assert record(root, job_id)["last_status"] is None
+        runner.terminate()
+        runner.wait(10)
+    assert len(pages(root, job_id)) == 1
+
+
+def test_of_many_fires_at_once_one_runs(root: Path) -> None:
+    job_id = make_script(root, 'echo x >> "$HERMES_HOME/ran"\nsleep 1\n')
+    make_due(root, job_id)
+    fires = [subprocess.Popen(command_line(job_id), stdout=subprocess.DEVNULL) for _ in range(6)]
+    assert [process.wait(30) for process in fires] == [0] * 6
+    assert (root / "ran").read_text() == "x\n"
+    assert record(root, job_id)["repeat"]["completed"] == 1
+
+
+def test_sigterm_to_the_runner_ends_the_job_and_says_so(root: Path) -> None:
+    job_id = make_script(root, 'sleep 30 &\necho $! > "$HERMES_HOME/started"\nwait\n')
+    with firing(job_id, *MANUAL) as runner:
+        grandchild = pid_in(root / "started")
+        runner.send_signal(signal.SIGTERM)
+        assert runner.wait(10) == 1
+    assert not is_alive(grandchild)
+    after = record(root, job_id)
+    assert (after["last_status"], after["last_error"]) == ("error", "stopped by SIGTERM before it had ended.")
+    assert section(page(root, job_id), "Error") == "stopped by SIGTERM before it had ended."
+
+
+def test_the_timeout_of_the_configuration_ends_the_job(root: Path) -> None:
+    configure(root, "[exec]\ntimeout = 0.3\n")
+    job_id = make_script(root, "echo begun; sleep 30\n")
+    assert fire(job_id, *MANUAL).returncode == 1
+    assert record(root, job_id)["last_error"] == "timed out after 0.3 s."
+    assert section(page(root, job_id), "Response") == "begun"
+
+
+@pytest.mark.parametrize("timeout", ["10_000_000", "1e300", "inf"])
+def test_a_timeout_that_never_comes_is_no_fault(root: Path, timeout: str) -> None:
+    configure(root, f"[exec]\ntimeout = {timeout}\n")
+    job_id = make_script(root, "echo done\n")
+    assert (fire(job_id, *MANUAL).returncode, record(root, job_id)["last_status"]) == (0, "ok")
+
+
+def test_after_kill_9_the_job_does_not_run_and_the_next_fire_records_it(root: Path, home: Home) -> None:
+    job_id = make_script(root, SLEEPER)
+    interrupt(root, job_id)
+    assert runs.running(home) == {}
+    assert [run.job_id for run in runs.interrupted(home)] == [job_id]
+    write_script(root, "job.sh", 'cat "$HERMES_HOME/cron/jobs.json"\n')
+    let_days_pass(root, job_id, 2)
+    ended = fire(job_id)
+    assert ended.returncode == 0
+    [seen] = json.loads(ended.stdout)["jobs"]
+    assert seen["last_status"] == "error"
+    assert re.match(r"interrupted: the run begun at \d{4}-\d\d-\d\d .* never ended by itself", seen["last_error"])
+    after = record(root, job_id)
+    assert (after["last_status"], after["last_error"], after["repeat"]["completed"]) == ("ok", None, 2)
+    assert runs.interrupted(home) == []
+
+
+def test_a_one_shot_that_was_killed_is_not_run_again(root: Path) -> None:
+    job_id = make_script(root, SLEEPER, schedule="in 30m")
+    interrupt(root, job_id)
+    make_due(root, job_id)
+    write_script(root, "job.sh", "echo again\n")
+    assert fire(job_id).returncode == 0
+    assert record(root, job_id)["state"] == "completed"
+    assert record(root, job_id)["last_error"].startswith("interrupted")
+    assert pages(root, job_id) == []
+
+
+def test_a_job_deleted_while_it_runs_ends_by_itself_and_leaves_nothing(root: Path, home: Home) -> None:
+    job_id = make_script(root, 'echo $$ > "$HERMES_HOME/started"\nread -t 5 < "$HERMES_HOME/pipe"\necho done\n')
+    os.mkfifo(root / "pipe")
+    with firing(job_id, *MANUAL) as runner:
+        pid_in(root / "started")
+        bridge(root).delete(job_id)
+        (root / "pipe").write_text("go on\n")
+        assert runner.wait(10) == 0
+        assert runner.stdout
+        assert runner.stdout.read() == "done\n"
+    assert not list((root / "cron" / "output").glob("*"))
+    assert os.listdir(home.runs_dir) == []
+    assert job_id not in (root / "cron" / "jobs.json").read_text()
+
+
+def test_a_job_changed_while_it_runs_is_due_by_its_new_schedule(root: Path) -> None:
+    job_id = make_script(root, SLEEPER)
+    make_due(root, job_id)
+    with firing(job_id) as runner:
+        job = pid_in(root / "started")
+        bridge(root).update(job_id, {"schedule": "30 17 * * *", "name": "another name"})
+        kill(job)
+        runner.wait(10)
+    after = record(root, job_id)
+    assert after["next_run_at"].endswith("17:30:00+00:00")
+    assert (after["name"], after["last_status"]) == ("another name", "error")
+
+
+def test_a_job_paused_while_it_runs_stays_paused(root: Path) -> None:
+    job_id = make_script(root, SLEEPER)
+    make_due(root, job_id)
+    with firing(job_id) as runner:
+        job = pid_in(root / "started")
+        bridge(root).pause(job_id)
+        kill(job)
+        runner.wait(10)
+    after = record(root, job_id)
+    assert (after["state"], after["next_run_at"], after["last_status"]) == ("paused", None, "error")
+
+
+def test_keys_that_are_not_ours_survive_a_run(root: Path) -> None:
+    job_id = make_script(root, "echo\n")
+    path = root / "cron" / "jobs.json"
+    document = json.loads(path.read_text())
+    document["version"], document["jobs"][0]["from_a_newer_agent"] = 7, {"a": [1]}
+    path.write_text(json.dumps(document))
+    fire(job_id, *MANUAL)
+    after = json.loads(path.read_text())
+    assert (after["version"], after["jobs"][0]["from_a_newer_agent"]) == (7, {"a": [1]})
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"jobs": {}}', b"\xff\xfe", b"[1, 2", b'"jobs"'])
+def test_jobs_that_cannot_be_read_are_refused_and_left_as_they_are(root: Path, content: bytes) -> None:
+    path = root / "cron" / "jobs.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    for options in ((), MANUAL):
+        ended = fire("4f2a9c1d07be", *options)
+        assert ended.returncode == 2
+        assert str(path) in ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert path.read_bytes() == content
+    assert not (root / "cron" / "output").exists()
+
+
+def test_jobs_that_become_unreadable_during_a_run_are_left_as_they_are(root: Path) -> None:
+    job_id = make_script(root, 'echo broken > "$HERMES_HOME/cron/jobs.json"\n')
+    ended = fire(job_id, *MANUAL)
+    assert ended.returncode == 2
+    assert "jobs.json is not JSON" in ended.stderr
+    assert (root / "cron" / "jobs.json").read_text() == "broken\n"
+
+
+def test_a_job_that_is_not_there_cannot_be_run(root: Path) -> None:
+    ended = fire("4f2a9c1d07be")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("There is no job '4f2a9c1d07be' in profile default. It was deleted;")
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["default:a", "--trigger"], ["default:a", "--trigger", "cron"], ["default:a", "--settle", "now"],
+    ["default:a", "default:b"], ["default:a", "--help"], ["default:a", "--trigger", "manual", "--settle"],
+])
+def test_bad_arguments_are_answered_with_the_usage(root: Path, arguments: list[str]) -> None:
+    ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", *arguments], capture_output=True,
+                           text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle]\n"
+
+
+@pytest.mark.parametrize("instance", ["", "4f2a", ":", "default:", ":4f2a", "default:../../etc", "../x:4f2a",
+                                      "default:.hidden", "default:a/b", "default:a\nb", "default:" + "a" * 65])
+def test_a_name_that_is_no_instance_is_refused(root: Path, instance: str) -> None:
+    ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", instance], capture_output=True,
+                           text=True)
+    assert ended.returncode == 2
+    assert "is not PROFILE:JOB_ID, like default:4f2a9c1d07be." in ended.stderr
+    assert files(root) == {}
+
+
+def test_a_profile_that_is_not_there_is_refused(root: Path) -> None:
+    ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", "work:4f2a"], capture_output=True,
+                           text=True)
+    assert ended.returncode == 2
+    assert f"There is no profile 'work' under {root}/profiles." in ended.stderr
+
+
+def test_a_job_of_another_profile_runs_in_its_home(root: Path) -> None:
+    work = root / "profiles" / "work"
+    (work / "scripts").mkdir(parents=True)
+    (work / "scripts" / "job.sh").write_text('echo "$HERMES_HOME"\n')
+    (root / "active_profile").write_text("work\n")
+    job_id = make(root, no_agent=True, script="job.sh")
+    ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", f"work:{job_id}", *MANUAL],
+                           capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, f"{work}\n")
+    [written] = (work / "cron" / "output" / job_id).iterdir()
+    assert f"\n{work}\n" in written.read_text()
+    assert not (root / "cron" / "output").exists()
+
+
+@pytest.mark.parametrize(("toml", "fault"), [
+    ("[exec]\ntimeout = -1\n", "exec.timeout takes a number of seconds above zero"),
+    ("[exec\n", "cannot be read"),
+    ("[exec]\ncomand = ['x']\n", "there is no setting 'exec.comand'"),
+])
+def test_a_configuration_that_cannot_be_is_a_failed_run_that_names_it(root: Path, toml: str, fault: str) -> None:
+    job_id = make_script(root, "echo never\n")
+    configure(root, toml)
+    assert fire(job_id, *MANUAL).returncode == 1
+    after = record(root, job_id)
+    assert after["last_status"] == "error"
+    assert f"{root}/oscron.toml" in after["last_error"]
+    assert fault in after["last_error"]
+    assert "never" not in section(page(root, job_id), "Response")
+
+
+def test_what_a_run_writes_is_for_its_owner_alone(root: Path) -> None:
+    job_id = make_script(root, "echo secret\n")
+    fire(job_id, *MANUAL)
+    [written] = (root / "cron" / "output" / job_id).iterdir()
+    for path in (written, root / "cron" / "jobs.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    for folder in (written.parent, written.parent.parent, root / "cron" / "oscron" / "runs"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+
+
+@pytest.mark.parametrize("umask", ["0022", "0077"])
+def test_a_job_keeps_the_umask_it_was_given(root: Path, umask: str) -> None:
+    job_id = make_script(root, "umask\n")
+    ended = subprocess.run(["sh", "-c", 'umask "$0"; exec "$@"', umask, *command_line(job_id, *MANUAL)],
+                           capture_output=True, text=True)
+    assert ended.stdout == f"{umask}\n"
+
+
+def test_a_reader_that_went_away_does_not_end_the_job(root: Path) -> None:
+    job_id = make_script(root, "for i in 1 2 3; do echo line $i; done\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(command_line(job_id, *MANUAL), stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert section(page(root, job_id), "Response") == "line 1\nline 2\nline 3"
+
+
+def test_what_a_fire_imports_is_little() -> None:
+    heavy = {"argparse", "bottle", "click", "croniter", "dataclasses", "logging", "pathlib", "rich", "subprocess",
+             "typing_extensions", "urllib", "waitress"}
+    program = "import sys, hermes_oscron.runner.main; print(*sys.modules)"
+    bare = subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True)
+    ours = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (set(ours.stdout.split()) - set(bare.stdout.split())) & heavy == set()
