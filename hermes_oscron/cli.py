@@ -21,6 +21,8 @@ from .schedule.types import INTERVAL
 from .schedulers.choose import choose, manager
 from .schedulers.plan import SchedulerError
 
+NEXT_WIDTH, LAST_WIDTH = len("2026-11-24 09:00"), len("error")
+
 EXPECTED = (Invalid, ScheduleError, SchedulerError, store.StoreError, store.NoSuchJob, homes.UnknownProfile,
             config.ConfigError)
 """What is the caller's to put right, and is told in one sentence."""
@@ -223,8 +225,11 @@ def next_times(schedule: str, count: int, start: str | None, zone: str | None) -
     """Print when SCHEDULE is due next."""
     here = _zone(zone)
     after = _instant(start, here) if start else datetime.datetime.now(datetime.UTC)
-    for due in first_of(text.parse(schedule, here, after), count, after, here):
-        click.echo(due.astimezone(here).isoformat())
+    try:
+        for due in first_of(text.parse(schedule, here, after), count, after, here):
+            click.echo(due.astimezone(here).isoformat())
+    except OverflowError:
+        raise click.ClickException("That reaches outside the years 1 to 9999.") from None
 
 
 @main.command()
@@ -254,36 +259,37 @@ def _tell_state(here: Bridge) -> None:
 def _show_table(answer: Any) -> None:
     from rich.console import Console
     from rich.table import Table
-
-    if not answer["jobs"]:
-        click.echo("No jobs. 'hermes-oscron create \"every 2h\" \"…\"' makes one.")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("ID", no_wrap=True)
-    table.add_column("NAME", no_wrap=True, ratio=3)
-    table.add_column("SCHEDULE", no_wrap=True, ratio=3)
-    table.add_column("NEXT", no_wrap=True, min_width=16)
-    table.add_column("LAST", no_wrap=True, min_width=5)
     from rich.text import Text
 
-    for job in answer["jobs"]:
+    jobs = answer["jobs"]
+    if not jobs:
+        click.echo("No jobs. 'hermes-oscron create \"every 2h\" \"…\"' makes one.")
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _columns())
+    id_width = max(2, *(len(job["id"]) for job in jobs))
+    left = console.width - id_width - NEXT_WIDTH - LAST_WIDTH - 4 * len("  ")
+    widths = {"ID": id_width, "NAME": left // 2, "SCHEDULE": left - left // 2, "NEXT": NEXT_WIDTH, "LAST": LAST_WIDTH}
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading, width in widths.items():
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=min(width, 16), max_width=max(1, width))
+    for job in jobs:
         due = job["next_run_at"]
-        row = (job["id"], _plain(job["name"]), job["schedule_display"],
-               due[:16].replace("T", " ") if due else job["state"], job["last_status"] or "-")
-        table.add_row(*(Text(cell, overflow="ellipsis") for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else max(80, _columns())).print(table)
+        row = (job["id"], job["name"], job["schedule_display"], due[:16].replace("T", " ") if due else job["state"],
+               job["last_status"] or "-")
+        table.add_row(*(Text(_plain(cell), overflow="ellipsis", no_wrap=True) for cell in row))
+    console.print(table)
 
 
 def _show_job(job: Any) -> None:
     shown = {
-        "Id": job["id"], "Name": _plain(job["name"]), "Schedule": job["schedule_display"], "State": job["state"],
+        "Id": job["id"], "Name": job["name"], "Schedule": job["schedule_display"], "State": job["state"],
         "Next run": job["next_run_at"], "Last run": job["last_run_at"], "Last status": job["last_status"],
         "Last error": job["last_error"], "Runs": _count(job["repeat"]), "Script": job.get("script"),
-        "Prompt": _plain(job["prompt"]) or None,
+        "Prompt": job["prompt"] or None,
     }
     for label, value in shown.items():
         if value is not None:
-            click.echo(f"{label + ':':<12} {value}")
+            click.echo(f"{label + ':':<12} {_plain(value)}")
 
 
 def _show_runs(found: Any) -> None:

@@ -79,16 +79,27 @@ def _profile(key: str, value: object, home: Home) -> None:
 
 def _workdir(key: str, value: object, _home: Home) -> None:
     path = text(key, value)
-    if path and not (os.path.isabs(path) and os.path.isdir(path)):
+    if path and not (os.path.isabs(path) and _is_folder(path)):
         raise Invalid(f"'{key}' takes the absolute path of a folder that is there; {_short(path)} is not one.")
 
 
 def _script(key: str, value: object, home: Home) -> None:
     path = text(key, value)
     folder = os.path.realpath(home.scripts_dir)
-    if "\0" in path or (path and os.path.commonpath(
-            [folder, os.path.realpath(os.path.join(folder, os.path.expanduser(path)))]) != folder):
+    try:
+        real = os.path.realpath(os.path.join(folder, os.path.expanduser(path)))
+        inside = os.path.commonpath([folder, real]) == folder
+    except ValueError:  # a NUL, or what no file name can hold
+        inside = False
+    if not inside:
         raise Invalid(f"'{key}' takes a path inside {home.scripts_dir}; scripts run from there alone.")
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return os.path.isdir(path)
+    except ValueError:
+        return False
 
 
 _CHECKS: dict[str, Callable[[str, Any, Home], Any]] = {

@@ -42,7 +42,7 @@ def load(root: str) -> Config:
     try:
         with open(path, "rb") as file:
             tables = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     return _checked(tables, path)
 

@@ -34,7 +34,13 @@ def names(home: Home, job_id: str) -> list[str]:
         found = os.listdir(_folder(home, job_id))
     except FileNotFoundError:
         return []
-    return sorted((name for name in found if name.endswith(".md") and not name.startswith(".")), reverse=True)
+    return sorted((name for name in found if name.endswith(".md") and not name.startswith(".")), key=_age, reverse=True)
+
+
+def _age(name: str) -> tuple[str, int, str]:
+    """Sorts by the second that NAME gives and, within one, by the number behind it."""
+    second, again = name[:19], name[19:].removesuffix(".md").removeprefix("_")
+    return second, int(again) if again.isdecimal() else 0, name
 
 
 def newest(home: Home, job_id: str, limit: int) -> list[tuple[str, str]]:

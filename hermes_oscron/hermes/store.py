@@ -29,24 +29,32 @@ class NoSuchJob(LookupError):
     """There is no job of that id."""
 
 
-class _Document:
-    """A jobs.json in memory: its records, and each as it stands in the file."""
+class _Document(NamedTuple):
+    """A jobs.json in memory: its entries, each as it stands in the file once that is known, and where the jobs are."""
 
-    def __init__(self, entries: list[Any], others: dict[str, Any], signature: "_Signature | None") -> None:
-        self.entries = entries
-        self.others = others
-        self.signature = signature
-        self.encoded: list[str | None] = [None] * len(entries)
-        self.index = {entry["id"]: i for i, entry in reversed(list(enumerate(entries))) if is_record(entry)}
+    entries: list[Any]
+    encoded: list[bytes | None]
+    places: dict[str, int]
+    others: dict[str, Any]
+    signature: "_Signature | None"
 
-    def text(self, entries: list[Any], encoded: list[str | None]) -> bytes:
-        """The file with ENTRIES, one job a line; what ENCODED has of them is not encoded again."""
-        for i, line in enumerate(encoded):
+    def text(self) -> bytes:
+        """The file: one job a line. What is not encoded yet is encoded now, once."""
+        for i, line in enumerate(self.encoded):
             if line is None:
-                encoded[i] = json.dumps(entries[i])
+                self.encoded[i] = json.dumps(self.entries[i]).encode()
         others = {**self.others, "updated_at": datetime.datetime.now().astimezone().isoformat()}
-        lines = ",\n".join(encoded)  # type: ignore[arg-type]  # no None is left
-        return f'{{"jobs": [\n{lines}\n],\n{json.dumps(others)[1:]}\n'.encode()
+        lines: bytes = b",\n".join(self.encoded)  # type: ignore[arg-type]  # no None is left
+        return b'{"jobs": [\n%s\n],\n%s\n' % (lines, json.dumps(others)[1:].encode())
+
+
+def _document(entries: list[Any], others: dict[str, Any], signature: "_Signature | None") -> _Document:
+    """What ENTRIES and OTHERS of a file are in memory; of two jobs with one id the first counts."""
+    places: dict[str, int] = {}
+    for i, entry in enumerate(entries):
+        if is_record(entry):
+            places.setdefault(entry["id"], i)
+    return _Document(entries, [None] * len(entries), places, others, signature)
 
 
 class _Signature(NamedTuple):
@@ -65,27 +73,29 @@ def is_record(entry: Any) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("id"), str) and bool(NAME.fullmatch(entry["id"]))
 
 
-def signature(home: Home) -> tuple[int, int, int] | None:
-    """Changes whenever HOME's jobs.json does; None without one."""
+def signature(home: Home) -> "_Signature | None":
+    """Changes whenever HOME's jobs.json does; None without one. Raises StoreError."""
     try:
         status = os.stat(home.jobs_file)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StoreError(f"{home.jobs_file} cannot be read: {error.strerror}.") from error
     return _Signature(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def read(home: Home) -> list[Record]:
     """HOME's jobs, in the file's order; not to be changed. Raises StoreError."""
     document = _load(home)
-    return [document.entries[i] for i in document.index.values()][::-1]
+    return [document.entries[i] for i in document.places.values()]
 
 
 def find(home: Home, job_id: str) -> Record:
     """The job JOB_ID; not to be changed. Raises NoSuchJob, StoreError."""
     document = _load(home)
-    if job_id not in document.index:
+    if job_id not in document.places:
         raise NoSuchJob(f"There is no job '{job_id}' in profile {home.profile}.")
-    entry: Record = document.entries[document.index[job_id]]
+    entry: Record = document.entries[document.places[job_id]]
     return entry
 
 
@@ -93,7 +103,11 @@ def add(home: Home, record: Record) -> None:
     """Append RECORD. Raises StoreError."""
     with _locked(home):
         document = _load(home)
-        _save(home, document, [*document.entries, record], [*document.encoded, None])
+        _save(home, document._replace(
+            entries=[*document.entries, record],
+            encoded=[*document.encoded, None],
+            places={**document.places, record["id"]: len(document.entries)},
+        ))
 
 
 def change(home: Home, job_id: str, update: Callable[[Record], None]) -> Record:
@@ -116,10 +130,10 @@ def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], N
             update(record)
             changed.append(record)
             if record != before:
-                at = document.index[job_id]
+                at = document.places[job_id]
                 entries[at], encoded[at] = record, None
         if entries != document.entries:
-            _save(home, document, entries, encoded)
+            _save(home, document._replace(entries=entries, encoded=encoded))
         return changed
 
 
@@ -128,10 +142,11 @@ def remove(home: Home, job_id: str) -> Record:
     with _locked(home):
         record = find(home, job_id)
         document = _load(home)
-        at = document.index[job_id]
+        at = document.places[job_id]
         entries, encoded = list(document.entries), list(document.encoded)
         del entries[at], encoded[at]
-        _save(home, document, entries, encoded)
+        places = {known: i - (i > at) for known, i in document.places.items() if known != job_id}
+        _save(home, document._replace(entries=entries, encoded=encoded, places=places))
         return record
 
 
@@ -207,7 +222,7 @@ def _load(home: Home) -> _Document:
     if known and current and known.signature == current:
         return known
     if current is None:
-        return _Document([], {}, None)
+        return _document([], {}, None)
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
@@ -215,28 +230,23 @@ def _load(home: Home) -> _Document:
         content = json.loads(text, strict=False)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not JSON ({error}). Repair it or move it away; it was left as it is.") from error
     if isinstance(content, list):  # the agent takes a bare list too
         content = {"jobs": content}
     if not isinstance(content, dict) or not isinstance(content.get("jobs", []), list):
         raise StoreError(f'{path} is not {{"jobs": [...]}}. Repair it or move it away; it was left as it is.')
     others = {key: value for key, value in content.items() if key != "jobs"}
-    document = _Document(content.get("jobs", []), others,
+    document = _document(content.get("jobs", []), others,
                          _Signature(status.st_ino, status.st_mtime_ns, status.st_size))
     _documents[path] = document
     return document
 
 
-def _save(home: Home, document: _Document, entries: list[Any], encoded: list[str | None]) -> None:
-    """Write ENTRIES in the place of what DOCUMENT holds. The lock is held."""
+def _save(home: Home, document: _Document) -> None:
+    """Write DOCUMENT in the place of the file. The lock is held."""
     try:
-        replace_file(home.jobs_file, document.text(entries, encoded))
+        replace_file(home.jobs_file, document.text())
     except OSError as error:
         raise StoreError(f"{home.jobs_file} cannot be written: {error.strerror}. It is as it was.") from error
-    saved = _Document(entries, document.others, None)
-    saved.encoded = encoded
-    current = signature(home)
-    if current:
-        saved.signature = _Signature(*current)
-        _documents[home.jobs_file] = saved
+    _documents[home.jobs_file] = document._replace(signature=signature(home))

@@ -151,7 +151,7 @@ def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, er
             elif time.monotonic() >= deadline:
                 if killed_for:
                     os.killpg(process.pid, signal.SIGKILL)
-                    deadline = float("inf")
+                    deadline += GRACE
                 else:
                     killed_for = f"timed out after {timeout:g} s."
                     deadline = _terminate(process)

@@ -32,6 +32,13 @@ def parse(text: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
     `refuse_past` is what keeps it from being made.
     """
     words = " ".join(text.split())
+    try:
+        return _parse(words, zone, now)
+    except OverflowError:
+        raise ScheduleError(f"'{_short(words)}' is outside the years a clock can show. {FORMS}") from None
+
+
+def _parse(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
     lowered = words.lower()
     if not words:
         raise ScheduleError(f"The schedule is empty. {FORMS}")
@@ -102,13 +109,10 @@ def _instant(text: str, zone: ZoneInfo, words: str) -> datetime.datetime:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError as error:
         raise ScheduleError(f"'{_short(words)}' is not a time: {error}. {FORMS}") from None
-    try:
-        if moment.tzinfo is None:
-            second = moment.replace(microsecond=0)
-            return first_instant_of(second, zone).astimezone(zone) + (moment - second)
-        return moment.astimezone(zone)
-    except OverflowError:
-        raise ScheduleError(f"'{_short(words)}' is outside the years a clock can show. {FORMS}") from None
+    if moment.tzinfo is None:
+        second = moment.replace(microsecond=0)
+        return first_instant_of(second, zone).astimezone(zone) + (moment - second)
+    return moment.astimezone(zone)
 
 
 def _clock(text: str, words: str) -> str:

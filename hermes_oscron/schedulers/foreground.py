@@ -6,6 +6,7 @@ that changes, so that arming and disarming leave nothing behind.
 
 import datetime
 import fcntl
+import logging
 import os
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ..hermes.homes import state_dir
-from ..hermes.store import make_private_dir
+from ..hermes.store import StoreError, make_private_dir
 from ..schedule.occurrences import next_occurrence
 from .plan import Plan, Report, SchedulerError
+
+log = logging.getLogger(__name__)
 
 GLANCE = 0.5
 """Seconds between two looks at the clock and at the jobs: a clock set anew is noticed this late."""
@@ -30,7 +33,7 @@ class Foreground:
 
     def __init__(self, root: str) -> None:
         self._lock_path = f"{state_dir(root)}/foreground.lock"
-        self._begun = False
+        self._fires = self._begun = False
 
     def unavailable(self) -> str | None:
         """Why nothing is fired, or None while a `serve` fires."""
@@ -67,7 +70,7 @@ class Foreground:
 
     def start(self, instance: str) -> None:
         """Run INSTANCE's job now, in a session of its own. Raises SchedulerError."""
-        _start(instance, "manual")
+        _start(instance, "manual", heard=self._fires)
 
     start_again = start
 
@@ -89,7 +92,7 @@ class Foreground:
         ended = threading.Event()
         thread = threading.Thread(target=_fire_until, args=(ended, plans), name="foreground-scheduler", daemon=True)
         thread.start()
-        self._begun = True
+        self._fires = self._begun = True
         try:
             yield
         finally:
@@ -101,25 +104,41 @@ class Foreground:
 def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> None:
     """Start each job when it is due. A job falls due between two glances, and a glance is cut short for it."""
     seen = datetime.datetime.now(datetime.UTC)
+    trouble = ""
     while not ended.is_set():
         now = datetime.datetime.now(datetime.UTC)
-        upcoming = []
-        for plan in plans(min(seen, now)).values():
-            due = next_occurrence(plan.schedule, min(seen, now), plan.zone, plan.grid)
-            if due and due <= now:
-                _start(plan.instance, "schedule")
-            elif due:
-                upcoming.append(due)
-        seen = now
-        wait = min([GLANCE, *((due - now).total_seconds() for due in upcoming)])
-        ended.wait(max(0.001, wait))
+        try:
+            wait = _fire_due(plans(min(seen, now)), min(seen, now), now)
+            seen, trouble = now, ""
+        except (StoreError, SchedulerError, LookupError, OSError) as error:
+            if str(error) != trouble:
+                trouble = str(error)
+                log.error("Nothing fires until this is mended: %s", trouble)
+            wait = GLANCE
+        ended.wait(wait)
 
 
-def _start(instance: str, trigger: str) -> None:
-    """Start hermes-cron-exec for INSTANCE; it outlives us and nobody waits for it."""
+def _fire_due(plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime) -> float:
+    """Start what of PLANS fell due after SINCE and not after NOW; the seconds until the next look."""
+    wait = GLANCE
+    for plan in plans.values():
+        due = next_occurrence(plan.schedule, since, plan.zone, plan.grid)
+        if due and due <= now:
+            _start(plan.instance, "schedule")
+        elif due:
+            wait = min(wait, (due - now).total_seconds())
+    return max(0.001, wait)
+
+
+def _start(instance: str, trigger: str, heard: bool = True) -> None:
+    """Start hermes-cron-exec for INSTANCE; it outlives us and nobody waits for it.
+
+    What the job says is in its output; where HEARD, it goes to our own output too.
+    """
     command = [sys.executable, "-m", "hermes_oscron.runner.main", instance, "--trigger", trigger]
+    said = None if heard else subprocess.DEVNULL
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
     except OSError as error:
         raise SchedulerError(f"{sys.executable} could not be started: {error.strerror}.") from error
     threading.Thread(target=process.wait, daemon=True).start()

@@ -40,7 +40,7 @@ class Door(NamedTuple):
         """Raise Refused unless HOST is ours and ORIGIN, where there is one, is the same place."""
         if _name(f"//{host}") not in self.hosts:
             raise Refused(403, f"The Host '{host[:100]}' is not this server's; [web] hosts in oscron.toml names more.")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _place(origin) != host.lower():
             raise Refused(403, f"The Origin '{origin[:100]}' is a foreign one.")
 
 
@@ -66,10 +66,18 @@ def token(root: str) -> str:
     try:
         os.link(unfinished, path)  # whoever is first has made the token
     except FileExistsError:
-        pass
-    finally:
-        os.unlink(unfinished)
+        if os.path.getsize(path) == 0:
+            os.rename(unfinished, path)
+            return token(root)
+    os.unlink(unfinished)
     return token(root)
+
+
+def _place(url: str) -> str | None:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _name(url: str) -> str | None:

@@ -1,6 +1,8 @@
 """The server: waitress on a socket of ours or of systemd's, gone when nobody calls."""
 
 import contextlib
+import datetime
+import json
 import logging
 import os
 import socket
@@ -10,6 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import waitress.server
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
 
 from ..bridge import Bridge
 from ..hermes import config
@@ -26,7 +30,7 @@ LISTEN_FDS_START = 3
 IDLE = 60.0
 """Seconds without a call after which a server that systemd would start again leaves."""
 LARGEST_REQUEST = 64 * 1024 * 1024
-"""Bytes; what is larger is cut off, and what is over 1 MiB is answered."""
+"""Bytes; what is larger is not read to its end."""
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -57,16 +61,35 @@ def serve(root: str, host: str, port: int, scheduler: str | None) -> None:
     app = _Busy(make_app(bridge, door))
     with contextlib.ExitStack() as stack:
         if isinstance(bridge.scheduler, Foreground):
+            bridge.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are told here, not by a thread
             stack.enter_context(bridge.scheduler.firing(bridge.plans))
             bridge.sync()
         server = waitress.server.create_server(
             app, sockets=[listening], threads=8, ident=None, max_request_body_size=LARGEST_REQUEST,
             clear_untrusted_proxy_headers=True,
         )
+        server.channel_class = _Channel
         if passed:
             _leave_when_idle(server, app)
         log.info("Listening on http://%s:%d; %s fires the jobs.", bound, bound_port, bridge.scheduler.kind)
         server.run()
+
+
+class _Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
+    """What waitress refuses before the application sees it, answered as everything else is."""
+
+    def execute(self) -> None:
+        refused = self.request.error
+        body = json.dumps({"error": f"{refused.reason}: {refused.body}"}).encode()
+        self.status = f"{refused.code} {refused.reason}"
+        self.response_headers += [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    error_task_class = _Refusal
 
 
 class _Busy:

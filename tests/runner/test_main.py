@@ -218,7 +218,7 @@ def test_the_timeout_of_the_configuration_ends_the_job(root: Path) -> None:
     assert section(page(root, job_id), "Response") == "begun"
 
 
-@pytest.mark.parametrize("timeout", ["10_000_000", "1e300", "inf"])
+@pytest.mark.parametrize("timeout", ["10_000_000", "999_999_999"])
 def test_a_timeout_that_never_comes_is_no_fault(root: Path, timeout: str) -> None:
     configure(root, f"[exec]\ntimeout = {timeout}\n")
     job_id = make_script(root, "echo done\n")
