@@ -4,20 +4,16 @@ import datetime
 import statistics
 import time
 
+from bench.machine import installed
 from tests.conftest import wait_for
-from tests.machine.box import Box
-from tests.machine.conftest import Site, free_port
 
 ROUNDS = 15
 STAMP = "/root/stamps"
 
 
 def main() -> None:
-    box = Box()
-    try:
-        box.boot()
-        site = Site(box, "root", free_port())
-        site.install()
+    with installed() as site:
+        box = site.box
         box.run(f"mkdir -p {STAMP}; printf '#!/bin/sh\\ndate +%%s.%%N >>{STAMP}/bare\\n' >/root/bare.sh; "
                 f"chmod +x /root/bare.sh")
         for _ in range(ROUNDS):
@@ -39,8 +35,6 @@ def main() -> None:
         for name, late in (("hermes-job@ timer, runner, script", ours), ("bare timer, script", bare)):
             print(f"{name:<36} median {statistics.median(late):6.1f} ms   worst {max(late):6.1f} ms")
         print(f"ratio of medians {statistics.median(ours) / statistics.median(bare):.1f}")
-    finally:
-        box.close()
 
 
 if __name__ == "__main__":

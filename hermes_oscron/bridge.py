@@ -17,7 +17,7 @@ from . import fields
 from .fields import Invalid
 from .hermes import homes, outputs, records, runs, store
 from .hermes.homes import Home
-from .hermes.store import NoSuchJob, Record
+from .hermes.store import Record
 from .runner.settle import settle
 from .schedule import text
 from .schedule.errors import ScheduleError
@@ -424,5 +424,3 @@ def _iso(now: datetime.datetime, zone: ZoneInfo) -> str:
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
-
-__all__ = ["Bridge", "Invalid", "NoSuchJob", "view"]

@@ -6,7 +6,7 @@ The record is the agent's (`schedule: {kind, expr | minutes | run_at, display}`)
 import datetime
 from zoneinfo import ZoneInfo
 
-from ..schedule import text
+from ..schedule import cron, text
 from ..schedule.errors import ScheduleError
 from ..schedule.occurrences import latest_occurrence, next_occurrence
 from ..schedule.types import CRON, INTERVAL, ONCE, Schedule, cron_schedule, interval
@@ -22,18 +22,12 @@ def schedule_of(record: Record, zone: ZoneInfo) -> Schedule:
         raise ScheduleError("The record has no schedule.")
     kind = stored.get("kind")
     if kind == CRON and isinstance(stored.get("expr"), str):
-        return cron_schedule(_canonical(stored["expr"]))
+        return cron_schedule(cron.canonical(stored["expr"]))
     if kind == INTERVAL and isinstance(stored.get("minutes"), int) and stored["minutes"] > 0:
         return interval(stored["minutes"])
     if kind == ONCE and (run_at := instant(stored.get("run_at"))):
         return text.in_zone(run_at, zone)
     raise ScheduleError(f"The record's schedule is not one: {stored!r:.200}")
-
-
-def _canonical(expression: str) -> str:
-    from ..schedule import cron
-
-    return cron.canonical(expression)
 
 
 def stored_schedule(schedule: Schedule, zone: ZoneInfo) -> Record:

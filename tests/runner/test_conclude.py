@@ -151,6 +151,22 @@ def test_a_job_that_is_gone_gets_no_page(root: Path, home: Home) -> None:
     assert store.read(home) == []
 
 
+def test_a_job_deleted_while_its_page_is_written_leaves_none(root: Path, home: Home,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = make_script(root, "echo\n")
+    found, write = store.find(home, job_id), outputs.write
+
+    def write_and_delete(*arguments: Any) -> str:
+        name = write(*arguments)
+        bridge(root).delete(job_id)
+        Path(root, "cron", "output", job_id).mkdir()  # as when the page is written a moment later
+        return name
+
+    monkeypatch.setattr(outputs, "write", write_and_delete)
+    conclude(home, found, datetime.datetime.now(UTC), WELL)
+    assert not (root / "cron" / "output" / job_id).exists()
+
+
 def test_a_job_whose_schedule_cannot_be_read_keeps_its_result(root: Path) -> None:
     job_id = make_script(root, "echo fine\n")
     path = root / "cron" / "jobs.json"

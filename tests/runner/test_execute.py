@@ -17,8 +17,8 @@ from tests.conftest import wait_for
 from tests.runner.fires import is_alive, pid_in
 
 SECOND = 1.0
-DEAF = "trap '' TERM; for i in {1..80}; do sleep 0.1; done"
-"""Eight seconds of a shell that does not end when it is asked to."""
+DEAF = "trap '' TERM; for i in {1..200}; do sleep 0.1; done"
+"""Twenty seconds of a shell that does not end when it is asked to."""
 
 
 @pytest.fixture(autouse=True)

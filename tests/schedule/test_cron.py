@@ -107,6 +107,15 @@ def test_an_expression_means_what_croniter_says(expression: str) -> None:
     assert [day for day in A_YEAR if ours.days.match(day)] == [day for day in A_YEAR if theirs_match(day)]
 
 
+@pytest.mark.parametrize("days", [
+    "1-31 * */2", "1-31 * 1", "1-31 * *", "*/2 * 0-6", "*/2 * 1", "*/1 * 1", "* * */2", "*,5 * 1", "1-31/2 * */2",
+    "L * 1-7", "13 * *,5", "31-30 * */3", "2-2 * */3", "15 * 0-6", "? * */2", "13 * ?", "L,13 * 5",
+])
+def test_a_list_of_all_days_is_a_star_where_croniter_says_so(days: str) -> None:
+    ours, theirs = cron.parse(f"0 0 {days}").days, croniter_days(f"0 0 {days}")
+    assert [day for day in A_YEAR if ours.match(day)] == [day for day in A_YEAR if theirs(day)]
+
+
 @pytest.mark.parametrize("target", range(1, 32))
 def test_w_is_the_weekday_nearest_in_the_month_as_in_croniter(target: int) -> None:
     ours = cron.parse(f"0 0 {target}W * *").days
