@@ -61,16 +61,22 @@ make_venv() {
     rm -rf "$build"
 }
 
+# for_unit TEXT: TEXT inside double quotes of a unit file (systemd.syntax(7)), as a replacement of sed's.
+for_unit() {
+    printf '%s' "$1" | sed -e 's/[\\"]/\\&/g' -e 's/%/%%/g' | sed -e 's/[\\&|]/\\&/g'
+}
+
 # write_units DIR BIN UNIT…: static units, with the places filled in.
 write_units() {
     dir=$1 bin=$2
     shift 2
-    environment="Environment=PATH=$bin:$PATH"
-    [ -z "${HERMES_HOME:-}" ] || environment="$environment\\nEnvironment=HERMES_HOME=$HERMES_HOME"
-    [ -z "${HERMES_TIMEZONE:-}" ] || environment="$environment\\nEnvironment=HERMES_TIMEZONE=$HERMES_TIMEZONE"
+    environment="Environment=\"PATH=$(for_unit "$PATH")\""
+    [ -z "${HERMES_HOME:-}" ] || environment="$environment\\nEnvironment=\"HERMES_HOME=$(for_unit "$HERMES_HOME")\""
+    [ -z "${HERMES_TIMEZONE:-}" ] ||
+        environment="$environment\\nEnvironment=\"HERMES_TIMEZONE=$(for_unit "$HERMES_TIMEZONE")\""
     mkdir -p "$dir"
     for unit in "$@"; do
-        sed -e "s|@BIN@|$bin|g" -e "s|@ENVIRONMENT@|$environment|" -e "s|@LISTEN@|127.0.0.1:$PORT|" \
+        sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment|" -e "s|@LISTEN@|127.0.0.1:$PORT|" \
             -e "s|@TARGET@|$TARGET|" "$SOURCE/units/$unit" >"$dir/$unit.new"
         mv "$dir/$unit.new" "$dir/$unit"
     done
@@ -114,10 +120,12 @@ install() {
     systemctl "$MANAGER" daemon-reload
     "$BIN/hermes-oscron" token >/dev/null
     # A server that runs the old code leaves; the socket stays and starts the new one.
-    systemctl "$MANAGER" stop hermes-oscron.service
+    systemctl "$MANAGER" --quiet stop hermes-oscron.service 2>/dev/null
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet enable $ENABLED
-    systemctl "$MANAGER" restart hermes-oscron.socket hermes-oscron-sync.timer
+    systemctl "$MANAGER" restart hermes-oscron.socket 2>/dev/null ||
+        fail "cannot listen on 127.0.0.1:$PORT; if something else does, choose a port: PORT=8792 ./install.sh"
+    systemctl "$MANAGER" restart hermes-oscron-sync.timer
     systemctl "$MANAGER" start hermes-oscron-sync.service
     path=hermes-oscron
     case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac

@@ -36,7 +36,10 @@ def command_for(record: Record, home: Home, settings: config.Config) -> Command:
 def script_path(home: Home, script: str) -> str:
     """The real path of SCRIPT in HOME's scripts folder. Raises NoCommand for one that is elsewhere or missing."""
     folder = os.path.realpath(home.scripts_dir)
-    path = os.path.realpath(os.path.join(folder, os.path.expanduser(script)))
+    try:
+        path = os.path.realpath(os.path.join(folder, os.path.expanduser(script)))
+    except ValueError:
+        raise NoCommand(f"{script!a} is no file's name.") from None
     if not script or os.path.commonpath([folder, path]) != folder or path == folder:
         raise NoCommand(f"The script '{script}' is not in {home.scripts_dir}; scripts run from there alone.")
     if not os.path.isfile(path):

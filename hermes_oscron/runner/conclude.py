@@ -16,12 +16,16 @@ def conclude(home: Home, record: Record, started: datetime.datetime, outcome: Ou
     zone = homes.timezone(home)
     ended = datetime.datetime.now(datetime.UTC)
     job_id = str(record["id"])
-    if outcome.error:
-        print(f"Failed: {outcome.error}", file=sys.stderr, flush=True)
+    error = outcome.error
     try:
         store.find(home, job_id)
-        outputs.write(home, job_id, ended.astimezone(zone), page(record, started.astimezone(zone), ended, outcome))
-        record_end(home, job_id, started, ended, outcome.error)
+        try:
+            outputs.write(home, job_id, ended.astimezone(zone), page(record, started.astimezone(zone), ended, outcome))
+        except OSError as reason:
+            error = error or f"it went well, but its output could not be saved: {reason.strerror}."
+        if error:
+            print(f"Failed: {error}", file=sys.stderr, flush=True)
+        record_end(home, job_id, started, ended, error)
     except store.NoSuchJob:
         outputs.remove(home, job_id)
 

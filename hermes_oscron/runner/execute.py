@@ -13,6 +13,8 @@ from typing import IO, NamedTuple
 
 OUTPUT_LIMIT = 5 * 1024 * 1024
 """Bytes of each stream that are kept."""
+LONGEST_WAIT = 86400.0
+"""Seconds at a time; epoll(2) takes no more than 24 days."""
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 TOGETHER = 0.1
@@ -132,7 +134,7 @@ def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, er
         for stream in (out, err):
             selector.register(stream.fd, selectors.EVENT_READ, stream)
         while True:
-            events = selector.select(max(0.0, deadline - time.monotonic()))
+            events = selector.select(min(max(0.0, deadline - time.monotonic()), LONGEST_WAIT))
             ready = {key.fd for key, _ in events}
             for key, _ in events:
                 if isinstance(key.data, _Stream) and not key.data.read():
@@ -146,8 +148,9 @@ def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, er
                 break
             if stop.fd in ready and stop.received:
                 os.read(stop.fd, 16)
-                killed_for = killed_for or _stopped_by(stop.received)
-                deadline = _terminate(process)
+                if not killed_for:
+                    killed_for = _stopped_by(stop.received)
+                    deadline = _terminate(process)
             elif time.monotonic() >= deadline:
                 if killed_for:
                     os.killpg(process.pid, signal.SIGKILL)

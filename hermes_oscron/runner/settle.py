@@ -26,12 +26,14 @@ def settle(home: Home, job_id: str | None = None) -> list[str]:
 
 
 def record_interrupted(home: Home, job_id: str, run: runs.Run) -> None:
-    """Record in JOB_ID that RUN was cut off. The caller holds its claim."""
-    now = datetime.datetime.now(datetime.UTC)
+    """Record in JOB_ID that RUN was cut off. The caller holds its claim.
+
+    Nobody knows when it ended; what has fallen due since it began is due still.
+    """
     begun = datetime.datetime.fromtimestamp(run.started_at, datetime.UTC)
     error = f"interrupted: the run begun at {begun.astimezone():%Y-%m-%d %H:%M:%S %z} {_reason()}"
     try:
-        record_end(home, job_id, begun, now, error)
+        record_end(home, job_id, begun, begun, error)
     except store.NoSuchJob:
         pass
 

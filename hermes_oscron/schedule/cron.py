@@ -47,7 +47,7 @@ class Field(NamedTuple):
         """The number that TOKEN, digits or a name, stands for."""
         if token in self.names:
             return self.names[token]
-        if not re.fullmatch(r"[0-9]{1,4}", token):
+        if not re.fullmatch(r"[0-9]{1,9}", token):
             raise self.error(f"'{token}' is neither a number nor a name it knows.")
         value = int(token)
         if self.name == "day-of-week" and value == 7:
@@ -188,6 +188,8 @@ def _month_days(text: str) -> Days:
         return Days(nearest_weekday=DAY.number(nearest[1] or nearest[2]))
     items = text.split(",")
     last = "l" in items
+    if last and "?" in items:
+        raise DAY.error("'?' stands alone.")
     rest = [item.replace("-l", "-31") for item in items if item != "l"]
     numbers = _numbers(DAY, ",".join(rest)) if rest else frozenset()
     return Days(of_month=numbers, last=last)

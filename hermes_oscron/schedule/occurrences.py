@@ -8,7 +8,7 @@ All instants that come out are aware and in UTC.
 import datetime
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -83,19 +83,29 @@ def cron_occurrences(
 ) -> Iterator[datetime.datetime]:
     """The instants in UTC, later than AFTER, at which EXPRESSION is due in ZONE."""
     local = after.astimezone(zone)
+    today = local.date()
     hours, minutes = sorted(expression.hours), sorted(expression.minutes)
     last = after
-    for day in _days(expression, local.date()):
+    waiting: list[datetime.datetime] = []  # of days whose clock changes: set back over midnight, it mixes two of them
+    for day in _days(expression, _first_day(today, zone)):
         offset = _steady_offset(day, zone)
         if offset is None:
-            instants: Iterator[datetime.datetime] = iter(_changing_day(expression, day, zone))
-        else:
-            first_hour = local.hour if day == local.date() else 0
-            instants = _steady_day(day, offset, [h for h in hours if h >= first_hour], minutes)
-        for instant in instants:
+            waiting += _changing_day(expression, day, zone)
+            continue
+        first_hour = local.hour if day == today else 0
+        steady = _steady_day(day, offset, [hour for hour in hours if hour >= first_hour], minutes)
+        for instant in chain(sorted(waiting), steady):
             if instant > last:
                 last = instant
                 yield instant
+        waiting = []
+    yield from sorted(instant for instant in waiting if instant > last)
+
+
+def _first_day(today: datetime.date, zone: ZoneInfo) -> datetime.date:
+    """TODAY, or yesterday where some of that may still be to come."""
+    yesterday = today - datetime.timedelta(days=1)
+    return today if _steady_offset(yesterday, zone) is not None else yesterday
 
 
 def _days(expression: cron.Cron, first: datetime.date) -> Iterator[datetime.date]:

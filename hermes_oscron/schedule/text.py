@@ -97,7 +97,7 @@ def _duration(text: str, words: str) -> re.Match[str]:
 
 def _minutes(match: re.Match[str], words: str) -> int:
     digits, unit = match["count"], match["unit"][0]
-    count = 1 if digits is None else int(digits) if len(digits) < 9 else LONGEST_INTERVAL
+    count = 1 if digits is None else int(digits) if len(digits) < 9 else LONGEST_INTERVAL + 1
     minutes = count * MINUTES.get(unit, 7 * MINUTES["d"])
     if not 0 < minutes <= LONGEST_INTERVAL:
         raise ScheduleError(f"'{_short(words)}' is not an interval between a minute and a year. {FORMS}")

@@ -1,5 +1,7 @@
 """install.sh on a machine: once, twice, for another account, and away again."""
 
+import json
+
 from tests.conftest import wait_for
 from tests.machine.box import INSIDE, Box
 from tests.machine.conftest import Site, free_port
@@ -36,6 +38,24 @@ def test_the_units_are_what_systemd_calls_sound(site: Site) -> None:
     for unit in ALL_UNITS[1:]:
         checked = site.run(f"systemd-analyze {site.manager} verify {where}/{unit}", check=False)
         assert "hermes" not in checked.stderr, checked.stderr
+
+
+def test_a_port_that_is_taken_is_told_with_a_way_out(machine: Box, sites: dict[str, Site]) -> None:
+    machine.run("useradd --create-home late && loginctl enable-linger late && sleep 1")
+    refused = machine.run(f"PORT={sites['root'].port} {INSIDE}/install.sh", user="late", check=False)
+    assert refused.returncode == 1 and f"127.0.0.1:{sites['root'].port}" in refused.stderr and "PORT=" in refused.stderr
+
+
+def test_places_with_odd_characters_are_kept_whole(machine: Box) -> None:
+    machine.run("useradd --create-home --home-dir '/home/o d&%x' odd && loginctl enable-linger odd && sleep 1")
+    machine.run(f"PORT={free_port()} PATH=\"$PATH:/x|y&z%d\" {INSIDE}/install.sh", user="odd")
+    job_id = json.loads(machine.run(
+        "mkdir -p .hermes/scripts && echo 'echo \"$PATH\"; pwd' >.hermes/scripts/where.sh && "
+        ".local/bin/hermes-oscron create 'every 1h' --no-agent --script where.sh --json", user="odd").stdout)["id"]
+    machine.run(f".local/bin/hermes-oscron run {job_id}", user="odd")
+    wait_for(lambda: "ok" in machine.run(f".local/bin/hermes-oscron show {job_id}", user="odd").stdout)
+    said = machine.run("cat .hermes/cron/output/*/*.md", user="odd").stdout
+    assert ":/x|y&z%d\n/home/o d&%x/.hermes/scripts" in said
 
 
 def test_root_installs_for_another_account_and_takes_it_away_again(machine: Box) -> None:

@@ -144,7 +144,8 @@ def test_clock_changes_lose_and_double_nothing(zone: str, machine_zone: str) -> 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(1, 20000), st.integers(0, 10**7))
 def test_an_interval_elapses_on_its_grid(minutes: int, since: int) -> None:
-    schedule, grid = interval(minutes), NOW - datetime.timedelta(seconds=since)
+    schedule, passed = interval(minutes), NOW - datetime.timedelta(seconds=since)
+    grid = first_of(schedule, 1, NOW, ZoneInfo("UTC"), passed)[0]
     lines = on_calendar(schedule, ZoneInfo("UTC"), ZoneInfo("UTC"), NOW, grid)
     due = list(islice(occurrences(schedule, NOW, ZoneInfo("UTC"), grid), 20))
     assert elapses(lines, 20, NOW, "UTC") == due
