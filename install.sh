@@ -211,8 +211,8 @@ try() {
         sleep 0.1
     done
     case $FIRES in
-    systemd) echo "The API listens on http://127.0.0.1:$PORT; a systemd timer will fire." ;;
-    *) echo "The API listens on http://127.0.0.1:$PORT and fires by itself, only while this runs." ;;
+    systemd) echo "The API is on http://127.0.0.1:$PORT; a systemd timer will fire." ;;
+    *) echo "The API is on http://127.0.0.1:$PORT; it fires by itself while this runs." ;;
     esac
 
     due=$(date --utc --date '3 seconds' +%Y-%m-%dT%H:%M:%SZ)
