@@ -18,13 +18,17 @@ def install(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
 
 def test_try_shows_a_fired_job_and_leaves_nothing(tmp_path: Path) -> None:
     begun = time.monotonic()
-    tried = install("--try", TMPDIR=str(tmp_path), HOME=str(tmp_path))
+    places = {"TMPDIR": tmp_path / "tmp", "HOME": tmp_path / "home"}
+    for place in places.values():
+        place.mkdir()
+    tried = install("--try", **{name: str(place) for name, place in places.items()})
     assert tried.returncode == 0, tried.stderr
     assert re.search(r"## Response\n\nHello from the first job, at \d\d:\d\d:\d\d", tried.stdout)
     assert "state completed, last_status ok" in tried.stdout
     assert all(len(line) <= 80 for line in tried.stdout.splitlines() if str(tmp_path) not in line)
     assert time.monotonic() - begun < 120
-    assert [path.name for path in tmp_path.iterdir() if path.name != ".cache"] == []
+    assert not list(places["TMPDIR"].iterdir())
+    assert not [path for path in places["HOME"].rglob("*hermes*") if ".cache" not in path.parts]
 
 
 @pytest.mark.parametrize("arguments", [("--bogus",), ("--account",), ("--account", "nobody-of-that-name")])

@@ -4,6 +4,10 @@ Exit status: 0 when the job went well or was not due, 1 when it failed, 2 when i
 What is imported at the top is paid at every fire before the job starts; the rest waits until it has.
 """
 
+import gc
+
+gc.disable()  # for a process of two dozen modules and no cycles; 2 ms of each start
+
 import datetime
 import os
 import sys

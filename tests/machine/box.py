@@ -5,6 +5,7 @@ the same overlay, a power cut a kill. The network is the host's, so the API insi
 """
 
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -41,7 +42,7 @@ class Box:
         log = (self._place / "console.log").open("ab")
         self._container = subprocess.Popen(
             ["systemd-nspawn", "-D", self._root, "--boot", "--register=no", "--keep-unit", "--console=read-only",
-             f"--machine=oscron-{self._place.name[-8:].replace('_', '-')}", f"--bind-ro={SOURCE}:{INSIDE}"],
+             f"--machine=oscron-{secrets.token_hex(4)}", f"--bind-ro={SOURCE}:{INSIDE}"],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
         self.leader = self._wait_for_leader()
