@@ -35,7 +35,7 @@ class Listing:
         answer = self._bridge.jobs(all_profiles)
         upcoming = [datetime.datetime.fromisoformat(job["next_run_at"])
                     for job in answer["jobs"] if job["next_run_at"]]
-        kept = _Kept(fingerprint, min(upcoming, default=None), json.dumps(answer).encode())
+        kept = _Kept(fingerprint, min(upcoming, default=None), json.dumps(answer, separators=(",", ":")).encode())
         self._kept[all_profiles] = kept
         return kept.body
 
