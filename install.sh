@@ -12,8 +12,8 @@ set -eu
 
 SOURCE=$(cd "$(dirname "$0")" && pwd)
 PORT=${PORT:-8791}
-UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service hermes-oscron-sync.service hermes-oscron-sync.timer"
-ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer"
+UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.path"
+ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.path"
 
 fail() {
     echo "install.sh: $*" >&2
@@ -29,12 +29,14 @@ choose_places() {
         RUNTIME_UNITS=/run/systemd/system
         MANAGER=--system
         TARGET=multi-user.target
+        UNIT_USER=User=root
     else
         PREFIX=${XDG_DATA_HOME:-$HOME/.local/share}/hermes-oscron
         BIN=$HOME/.local/bin
         UNIT_DIR=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
         MANAGER=--user
         TARGET=default.target
+        UNIT_USER=
         XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
         export XDG_RUNTIME_DIR
         RUNTIME_UNITS=$XDG_RUNTIME_DIR/systemd/user
@@ -77,7 +79,7 @@ write_units() {
     mkdir -p "$dir"
     for unit in "$@"; do
         sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment|" -e "s|@LISTEN@|127.0.0.1:$PORT|" \
-            -e "s|@TARGET@|$TARGET|" "$SOURCE/units/$unit" >"$dir/$unit.new"
+            -e "s|@TARGET@|$TARGET|" -e "s|@USER@|$UNIT_USER|" "$SOURCE/units/$unit" >"$dir/$unit.new"
         mv "$dir/$unit.new" "$dir/$unit"
     done
 }
@@ -125,7 +127,7 @@ install() {
     systemctl "$MANAGER" --quiet enable $ENABLED
     systemctl "$MANAGER" restart hermes-oscron.socket 2>/dev/null ||
         fail "cannot listen on 127.0.0.1:$PORT; if something else does, choose a port: PORT=8792 ./install.sh"
-    systemctl "$MANAGER" restart hermes-oscron-sync.timer
+    systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.path
     systemctl "$MANAGER" start hermes-oscron-sync.service
     path=hermes-oscron
     case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac
@@ -141,8 +143,8 @@ uninstall() {
         [ -z "$timers" ] || systemctl "$MANAGER" stop -- $timers
         # shellcheck disable=SC2086
         systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service 2>/dev/null || true
-        systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
         systemctl "$MANAGER" stop '*hermes*job.slice' 2>/dev/null || true
+        systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
     fi
     rm -f "$RUNTIME_UNITS"/hermes-job@*.timer
     for unit in $UNITS; do
@@ -176,9 +178,9 @@ leave() {
     [ -z "${SERVER:-}" ] || wait "$SERVER" 2>/dev/null || true
     if [ "$FIRES" = systemd ]; then
         "$PLACE/venv/bin/hermes-oscron" delete "$id" >/dev/null 2>&1 || true
-        rm -f "$RUNTIME_UNITS/hermes-job@.service"
-        systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
+        rm -f "$RUNTIME_UNITS/hermes-job@.service" "$RUNTIME_UNITS/hermes-oscron-sync.service"
         systemctl "$MANAGER" stop '*hermes*job.slice' 2>/dev/null || true
+        systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
     fi
     rm -rf "$PLACE"
 }
@@ -199,7 +201,7 @@ try() {
 
     if manager_runs && ! systemctl "$MANAGER" cat hermes-job@.service >/dev/null 2>&1; then
         FIRES=systemd
-        write_units "$RUNTIME_UNITS" "$PLACE/venv/bin" hermes-job@.service
+        write_units "$RUNTIME_UNITS" "$PLACE/venv/bin" hermes-job@.service hermes-oscron-sync.service
     fi
     PORT=$("$PLACE/venv/bin/python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
     TOKEN=$("$PLACE/venv/bin/hermes-oscron" token)
@@ -249,6 +251,11 @@ install_for() {
     rm -rf "$copy"
     exit "$status"
 }
+
+case ${HERMES_HOME:-/} in
+/*) ;;
+*) HERMES_HOME=$PWD/$HERMES_HOME ;;
+esac
 
 VERB=install
 ACCOUNT=

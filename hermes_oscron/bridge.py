@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 from . import fields
 from .fields import Invalid
 from .hermes import homes, outputs, records, runs, store
+from .hermes.endings import settle
 from .hermes.homes import Home
 from .hermes.store import Record
-from .runner.settle import settle
 from .schedule import text
 from .schedule.errors import ScheduleError
 from .schedule.occurrences import next_occurrence
@@ -53,8 +53,11 @@ class Bridge:
         """The jobs of the active profile and, when asked for, those of the others, which are read-only."""
         home = self.home
         jobs = self._jobs_of(home, read_only=False)
-        foreign = [job for profile in homes.profiles(self.root) if profile != home.profile
-                   for job in self._jobs_of(homes.home(self.root, profile), read_only=True)]
+        foreign = []
+        for other in self._homes():
+            if other.profile != home.profile:
+                with contextlib.suppress(store.StoreError):  # is that profile's trouble; sync and doctor tell it
+                    foreign += self._jobs_of(other, read_only=True)
         return {
             "jobs": jobs + foreign if all_profiles else jobs,
             "active_profile": home.profile,
@@ -121,10 +124,12 @@ class Bridge:
             schedule = text.parse(wanted.pop("schedule"), zone, now)
 
         def change(record: Record) -> None:
-            _apply(record, wanted)
             if schedule and schedule != _schedule_or_none(record, zone):
                 text.refuse_past(schedule, now)
                 _reschedule(record, schedule, zone, now)
+            _apply(record, wanted)
+            if wanted.keys() & {"prompt", "no_agent", "script"}:
+                _require_work(record)
             if enabled is True:
                 _resume(record, zone, now)
             elif enabled is False:
@@ -179,49 +184,78 @@ class Bridge:
     def sync(self) -> Report:
         """Make what fires agree with every profile's jobs; run once, now, what was missed while nothing fired.
 
-        Raises SchedulerError, StoreError.
+        A profile whose jobs cannot be read keeps the timers it has, and is in the report. Raises SchedulerError.
         """
         with self._arming():
             now = _now()
+            plans: dict[str, Plan] = {}
+            unread: dict[str, str] = {}
             for home in self._homes():
-                settle(home)
-                self._complete_records(home, now)
-            report = self.scheduler.reconcile(self.plans(now), now)
+                try:
+                    settle(home)
+                    self._complete_records(home, now)
+                    plans.update(self._plans_of(home, now))
+                except store.StoreError as error:
+                    unread[home.profile] = str(error)
+            report = self.scheduler.reconcile(plans, now, leave=unread)
             for instance in report.armed:
                 profile, job_id = homes.split_instance(instance)
                 self._catch_up(store.find(homes.home(self.root, profile), job_id), instance)
-        return report
+        return report._replace(refused={**unread, **report.refused})
 
     def plans(self, now: datetime.datetime) -> dict[str, Plan]:
         """How every job of every profile should be armed at NOW. Raises StoreError."""
-        plans = {}
+        plans: dict[str, Plan] = {}
         for home in self._homes():
-            zone = homes.timezone(home)
-            running = runs.running(home)
-            for record in store.read(home):
-                with contextlib.suppress(ScheduleError):
-                    plan = plan_of(home, record, zone, now)
-                    if plan and not (plan.schedule.kind == ONCE and record["id"] in running):
-                        plans[plan.instance] = plan
+            plans.update(self._plans_of(home, now))
+        return plans
+
+    def _plans_of(self, home: Home, now: datetime.datetime) -> dict[str, Plan]:
+        plans = {}
+        zone = homes.timezone(home)
+        running = runs.running(home)
+        for record in store.read(home):
+            with contextlib.suppress(ScheduleError):
+                plan = plan_of(home, record, zone, now)
+                if plan and not (plan.schedule.kind == ONCE and record["id"] in running):
+                    plans[plan.instance] = plan
         return plans
 
     def faults(self) -> list[str]:
-        """What is not as it should be, in sentences. Raises StoreError."""
-        found = []
+        """What is not as it should be, in sentences. Raises SchedulerError."""
         if reason := self.scheduler.unavailable():
             return [f"Nothing fires: {reason}"]
+        found = self.scheduler.troubles()
+        now = _now()
+        plans: dict[str, Plan] = {}
+        unread = set()
         for home in self._homes():
-            for record in store.read(home):
-                if records.state(record) == records.SCHEDULED and not _schedule_or_none(record, homes.timezone(home)):
-                    found.append(f"{home.profile}:{record['id']} has a schedule that nothing can keep: "
-                                 f"{record.get('schedule')!r:.100}. Set another one.")
+            try:
+                plans.update(self._plans_of(home, now))
+                found += [f"{home.profile}:{record['id']} has a schedule that nothing can keep: "
+                          f"{record.get('schedule')!r:.100}. Set another one."
+                          for record in store.read(home) if _is_lost(record, homes.timezone(home), now)]
+            except store.StoreError as error:
+                found.append(str(error))
+                unread.add(home.profile)
             found += [f"{home.profile}:{run.job_id}: its last run was cut off and is not recorded yet."
                       for run in runs.interrupted(home)]
-        now = _now()
-        differences = self.scheduler.differences(self.plans(now), now)
-        found += [f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
-                  for instance, sentence in sorted(differences.items())]
-        return found
+        differences = self.scheduler.differences(plans, now)
+        return found + [f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
+                        for instance, sentence in sorted(differences.items())
+                        if homes.split_instance(instance)[0] not in unread]
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """What changes whenever the jobs do, but for the time that goes by. Cut-off runs are recorded first."""
+        parts: list[object] = [homes.active_profile(self.root), os.environ.get("HERMES_TIMEZONE"),
+                               os.path.realpath("/etc/localtime")]
+        for home in self._homes():
+            try:
+                settle(home)
+                parts += [home.profile, store.signature(home), _modified(f"{home.path}/config.yaml")]
+            except store.StoreError as error:
+                parts += [home.profile, str(error)]
+        return tuple(parts)
 
     def _jobs_of(self, home: Home, read_only: bool) -> list[Job]:
         settle(home)
@@ -255,13 +289,16 @@ class Bridge:
         self._catch_up(record, instance)
 
     def _complete_records(self, home: Home, now: datetime.datetime) -> None:
-        """Give a scheduled record that somebody made without a next run its next run."""
+        """Give a scheduled record that somebody made without a next run its next run; a one-shot that ran is done."""
         zone = homes.timezone(home)
 
         def complete(record: Record) -> None:
-            with contextlib.suppress(ScheduleError):
-                due = records.next_run(record, now, zone)
-                record["next_run_at"] = due.isoformat() if due else None
+            schedule = _schedule_or_none(record, zone)
+            due = records.next_run(record, now, zone) if schedule else None
+            if due:
+                record["next_run_at"] = due.isoformat()
+            elif schedule and schedule.kind == ONCE:
+                record.update(state=records.COMPLETED, enabled=False)
 
         incomplete = [record["id"] for record in store.read(home)
                       if records.state(record) == records.SCHEDULED and not records.instant(record.get("next_run_at"))]
@@ -295,8 +332,7 @@ def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> 
     job = {**DEFAULTS, **record, "owner_profile": home.profile, "read_only": False}
     job["name"] = record.get("name") or str(record.get("prompt") or record["id"])[:50]
     job["state"], job["enabled"] = records.state(record), records.state(record) == records.SCHEDULED
-    repeat = record.get("repeat")
-    job["repeat"] = {"times": None, "completed": 0, **(repeat if isinstance(repeat, dict) else {})}
+    job["repeat"] = dict(zip(("times", "completed"), records.repeat_of(record), strict=True))
     job["toast_notifications"] = record.get("toast_notifications") is not False
     for key in ("last_run_at", "created_at", "paused_at"):
         moment = records.instant(record.get(key))
@@ -304,6 +340,8 @@ def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> 
     try:
         schedule = records.schedule_of(record, zone)
         due = records.next_run(record, now, zone)
+        if _is_lost(record, zone, now):
+            job["state"] = records.ERROR
     except ScheduleError:
         job.update(state=records.ERROR, next_run_at=None, schedule_display=str(record.get("schedule_display") or ""),
                    schedule={"kind": "", "expression": ""})
@@ -325,30 +363,35 @@ def _new_record(wanted: Job, schedule: Schedule, zone: ZoneInfo, now: datetime.d
         "profile": None, "toast_notifications": True,
     }
     enabled = wanted.pop("enabled", True)
-    _apply(record, wanted)
     _reschedule(record, schedule, zone, now)
+    _apply(record, wanted)
+    _require_work(record)
     if not enabled:
         _pause(record, None, zone, now)
     return record
 
 
 def _apply(record: Record, wanted: Job) -> None:
-    """Put the checked fields WANTED into RECORD. Raises Invalid for a job that has nothing to do."""
+    """Put the checked fields WANTED into RECORD."""
     for key, value in wanted.items():
         if key == "repeat":
-            record[key] = {**(record.get(key) or {"completed": 0}), "times": value}
+            records.set_repeat(record, value, records.repeat_of(record)[1])
         else:
             record[key] = value if value != "" or key in ("prompt", "name", "deliver") else None
     record["deliver"] = record.get("deliver") or "local"
     if "skills" in wanted:
         record["skill"] = wanted["skills"][0] if wanted["skills"] else None
+    if not str(record.get("name") or "").strip():
+        record["name"] = (str(record.get("prompt") or "").strip() or str(record.get("script") or ""))[:50].strip()
+
+
+def _require_work(record: Record) -> None:
+    """Raise Invalid when RECORD's job has nothing to do."""
     if record.get("no_agent"):
         if not record.get("script"):
             raise Invalid("A job with no_agent runs a script: script is missing.")
     elif not str(record.get("prompt") or "").strip():
         raise Invalid("prompt is missing.")
-    if not str(record.get("name") or "").strip():
-        record["name"] = (str(record.get("prompt") or "").strip() or str(record.get("script") or ""))[:50].strip()
 
 
 def _reschedule(record: Record, schedule: Schedule, zone: ZoneInfo, now: datetime.datetime) -> None:
@@ -356,15 +399,16 @@ def _reschedule(record: Record, schedule: Schedule, zone: ZoneInfo, now: datetim
 
     A one-shot runs once and any other for ever, unless the client has said how often.
     """
-    repeat = record.get("repeat") or {}
-    if repeat.get("times") in (None, 1) and schedule.kind != (record.get("schedule") or {}).get("kind"):
-        repeat = {"completed": 0, **repeat, "times": 1 if schedule.kind == ONCE else None}
-    record["repeat"] = repeat
+    times, completed = records.repeat_of(record)
+    before = record.get("schedule")
+    if times in (None, 1) and (not isinstance(before, dict) or schedule.kind != before.get("kind")):
+        times = 1 if schedule.kind == ONCE else None
     record["schedule"] = records.stored_schedule(schedule, zone)
     record["schedule_display"] = record["schedule"]["display"]
     if records.state(record) == records.COMPLETED:
         record.update(state=records.SCHEDULED, enabled=True)
-        record["repeat"] = {**repeat, "completed": 0}
+        completed = 0
+    records.set_repeat(record, times, completed)
     _due_from(record, zone, now)
 
 
@@ -410,6 +454,21 @@ def _schedule_or_none(record: Record, zone: ZoneInfo) -> Schedule | None:
     try:
         return records.schedule_of(record, zone)
     except ScheduleError:
+        return None
+
+
+def _is_lost(record: Record, zone: ZoneInfo, now: datetime.datetime) -> bool:
+    """Whether RECORD's job is to be fired and never will be, though it has not run its course."""
+    if records.state(record) != records.SCHEDULED:
+        return False
+    schedule = _schedule_or_none(record, zone)
+    return schedule is None or (schedule.kind != ONCE and next_occurrence(schedule, now, zone) is None)
+
+
+def _modified(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
         return None
 
 

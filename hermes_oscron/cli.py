@@ -1,5 +1,6 @@
 """hermes-oscron: the bridge's verbs for a terminal. None of them needs a running server, but for `serve`."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -24,7 +25,7 @@ from .schedulers.plan import SchedulerError
 NEXT_WIDTH, LAST_WIDTH = len("2026-11-24 09:00"), len("error")
 
 EXPECTED = (Invalid, ScheduleError, SchedulerError, store.StoreError, store.NoSuchJob, homes.UnknownProfile,
-            config.ConfigError)
+            config.ConfigError, OSError)
 """What is the caller's to put right, and is told in one sentence."""
 
 
@@ -100,6 +101,10 @@ def sync() -> None:
     for verb, instances in (("Armed", report.armed), ("Disarmed", report.disarmed)):
         for instance in instances:
             click.echo(f"{verb} {instance}.")
+    for subject, sentence in report.refused.items():
+        click.echo(f"Error: {subject}: {sentence}", err=True)
+    if report.refused:
+        sys.exit(1)
 
 
 @main.command("list")
@@ -237,7 +242,8 @@ def doctor() -> None:
     """Say whether what fires is what should; exit 1 if not."""
     here = bridge()
     found = here.faults()
-    _tell_state(here)
+    with contextlib.suppress(store.StoreError):  # which is among what was found
+        _tell_state(here)
     for sentence in found:
         click.echo(f"WRONG: {sentence}")
     if found:
@@ -246,10 +252,10 @@ def doctor() -> None:
 
 
 def _tell_state(here: Bridge) -> None:
-    plans = here.plans(datetime.datetime.now(datetime.UTC))
+    scheduled = sum(job["state"] == "scheduled" for job in here.jobs(all_profiles=True)["jobs"])
     fired_by = {"systemd": "systemd timers" + (" of this account's user manager" if manager().user else "")}.get(
         here.scheduler.kind, "a foreground 'hermes-oscron serve', and only while it runs")
-    click.echo(f"{here.root}: {len(plans)} scheduled {'job' if len(plans) == 1 else 'jobs'}, fired by {fired_by}.")
+    click.echo(f"{here.root}: {scheduled} scheduled {'job' if scheduled == 1 else 'jobs'}, fired by {fired_by}.")
     click.echo(f"Times without a zone are in {homes.timezone(here.home).key}.")
     if config.load(here.root).auth == "none":
         click.echo("NOTE: auth = \"none\" in oscron.toml: whoever reaches the API on this machine can run code as "
@@ -310,7 +316,7 @@ def _plain(value: object) -> str:
 
 def _columns() -> int:
     columns = os.environ.get("COLUMNS", "")
-    return int(columns) if columns.isdigit() else 80
+    return int(columns) if columns.isdecimal() else 80
 
 
 def _zone(name: str | None) -> ZoneInfo:

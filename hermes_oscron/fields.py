@@ -84,15 +84,11 @@ def _workdir(key: str, value: object, _home: Home) -> None:
 
 
 def _script(key: str, value: object, home: Home) -> None:
-    path = text(key, value)
-    folder = os.path.realpath(home.scripts_dir)
-    try:
-        real = os.path.realpath(os.path.join(folder, os.path.expanduser(path)))
-        inside = os.path.commonpath([folder, real]) == folder
-    except ValueError:  # a NUL, or what no file name can hold
-        inside = False
-    if not inside:
-        raise Invalid(f"'{key}' takes a path inside {home.scripts_dir}; scripts run from there alone.")
+    if name := text(key, value):
+        try:
+            homes.script_path(home, name)
+        except homes.OutsideScripts as error:
+            raise Invalid(f"'{key}': {error}") from None
 
 
 def _is_folder(path: str) -> bool:

@@ -1,8 +1,10 @@
 """The verbs together with the store, without anything that fires."""
 
 import datetime
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -52,3 +54,98 @@ def test_a_zone_set_anew_moves_the_wall_clock_and_no_instant(root: Path, monkeyp
     moved = bridge.show(once["id"])
     assert moved["schedule_display"] == "Once at 2040-01-01 18:00"
     assert records.instant(moved["next_run_at"]) == records.instant(once["next_run_at"])
+
+
+MALFORMED: list[dict[str, Any]] = [
+    {"schedule": {"kind": "interval", "minutes": "120"}}, {"schedule": {"kind": "interval", "minutes": 10**15}},
+    {"schedule": {"kind": "interval", "minutes": True}}, {"schedule": None}, {"schedule": "x"}, {"schedule": []},
+    {"schedule": {"kind": "once", "run_at": "0001-01-01T00:00:00+00:00"}},
+    {"schedule": {"kind": "once", "run_at": "2999-01-01T00:00:00"}}, {"schedule": {"kind": "cron", "expr": "x"}},
+    {"schedule": {"kind": "cron", "expr": "0 9 31 2 *"}}, {"repeat": 3}, {"repeat": {"completed": "x", "times": []}},
+    {"name": 7, "prompt": None, "enabled": "yes", "state": 4, "last_run_at": {}, "next_run_at": 1e300},
+]
+
+
+def put_record(root: Path, **fields: Any) -> None:
+    """Write a job as somebody else might, beside a sound one."""
+    sound = {"id": "sound", "name": "sound", "prompt": "x", "schedule": {"kind": "interval", "minutes": 60}}
+    odd = {"id": "odd", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"}, "enabled": True, **fields}
+    (root / "cron").mkdir(exist_ok=True)
+    (root / "cron" / "jobs.json").write_text(json.dumps({"jobs": [sound, odd]}))
+
+
+@pytest.mark.parametrize("fields", MALFORMED)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_a_record_that_is_none_harms_no_other(root: Path, fields: dict[str, Any], zone: str,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERMES_TIMEZONE", zone)
+    put_record(root, **fields)
+    bridge = Bridge(str(root), Foreground(str(root)))
+    runs = root / "cron" / "oscron" / "runs"
+    runs.mkdir(parents=True)
+    (runs / "odd").write_text(json.dumps({"started_at": 1700000000, "trigger": "schedule"}))
+    assert [job["id"] for job in bridge.jobs()["jobs"]] == ["sound", "odd"]
+    assert not list(runs.iterdir()), "the cut-off run is recorded"
+    bridge.sync()
+    assert "default:sound" in bridge.plans(datetime.datetime.now(datetime.UTC))
+    assert bridge.update("odd", {"schedule": "every 2h"})["state"] in ("scheduled", "paused")
+    bridge.pause("odd")
+    bridge.delete("odd")
+
+
+@pytest.mark.parametrize("expr", ["0 9 31 2 *", "x"])
+def test_a_schedule_that_never_comes_is_an_error_and_told(root: Path, expr: str) -> None:
+    put_record(root, schedule={"kind": "cron", "expr": expr})
+    scheduler = Foreground(str(root))
+    bridge = Bridge(str(root), scheduler)
+    assert bridge.show("odd")["state"] == "error"
+    with scheduler.firing(lambda now: {}):
+        assert any("default:odd has a schedule that nothing can keep" in fault for fault in bridge.faults())
+
+
+def test_a_one_shot_that_has_run_is_done_and_not_run_again(root: Path) -> None:
+    long_ago = "2026-01-01T09:00:00+00:00"
+    put_record(root, schedule={"kind": "once", "run_at": long_ago}, last_run_at=long_ago, last_status="ok",
+               next_run_at=None, state="scheduled")
+    bridge = Bridge(str(root), Foreground(str(root)))
+    bridge.sync()
+    assert bridge.show("odd")["state"] == "completed"
+
+
+def test_a_profile_that_cannot_be_read_stops_no_other(root: Path) -> None:
+    put_record(root)
+    (root / "profiles" / "work" / "cron").mkdir(parents=True)
+    (root / "profiles" / "work" / "cron" / "jobs.json").write_text("{")
+    bridge = Bridge(str(root), Foreground(str(root)))
+    assert "is not JSON" in bridge.sync().refused["work"]
+    assert len(bridge.jobs(all_profiles=True)["jobs"]) == 2
+    assert records.instant(store.find(bridge.home, "sound")["next_run_at"]), "sync went on"
+
+
+def test_a_repeat_that_was_asked_for_outlives_a_change_of_kind(root: Path) -> None:
+    bridge = Bridge(str(root), Foreground(str(root)))
+    job_id = bridge.create({"prompt": "x", "schedule": "in 2h"})["id"]
+    assert bridge.update(job_id, {"schedule": "every 2h", "repeat": 1})["repeat"]["times"] == 1
+    job_id = bridge.create({"prompt": "x", "schedule": "in 2h"})["id"]
+    assert bridge.update(job_id, {"schedule": "every 2h"})["repeat"]["times"] is None
+
+
+def test_what_cannot_be_recorded_is_not_running_for_ever(root: Path) -> None:
+    put_record(root)
+    bridge = Bridge(str(root), Foreground(str(root)))
+    runs = root / "cron" / "oscron" / "runs"
+    runs.mkdir(parents=True)
+    (runs / "sound").write_text(json.dumps({"started_at": 1700000000, "trigger": "schedule"}))
+    jobs_file = root / "cron" / "jobs.json"
+    whole = jobs_file.read_text()
+    jobs_file.write_text("{")
+    with pytest.raises(store.StoreError):
+        bridge.jobs()
+    jobs_file.write_text(whole)
+    assert bridge.elapsed("sound") is None and bridge.show("sound")["last_status"] == "error"
+
+
+@pytest.mark.parametrize("when", ["2200-01-01", "5000-01-01", "9998-12-31"])
+def test_what_systemd_cannot_keep_is_refused(root: Path, when: str) -> None:
+    with pytest.raises(ScheduleError, match=r"2199.*Write a cron expression"):
+        Bridge(str(root), Foreground(str(root))).create({"prompt": "x", "schedule": when})

@@ -100,6 +100,23 @@ def home(root: str, profile: str) -> Home:
     return Home(profile, path, root)
 
 
+class OutsideScripts(ValueError):
+    """A script that is not in its home's scripts folder; scripts run from there alone, as in the agent."""
+
+
+def script_path(home: Home, script: str) -> str:
+    """The real path that SCRIPT, from the scripts folder or absolute, has. Raises OutsideScripts with a sentence."""
+    folder = os.path.realpath(home.scripts_dir)
+    try:
+        path = os.path.realpath(os.path.join(folder, os.path.expanduser(script)))
+        inside = os.path.commonpath([folder, path]) == folder != path
+    except ValueError:  # a NUL, or what no file's name can hold
+        inside = False
+    if not inside:
+        raise OutsideScripts(f"The script {script!a} is not in {home.scripts_dir}; scripts run from there alone.")
+    return path
+
+
 def instance(profile: str, job_id: str) -> str:
     """How a job is called outside: `default:4f2a9c1d07be`."""
     return f"{profile}:{job_id}"

@@ -12,6 +12,9 @@ from ..schedule.occurrences import latest_occurrence, next_occurrence
 from ..schedule.types import CRON, INTERVAL, ONCE, Schedule, cron_schedule, interval
 from .store import Record
 
+LONGEST_STORED = 10_000_000
+"""Minutes of an interval, 19 years: the agent has no limit of its own, and dates have."""
+
 SCHEDULED, PAUSED, COMPLETED, ERROR = "scheduled", "paused", "completed", "error"
 
 
@@ -23,8 +26,9 @@ def schedule_of(record: Record, zone: ZoneInfo) -> Schedule:
     kind = stored.get("kind")
     if kind == CRON and isinstance(stored.get("expr"), str):
         return cron_schedule(cron.canonical(stored["expr"]))
-    if kind == INTERVAL and isinstance(stored.get("minutes"), int) and stored["minutes"] > 0:
-        return interval(stored["minutes"])
+    minutes = stored.get("minutes")
+    if kind == INTERVAL and type(minutes) is int and 0 < minutes <= LONGEST_STORED:
+        return interval(minutes)
     if kind == ONCE and (run_at := instant(stored.get("run_at"))):
         return text.in_zone(run_at, zone)
     raise ScheduleError(f"The record's schedule is not one: {stored!r:.200}")
@@ -38,6 +42,20 @@ def stored_schedule(schedule: Schedule, zone: ZoneInfo) -> Record:
     if schedule.kind == INTERVAL:
         return {"kind": INTERVAL, "minutes": int(schedule.period.total_seconds()) // 60, "display": display}
     return {"kind": ONCE, "run_at": schedule.expression, "display": display}
+
+
+def repeat_of(record: Record) -> tuple[int | None, int]:
+    """How many times RECORD's job is to run, None for ever, and how many times it has."""
+    stored = record.get("repeat")
+    repeat = stored if isinstance(stored, dict) else {}
+    times, completed = repeat.get("times"), repeat.get("completed")
+    return (times if type(times) is int and times > 0 else None), (completed if type(completed) is int else 0)
+
+
+def set_repeat(record: Record, times: int | None, completed: int) -> None:
+    """Write into RECORD how many times its job is to run and has run; what else is kept there stays."""
+    stored = record.get("repeat")
+    record["repeat"] = {**(stored if isinstance(stored, dict) else {}), "times": times, "completed": completed}
 
 
 def instant(value: object) -> datetime.datetime | None:
@@ -77,9 +95,15 @@ def next_run(record: Record, now: datetime.datetime, zone: ZoneInfo) -> datetime
         return None
     schedule = schedule_of(record, zone)
     if schedule.kind == ONCE:
-        return schedule.run_at.astimezone(zone)
+        return None if has_run(record, schedule) else schedule.run_at.astimezone(zone)
     due = next_occurrence(schedule, now, zone, grid(record))
     return due.astimezone(zone) if due else None
+
+
+def has_run(record: Record, schedule: Schedule) -> bool:
+    """Whether the one-shot SCHEDULE of RECORD has been answered by a run at its time or later."""
+    last_run = instant(record.get("last_run_at"))
+    return bool(last_run and last_run >= schedule.run_at)
 
 
 def is_due(record: Record, now: datetime.datetime, zone: ZoneInfo) -> bool:
@@ -119,16 +143,17 @@ def finish(
     armed = instant(record.get("armed_at"))
     if armed and armed > started:
         return
-    repeat = record.get("repeat")
-    repeat = repeat if isinstance(repeat, dict) else {"times": None}
-    repeat["completed"] = int(repeat.get("completed") or 0) + 1
-    record["repeat"] = repeat
-    times = repeat.get("times")
-    used_up = isinstance(times, int) and 0 < times <= repeat["completed"]
+    times, completed = repeat_of(record)
+    set_repeat(record, times, completed + 1)
     if state(record) != SCHEDULED:
         return
-    schedule = schedule_of(record, zone)
-    following = next_occurrence(schedule, ended, zone, grid(record))
+    try:
+        schedule = schedule_of(record, zone)
+        following = next_occurrence(schedule, ended, zone, grid(record))
+    except (ScheduleError, OverflowError) as reason:
+        record.update(state=ERROR, next_run_at=None, last_error=error or str(reason))
+        return
+    used_up = times is not None and times <= completed + 1
     if schedule.kind == ONCE or used_up or following is None:
         record.update(state=COMPLETED, enabled=False, next_run_at=None)
     else:

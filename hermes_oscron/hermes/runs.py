@@ -43,6 +43,10 @@ class Claim:
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, content.encode(), 0)
 
+    def abandon(self) -> None:
+        """Let go of the run without having recorded it; the next to look will."""
+        os.close(self._fd)
+
     def release(self) -> None:
         """The run is over and recorded."""
         os.unlink(self._path)
@@ -83,7 +87,7 @@ def find(home: Home, job_id: str) -> Run | None:
 def _all(home: Home) -> list[tuple[Run, bool]]:
     try:
         names = os.listdir(home.runs_dir)
-    except FileNotFoundError:
+    except OSError:  # none yet, or a home that is not ours to read, which reading its jobs will tell
         return []
     return [seen for name in sorted(names) if NAME.fullmatch(name) and (seen := _look(home, name))]
 

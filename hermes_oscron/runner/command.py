@@ -22,7 +22,7 @@ def command_for(record: Record, home: Home, settings: config.Config) -> Command:
         "HERMES_JOB_NAME": _for_environment(record.get("name")),
     }
     if record.get("no_agent"):
-        script = script_path(place, str(record.get("script") or ""))
+        script = _script(place, str(record.get("script") or ""))
         return Command([_interpreter(script), script], b"", _directory(record, os.path.dirname(script)), environment)
     if not settings.command:
         raise NoCommand(
@@ -33,15 +33,11 @@ def command_for(record: Record, home: Home, settings: config.Config) -> Command:
     return Command(list(settings.command), prompt, _directory(record, place.path), environment)
 
 
-def script_path(home: Home, script: str) -> str:
-    """The real path of SCRIPT in HOME's scripts folder. Raises NoCommand for one that is elsewhere or missing."""
-    folder = os.path.realpath(home.scripts_dir)
+def _script(home: Home, name: str) -> str:
     try:
-        path = os.path.realpath(os.path.join(folder, os.path.expanduser(script)))
-    except ValueError:
-        raise NoCommand(f"{script!a} is no file's name.") from None
-    if not script or os.path.commonpath([folder, path]) != folder or path == folder:
-        raise NoCommand(f"The script '{script}' is not in {home.scripts_dir}; scripts run from there alone.")
+        path = homes.script_path(home, name)
+    except homes.OutsideScripts as error:
+        raise NoCommand(str(error)) from None
     if not os.path.isfile(path):
         raise NoCommand(f"There is no script {path}.")
     return path

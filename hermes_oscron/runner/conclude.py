@@ -3,16 +3,19 @@
 import datetime
 import sys
 
-from ..hermes import homes, outputs, records, store
+from ..hermes import homes, outputs, store
+from ..hermes.endings import record_end
 from ..hermes.homes import Home
 from ..hermes.store import Record
-from ..schedule.errors import ScheduleError
 from .execute import Outcome
 from .rearm import rearm
 
 
-def conclude(home: Home, record: Record, started: datetime.datetime, outcome: Outcome) -> None:
-    """Write down how the run of RECORD's job, begun at STARTED, ended. A job deleted meanwhile leaves nothing."""
+def conclude(home: Home, record: Record, started: datetime.datetime, outcome: Outcome) -> str | None:
+    """Write down how the run of RECORD's job, begun at STARTED, ended; what went wrong with it, or None.
+
+    A job deleted meanwhile leaves nothing, and nothing of it went wrong.
+    """
     zone = homes.timezone(home)
     ended = datetime.datetime.now(datetime.UTC)
     job_id = str(record["id"])
@@ -25,24 +28,11 @@ def conclude(home: Home, record: Record, started: datetime.datetime, outcome: Ou
             error = error or f"it went well, but its output could not be saved: {reason.strerror}."
         if error:
             print(f"Failed: {error}", file=sys.stderr, flush=True)
-        record_end(home, job_id, started, ended, error)
+        rearm(home, record_end(home, job_id, started, ended, error))
     except store.NoSuchJob:
         outputs.remove(home, job_id)
-
-
-def record_end(
-    home: Home, job_id: str, started: datetime.datetime, ended: datetime.datetime, error: str | None
-) -> None:
-    """Put the result of a run into the record of JOB_ID and what follows from it into the timers."""
-    zone = homes.timezone(home)
-
-    def finish(record: Record) -> None:
-        try:
-            records.finish(record, started, ended, zone, error)
-        except ScheduleError as reason:
-            record.update(state=records.ERROR, last_error=str(reason))
-
-    rearm(home, store.change(home, job_id, finish), zone)
+        return None
+    return error
 
 
 def page(record: Record, started: datetime.datetime, ended: datetime.datetime, outcome: Outcome) -> str:

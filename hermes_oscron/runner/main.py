@@ -32,9 +32,11 @@ def main(argv: list[str] | None = None) -> int:
         profile, job_id = homes.split_instance(arguments[0])
         home = homes.home(homes.root(), profile)
         if options == ["--settle"]:
-            from .settle import settle
+            from ..hermes.endings import settle
+            from .rearm import rearm
 
-            settle(home, job_id)
+            for record in settle(home, job_id):
+                rearm(home, record)
             return 0
         return _run(home, job_id, options[1] if options else _trigger())
     except (ValueError, homes.UnknownProfile, store.StoreError, config.ConfigError, OSError) as error:
@@ -52,8 +54,8 @@ def _run(home: Home, job_id: str, trigger: str) -> int:
     try:
         record = store.find(home, job_id)
     except store.NoSuchJob as error:
-        print(f"{error} It was deleted; 'hermes-oscron sync' removes what still fires it.", file=sys.stderr)
-        return 2
+        print(f"Skipped: {error} It was deleted.", flush=True)
+        return 0
     if trigger == SCHEDULE and not _should_run(record, home):
         return 0
     claim = runs.claim(home, job_id)
@@ -69,9 +71,9 @@ def _run_claimed(home: Home, job_id: str, trigger: str, claim: runs.Claim) -> in
     """Run the job that CLAIM holds, and record the run."""
     left = claim.left_behind()
     if left:
-        from .settle import record_interrupted
+        from ..hermes.endings import record_interrupted
 
-        record_interrupted(home, job_id, left)
+        record_interrupted(home, left)
     record = store.find(home, job_id)
     if trigger == SCHEDULE and not _should_run(record, home):
         claim.release()
@@ -91,15 +93,18 @@ def _run_claimed(home: Home, job_id: str, trigger: str, claim: runs.Claim) -> in
         from .conclude import conclude
 
         outcome = Outcome("", "", str(error))
-    conclude(home, record, started, outcome)
+    failed = conclude(home, record, started, outcome) is not None
     claim.release()
-    return 1 if outcome.error else 0
+    return 1 if failed else 0
 
 
 def _should_run(record: Record, home: Home) -> bool:
     """Whether a scheduled fire of RECORD's job lets it run; if not, why is in the journal."""
     if record.get("enabled", True) is False or record.get("state") in ("paused", "completed"):
+        from .rearm import rearm
+
         print(f"Skipped: {record['id']} is {record.get('state') or 'paused'}.", flush=True)
+        rearm(home, record)
         return False
     written = record.get("next_run_at")
     if isinstance(written, str) and _is_past(written):

@@ -16,6 +16,8 @@ FORMS = (
     "Write a cron expression (0 9 * * 1-5), an interval (every 2h, 30m), days and a time (weekdays at 9:30, "
     "every monday 9am), a delay (in 30m) or a time (2026-03-15T09:00)."
 )
+LAST_YEAR = 2199
+"""systemd knows no later one (systemd.time(7), calendar events)."""
 GRACE = datetime.timedelta(seconds=120)
 """How far in the past a one-shot may lie; the agent's own ONESHOT_GRACE_SECONDS."""
 LONGEST_INTERVAL = 366 * MINUTES["d"]
@@ -43,9 +45,9 @@ def _parse(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
     if not words:
         raise ScheduleError(f"The schedule is empty. {FORMS}")
     if match := re.fullmatch(r"(?:once\s+)?in\s+" + _DURATION, lowered):
-        return once(now.astimezone(zone) + datetime.timedelta(minutes=_minutes(match, words)))
+        return _once(now + datetime.timedelta(minutes=_minutes(match, words)), zone, words)
     if match := re.fullmatch(r"(?:once\s+(?:at|on)\s+)?(\d{4}-\d{2}-\d{2}(?:[t ].*)?)", lowered):
-        return once(_instant(match[1].upper(), zone, words))
+        return _once(_instant(match[1].upper(), zone, words), zone, words)
     if match := re.fullmatch(r"(?:every\s+)" + _DURATION + r"|(?P<bare>\d+\s*[a-z]+)", lowered):
         return interval(_minutes(match if not match["bare"] else _duration(match["bare"], words), words))
     if match := re.fullmatch(r"(?:every\s+)?(?P<days>[a-z ,&]+?)\s+(?:at\s+)?" + _TIME, lowered):
@@ -74,8 +76,14 @@ def display(schedule: Schedule, zone: ZoneInfo) -> str:
 
 
 def in_zone(run_at: datetime.datetime, zone: ZoneInfo) -> Schedule:
-    """A one-shot at RUN_AT, its expression in ZONE's own offset."""
-    return once(run_at.astimezone(zone))
+    """A one-shot at RUN_AT, its expression in ZONE's own offset. Raises ScheduleError for a time no clock shows."""
+    try:
+        local = run_at.astimezone(zone)
+    except OverflowError:
+        local = run_at
+    if not 1 < local.year <= LAST_YEAR:
+        raise ScheduleError(f"{run_at.isoformat()} is not in the years up to {LAST_YEAR}.")
+    return once(local)
 
 
 def _cron(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
@@ -113,6 +121,13 @@ def _instant(text: str, zone: ZoneInfo, words: str) -> datetime.datetime:
         second = moment.replace(microsecond=0)
         return first_instant_of(second, zone).astimezone(zone) + (moment - second)
     return moment.astimezone(zone)
+
+
+def _once(run_at: datetime.datetime, zone: ZoneInfo, words: str) -> Schedule:
+    try:
+        return in_zone(run_at, zone)
+    except ScheduleError as error:
+        raise ScheduleError(f"'{_short(words)}' is not a schedule. {error} {FORMS}") from None
 
 
 def _clock(text: str, words: str) -> str:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ..hermes.homes import state_dir
@@ -58,15 +58,19 @@ class Foreground:
     def forget(self, instance: str) -> None:
         """Nothing: the thread reads jobs.json."""
 
-    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime, leave: Collection[str] = ()) -> Report:
         """Nothing: the thread reads jobs.json. Where it has just begun, all PLANS count as newly armed."""
         begun, self._begun = self._begun, False
-        return Report(list(plans) if begun else [], [])
+        return Report(list(plans) if begun else [], [], {})
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """Nothing, while it fires."""
         reason = self.unavailable()
         return dict.fromkeys(plans, reason) if reason else {}
+
+    def troubles(self) -> list[str]:
+        """None; what it says is in its `serve`'s own output."""
+        return []
 
     def start(self, instance: str) -> None:
         """Run INSTANCE's job now, in a session of its own. Raises SchedulerError."""
@@ -110,10 +114,11 @@ def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Map
         try:
             wait = _fire_due(plans(min(seen, now)), min(seen, now), now)
             seen, trouble = now, ""
-        except (StoreError, SchedulerError, LookupError, OSError) as error:
+        except Exception as error:  # whatever it is, the thread goes on: a silent end would be the end of all jobs
             if str(error) != trouble:
                 trouble = str(error)
-                log.error("Nothing fires until this is mended: %s", trouble)
+                log.error("Nothing fires until this is mended: %s", trouble,
+                          exc_info=not isinstance(error, StoreError | SchedulerError))
             wait = GLANCE
         ended.wait(wait)
 

@@ -1,7 +1,7 @@
 """What the bridge asks of whatever fires: plans in, a report out. Every scheduler keeps this protocol."""
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -41,10 +41,11 @@ def plan_of(home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) 
 
 
 class Report(NamedTuple):
-    """What a reconciliation did: instances newly armed, and instances disarmed."""
+    """What a reconciliation did: instances newly armed, instances disarmed, and what could not be done and why."""
 
     armed: list[str]
     disarmed: list[str]
+    refused: dict[str, str]
 
 
 class Scheduler(Protocol):
@@ -66,11 +67,17 @@ class Scheduler(Protocol):
     def forget(self, instance: str) -> None:
         """Disarm INSTANCE, whose job is no more, and drop what is remembered of its runs. Raises SchedulerError."""
 
-    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
-        """Arm PLANS and nothing else, touching only what differs. Raises SchedulerError."""
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime, leave: Collection[str] = ()) -> Report:
+        """Arm PLANS and nothing else, touching only what differs and nothing of the profiles LEAVE.
+
+        Raises SchedulerError where nothing could be done at all.
+        """
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """For each instance that is not armed as PLANS says, what is wrong with it, in a sentence."""
+
+    def troubles(self) -> list[str]:
+        """What is wrong with itself, in sentences. Raises SchedulerError."""
 
     def start(self, instance: str) -> None:
         """Run INSTANCE's job now, and do not wait for it; one that is starting already is that run.

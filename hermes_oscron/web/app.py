@@ -97,13 +97,21 @@ def make_app(bridge: Bridge, door: Door) -> bottle.Bottle:
     return app
 
 
+def make_refusing_app(sentence: str) -> bottle.Bottle:
+    """The WSGI application that answers SENTENCE, and 503, to everything."""
+    app = bottle.Bottle()
+    app.default_error_handler = lambda error: _respond(503, {"error": sentence})
+    return app
+
+
 def _answered(serve: Callable[[], Answer | bytes], door: Door | None) -> tuple[int, Answer | bytes]:
     """The status and answer of SERVE; every way to fail is one sentence."""
     request = bottle.request
     try:
         if door:
-            door.check_names(request.get_header("Host", ""), request.get_header("Origin"))
-            door.admit(request.get_header("Authorization", ""))
+            headers = request.environ  # as latin-1 (PEP 3333); Bottle's own getter fails on what is no UTF-8
+            door.check_names(headers.get("HTTP_HOST", ""), headers.get("HTTP_ORIGIN"))
+            door.admit(headers.get("HTTP_AUTHORIZATION", ""))
         return 200, serve()
     except (Refused, BadBody) as error:
         return error.status, {"error": str(error)}
@@ -161,8 +169,8 @@ def _only_job_id(body: Answer) -> str:
 
 
 def _query(name: str) -> str | None:
-    value = bottle.request.query.getunicode(name)
-    return None if value is None else str(value)
+    query = bottle.request.query
+    return str(query.getunicode(name, default="\ufffd")) if name in query else None
 
 
 def _limit(text: str | None) -> int:

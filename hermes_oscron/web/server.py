@@ -20,7 +20,7 @@ from ..hermes import config
 from ..schedulers.choose import choose
 from ..schedulers.foreground import Foreground
 from . import credentials
-from .app import make_app
+from .app import make_app, make_refusing_app
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,13 @@ def serve(root: str, host: str, port: int, scheduler: str | None) -> None:
     Raises CannotServe, ConfigError, SchedulerError.
     """
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    settings = config.load(root)
     passed = _passed_socket()
+    try:
+        settings = config.load(root)
+    except config.ConfigError as error:
+        if passed:
+            _refuse(passed, error)
+        raise
     listening = passed or _listen(host, port)
     bound, bound_port = listening.getsockname()[:2]
     open_door = settings.auth == "none"
@@ -64,15 +69,29 @@ def serve(root: str, host: str, port: int, scheduler: str | None) -> None:
             bridge.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are told here, not by a thread
             stack.enter_context(bridge.scheduler.firing(bridge.plans))
             bridge.sync()
-        server = waitress.server.create_server(
-            app, sockets=[listening], threads=8, ident=None, max_request_body_size=LARGEST_REQUEST,
-            clear_untrusted_proxy_headers=True,
-        )
-        server.channel_class = _Channel
+        server = _server(app, listening)
         if passed:
-            _leave_when_idle(server, app)
+            _leave_when_idle(server, app, IDLE)
         log.info("Listening on http://%s:%d; %s fires the jobs.", bound, bound_port, bridge.scheduler.kind)
         server.run()
+
+
+def _refuse(passed: socket.socket, error: config.ConfigError) -> None:
+    """Answer those who wait at the PASSED socket with ERROR, and leave soon; the next call reads the file anew."""
+    log.error("%s", error)
+    app = _Busy(make_refusing_app(str(error)))
+    server = _server(app, passed)
+    _leave_when_idle(server, app, 0.0)
+    server.run()
+
+
+def _server(app: "_Busy", listening: socket.socket) -> Any:
+    server = waitress.server.create_server(
+        app, sockets=[listening], threads=8, ident=None, max_request_body_size=LARGEST_REQUEST,
+        clear_untrusted_proxy_headers=True,
+    )
+    server.channel_class = _Channel
+    return server
 
 
 class _Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
@@ -104,16 +123,16 @@ class _Busy:
         return self._app(environ, start_response)
 
 
-def _leave_when_idle(server: Any, app: _Busy) -> None:
-    """Close SERVER once nobody has called or is connected; what calls after that waits in systemd's socket."""
+def _leave_when_idle(server: Any, app: _Busy, idle: float) -> None:
+    """Close SERVER once nobody is connected or has called for IDLE seconds; later calls wait in systemd's socket."""
 
     def close_if_idle() -> None:
-        if time.monotonic() - app.last_call >= IDLE and not server.active_channels:
+        if time.monotonic() - app.last_call >= idle and not server.active_channels:
             server.close()
 
     def watch() -> None:
         while True:
-            time.sleep(max(1.0, app.last_call + IDLE - time.monotonic()))
+            time.sleep(max(1.0, app.last_call + idle - time.monotonic()))
             server.trigger.pull_trigger(close_if_idle)  # in the server's own loop, so that no call is lost
 
     threading.Thread(target=watch, name="idle", daemon=True).start()

@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from typing import Any
 
 from tests.conftest import wait_for
 from tests.machine.conftest import Site, soon
@@ -23,7 +24,7 @@ def test_a_one_shot_fires_on_its_second_and_is_read_over_http(site: Site) -> Non
     assert 0 <= late < 1, "it fires on its second"
     assert "## Response" in content and "whole" in content
     wait_for(lambda: not site.api.get("/api/crons/status")["running"])
-    assert not site.run(f"ls {site.unit_dir} | grep {job['id']}", check=False).stdout
+    wait_for(lambda: not site.run(f"ls {site.unit_dir} | grep {job['id']}", check=False).stdout)
 
 
 def test_every_kind_is_listed_by_systemd_with_its_next_elapse(site: Site) -> None:
@@ -75,3 +76,36 @@ def test_without_an_executor_the_run_fails_and_says_what_to_set(site: Site) -> N
     job = site.api.create(prompt="nobody is there", schedule=soon(1))
     wait_for(lambda: site.api.job(job["id"])["last_status"] == "error")
     assert "oscron.toml" in site.api.job(job["id"])["last_error"]
+
+
+def test_a_job_knows_whose_it_is(site: Site) -> None:
+    job = site.create('echo "$HOME $USER $LOGNAME"; umask', schedule="0 9 * * *")
+    site.api.post("/api/crons/run", {"job_id": job["id"]})
+    wait_for(lambda: site.api.job(job["id"])["last_status"] == "ok")
+    content = site.api.get(f"/api/crons/output?job_id={job['id']}")["outputs"][0]["content"]
+    assert f"{site.home} {site.user} {site.user}\n0022" in content
+
+
+def test_another_time_zone_of_the_machine_moves_wall_clocks_and_no_instant(site: Site) -> None:
+    daily, interval, once = (site.create(schedule=schedule)["id"] for schedule in ("0 9 * * *", "every 2h", "in 2h"))
+    before = {job_id: site.next_elapse(job_id) for job_id in (interval, once)}
+    was = site.box.run("readlink /etc/localtime").stdout.strip()
+    site.box.run("ln -sfn /usr/share/zoneinfo/Asia/Tokyo /etc/localtime.new && mv -T /etc/localtime.new /etc/localtime")
+    try:
+        job = wait_for(lambda: _if_at_nine_in_tokyo(site.api.job(daily)))
+        shown = f"TZ=UTC systemctl {site.manager} show -P NextElapseUSecRealtime hermes-job@default:{{}}.timer"
+        wait_for(lambda: site.run(shown.format(daily)).stdout.split()[1:3] == _utc(job["next_run_at"]))
+        for job_id, elapse in before.items():
+            assert elapse and site.run(shown.format(job_id)).stdout.split()[1:3] == _utc(elapse.isoformat())
+    finally:
+        site.box.run(f"ln -sfn {was} /etc/localtime.new && mv -T /etc/localtime.new /etc/localtime")
+        wait_for(lambda: "All is" in site.run(f"{site.bin}/hermes-oscron doctor", check=False).stdout)
+
+
+def _if_at_nine_in_tokyo(job: Any) -> Any:
+    return job if job["next_run_at"].endswith("09:00:00+09:00") else None
+
+
+def _utc(iso: str) -> list[str]:
+    moment = datetime.datetime.fromisoformat(iso).astimezone(datetime.UTC)
+    return [f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}"]

@@ -1,9 +1,9 @@
 """Runs and servers that are killed, and jobs that fail."""
 
+import http.client
 import random
 import threading
 import time
-import urllib.error
 
 from tests.conftest import wait_for
 from tests.machine.conftest import Site, soon
@@ -71,7 +71,7 @@ def test_a_server_killed_at_any_point_leaves_what_sync_puts_right(site: Site) ->
                     site.api.post("/api/crons/delete", {"job_id": made.pop(0)})
                 else:
                     made.append(site.api.create(schedule="0 9 * * *")["id"])
-            except (OSError, urllib.error.URLError, AssertionError, ValueError):
+            except (OSError, http.client.HTTPException, AssertionError, ValueError):
                 continue
 
     clients = [threading.Thread(target=client) for _ in range(3)]
@@ -89,3 +89,22 @@ def test_a_server_killed_at_any_point_leaves_what_sync_puts_right(site: Site) ->
     wanted = {f"hermes-job@default:{job['id']}.timer" for job in site.stored_jobs() if job["state"] == "scheduled"}
     assert site.armed_timers() == wanted and wanted
     assert "All is as it should be" in site.oscron("doctor")
+
+
+def test_a_bad_configuration_is_answered_and_mended_without_a_restart(site: Site) -> None:
+    site.systemctl("stop hermes-oscron.service")
+    site.box.put(f"{site.hermes}/oscron.toml", "[exec", site.user)
+    try:
+        for _ in range(3):
+            status, answer = site.api.call("GET", "/api/crons")
+            assert status == 503 and "oscron.toml" in answer["error"]
+    finally:
+        site.run(f"rm {site.hermes}/oscron.toml")
+    wait_for(lambda: site.api.call("GET", "/api/crons")[0] == 200)
+
+
+def test_a_server_killed_after_every_call_is_there_for_the_next(site: Site) -> None:
+    for _ in range(8):
+        assert site.api.call("GET", "/api/crons")[0] == 200
+        site.systemctl("kill --kill-whom=main -s KILL hermes-oscron.service")
+    assert site.systemctl("is-failed hermes-oscron.socket", check=False).strip() == "active"

@@ -50,12 +50,13 @@ def test_delete_leaves_no_timer_and_no_output(site: Site) -> None:
 
 
 def test_delete_while_it_runs_lets_it_end_and_leaves_nothing(site: Site) -> None:
-    job_id = site.create("sleep 2", schedule=soon(1))["id"]
+    job_id = site.create("sleep 2; exit 3", schedule=soon(1))["id"]
     wait_for(lambda: site.api.get("/api/crons/status")["running"])
     site.api.post("/api/crons/delete", {"job_id": job_id})
     wait_for(lambda: not site.api.get("/api/crons/status")["running"])
     time.sleep(0.5)
     assert not site.run(f"find {site.hermes}/cron | grep {job_id}", check=False).stdout
+    assert job_id not in site.systemctl("list-units --failed --plain --no-legend")
 
 
 def test_repeat_used_up_is_completed_and_disarmed(site: Site) -> None:

@@ -96,3 +96,29 @@ def test_an_unreadable_jobs_json_stops_every_verb_and_stays_as_it_is(site: Site)
         assert site.armed(job_id)
     finally:
         site.box.put(path, whole, site.user)
+
+
+def test_what_systemd_refuses_of_one_job_stops_no_other(site: Site) -> None:
+    job_id = site.create(schedule="0 9 * * *")["id"]
+    broken = site.create(schedule="0 10 * * *")["id"]
+    site.systemctl("stop 'hermes-job@*.timer'")
+    site.run(f"rm {site.unit_dir}/hermes-job@*.timer")
+    site.systemctl(f"mask --runtime hermes-job@default:{broken}.timer")
+    try:
+        told = site.run(f"{site.bin}/hermes-oscron sync", check=False)
+        assert told.returncode == 1 and broken in told.stderr
+        assert site.armed(job_id)
+    finally:
+        site.systemctl(f"unmask --runtime hermes-job@default:{broken}.timer")
+        site.oscron("sync")
+    assert site.armed(broken)
+
+
+def test_a_job_scheduled_anew_when_it_has_just_completed_is_armed(site: Site) -> None:
+    for _ in range(6):
+        job_id = site.create(schedule=soon(1))["id"]
+        wait_for(lambda job_id=job_id: site.api.job(job_id)["state"] == "completed")
+        site.api.post("/api/crons/update", {"job_id": job_id, "schedule": "every 2h"})
+    wait_for(lambda: site.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() == "inactive")
+    assert len(site.armed_timers()) == 6
+    assert "All is as it should be" in site.oscron("doctor")

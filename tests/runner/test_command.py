@@ -11,7 +11,7 @@ import pytest
 from hermes_oscron.hermes import homes
 from hermes_oscron.hermes.config import Config
 from hermes_oscron.hermes.homes import Home
-from hermes_oscron.runner.command import NoCommand, command_for, script_path
+from hermes_oscron.runner.command import command_for
 from tests.conftest import write_script
 from tests.runner.fires import (
     MANUAL,
@@ -204,15 +204,15 @@ def test_a_script_outside_the_scripts_folder_is_refused(root: Path, home: Home, 
     (root / "scripts" / "daily").mkdir()
     (root / "scripts" / "link.sh").symlink_to(root / "outside.sh")
     (root / "scripts" / "folder").symlink_to(root / "outside")
-    with pytest.raises(NoCommand, match="scripts run from there alone"):
-        script_path(home, where)
+    with pytest.raises(homes.OutsideScripts, match="scripts run from there alone"):
+        homes.script_path(home, where)
 
 
 def test_a_script_whose_name_begins_like_the_folder_is_outside(root: Path, home: Home) -> None:
     (root / "scripts-of-another").mkdir()
     (root / "scripts-of-another" / "job.sh").write_text("echo\n")
-    with pytest.raises(NoCommand, match="scripts run from there alone"):
-        script_path(home, "../scripts-of-another/job.sh")
+    with pytest.raises(homes.OutsideScripts, match="scripts run from there alone"):
+        homes.script_path(home, "../scripts-of-another/job.sh")
 
 
 @pytest.mark.parametrize("where", ["../outside.sh", "link.sh", "missing.sh", "folder"])

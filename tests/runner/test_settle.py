@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hermes_oscron.hermes import records, runs
+from hermes_oscron.hermes.endings import settle
 from hermes_oscron.hermes.homes import Home
-from hermes_oscron.runner.settle import settle
 from tests.runner.fires import (
     MANUAL,
     SLEEPER,
@@ -94,9 +94,9 @@ def test_one_job_is_settled_or_all(root: Path, home: Home) -> None:
     for job_id in jobs:
         interrupt(root, job_id)
         (root / "started").unlink()
-    assert settle(home, jobs[0]) == [jobs[0]]
+    assert [settled["id"] for settled in settle(home, jobs[0])] == [jobs[0]]
     assert [record(root, job_id)["last_status"] for job_id in jobs] == ["error", None, None]
-    assert sorted(settle(home)) == sorted(jobs[1:])
+    assert sorted(settled["id"] for settled in settle(home)) == sorted(jobs[1:])
     assert [record(root, job_id)["last_status"] for job_id in jobs] == ["error"] * 3
 
 
@@ -139,7 +139,7 @@ def test_a_run_whose_file_says_nothing_is_recorded_all_the_same(root: Path, home
     job_id = make_script(root, "echo ran\n")
     os.makedirs(home.runs_dir)
     Path(home.runs_dir, job_id).write_text(content)
-    assert settle(home) == [job_id]
+    assert [settled["id"] for settled in settle(home)] == [job_id]
     assert record(root, job_id)["last_error"].startswith("interrupted: the run begun at ")
     assert fire(job_id, *MANUAL).stdout == "ran\n"
 

@@ -1,4 +1,5 @@
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -130,3 +131,9 @@ def test_a_door_that_is_neither_open_nor_shut_is_no_door(root: Path) -> None:
 
 def test_it_listens_on_loopback_unless_told(server: str) -> None:
     assert server.startswith("http://127.0.0.1:")
+
+
+def test_a_header_that_is_no_text_is_refused_like_any_other(api: Api) -> None:
+    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2]))) as connection:
+        connection.sendall(b"GET /api/crons HTTP/1.0\r\nHost: localhost\r\nAuthorization: B\xe9\r\n\r\n")
+        assert connection.makefile("rb").readline().split()[1] == b"401"

@@ -63,3 +63,7 @@ def test_a_runner_that_is_killed_is_an_interrupted_run_and_the_next_one_works(ap
     assert killed["last_status"] == "error" and "interrupted" in killed["last_error"]
     let_go(root)
     assert api.run_to_end(job["id"])["last_status"] == "ok"
+
+
+def test_a_job_id_that_is_no_text_is_malformed(api: Api) -> None:
+    assert api.call("GET", "/api/crons/status?job_id=%ff")[0] == 400

@@ -33,14 +33,14 @@ def on_calendar(
 ) -> list[str]:
     """The values of OnCalendar= that elapse exactly when SCHEDULE is due in ZONE.
 
-    A line names its zone unless it is the machine's. GRID is the next instant at which an interval is due.
+    A line names its zone unless that is the machine's, whose change it is to follow. GRID is the next instant at which
+    an interval is due.
     """
-    utc = _suffix(ZoneInfo("UTC"), machine_zone)
     if schedule.kind == CRON:
         return _cron_lines(schedule, zone, machine_zone, now)
     if schedule.kind == INTERVAL:
-        return _interval_lines(schedule, grid or now + schedule.period, utc)
-    return [_instant(schedule.run_at) + utc]
+        return _interval_lines(schedule, grid or now + schedule.period)
+    return [_instant(schedule.run_at)]
 
 
 def is_perpetual(schedule: Schedule) -> bool:
@@ -60,12 +60,10 @@ def _cron_lines(
     year = now.astimezone(UTC).year
     clock_changes = changes(zone, year, year + YEARS_AHEAD)
     if clock_changes and (minutes := _minutes_in_utc(expression, clock_changes)) is not None:
-        return [f"*-*-* {_time(expression.hours, minutes)}" + _suffix(ZoneInfo("UTC"), machine_zone)]
+        return [f"*-*-* {_time(expression.hours, minutes)} UTC"]
     time = _time(expression.hours, expression.minutes)
     lines = [f"{day} {time}" + _suffix(zone, machine_zone) for day in _days(expression)]
-    utc = _suffix(ZoneInfo("UTC"), machine_zone)
-    lost = [line + utc for change in clock_changes for line in _lost_at(change, schedule, zone)]
-    return lines + lost
+    return lines + [line for change in clock_changes for line in _lost_at(change, schedule, zone)]
 
 
 def _minutes_in_utc(expression: cron.Cron, clock_changes: list[Change]) -> frozenset[int] | None:
@@ -110,7 +108,7 @@ def _names_a_time_in(gap: Change, expression: cron.Cron) -> bool:
 
 
 def _instant(instant: datetime.datetime) -> str:
-    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _instants(instants: Iterable[datetime.datetime]) -> list[str]:
@@ -121,15 +119,15 @@ def _instants(instants: Iterable[datetime.datetime]) -> list[str]:
     hours_with: dict[tuple[datetime.date, frozenset[int]], set[int]] = defaultdict(set)
     for hour, minutes in minutes_of.items():
         hours_with[hour.date(), frozenset(minutes)].add(hour.hour)
-    return [f"{day} {_time(hours, minutes)}" for (day, minutes), hours in hours_with.items()]
+    return [f"{day} {_time(hours, minutes)} UTC" for (day, minutes), hours in hours_with.items()]
 
 
-def _interval_lines(schedule: Schedule, grid: datetime.datetime, utc: str) -> list[str]:
+def _interval_lines(schedule: Schedule, grid: datetime.datetime) -> list[str]:
     period, grid = schedule.period, grid.astimezone(UTC).replace(microsecond=0)
     if period == WEEK:
-        return [f"{WEEKDAYS[grid.weekday()]} *-*-* {grid:%H:%M:%S}{utc}"]
+        return [f"{WEEKDAYS[grid.weekday()]} *-*-* {grid:%H:%M:%S} UTC"]
     if not is_perpetual(schedule):
-        return [_instant(grid + k * period) + utc for k in range(INSTANTS_AHEAD)]
+        return [_instant(grid + k * period) for k in range(INSTANTS_AHEAD)]
     hours_at: dict[int, set[int]] = defaultdict(set)
     for k in range(DAY // period):
         due = grid + k * period
@@ -137,7 +135,7 @@ def _interval_lines(schedule: Schedule, grid: datetime.datetime, utc: str) -> li
     minutes_at: dict[frozenset[int], set[int]] = defaultdict(set)
     for minute, hours in hours_at.items():
         minutes_at[frozenset(hours)].add(minute)
-    return sorted(f"*-*-* {_time(hours, minutes, grid.second)}{utc}" for hours, minutes in minutes_at.items())
+    return sorted(f"*-*-* {_time(hours, minutes, grid.second)} UTC" for hours, minutes in minutes_at.items())
 
 
 def _days(expression: cron.Cron) -> list[str]:

@@ -9,7 +9,7 @@ import datetime
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from ...hermes.homes import machine_zone, split_instance
 from ..plan import Plan, Report, SchedulerError
@@ -55,10 +55,11 @@ class Systemd:
         self.disarm([instance])
         self._manager.reset_failed(service_of(instance))
 
-    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Report:
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime, leave: Collection[str] = ()) -> Report:
         """Arm PLANS and nothing else; a timer that runs as it should is not touched. Raises SchedulerError."""
         files, active = self._files(), self._active()
-        stale = sorted(unit for unit in files | active if instance_of(unit) not in plans)
+        stale = sorted(unit for unit in files | active if instance_of(unit) not in plans
+                       and split_instance(instance_of(unit))[0] not in leave)
         self._stop(stale)
         changed = {unit_of(plan.instance): content for plan in plans.values()
                    if (content := self._wanted(plan, now, files))}
@@ -66,8 +67,10 @@ class Systemd:
         for unit, content in changed.items():
             self._write(unit, content)
         to_start = sorted(unit for unit in map(unit_of, plans) if unit in changed or unit not in active)
-        self._manager.start(to_start)
-        return Report([instance_of(unit) for unit in to_start], [instance_of(unit) for unit in stale])
+        refused = self._start_each(to_start)
+        return Report([instance_of(unit) for unit in to_start if unit not in refused],
+                      [instance_of(unit) for unit in stale],
+                      {instance_of(unit): sentence for unit, sentence in refused.items()})
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """What is wrong with the timers, by instance."""
@@ -102,18 +105,34 @@ class Systemd:
         """Whether there is a timer of ours for INSTANCE."""
         return os.path.exists(self._path(unit_of(instance)))
 
-    def disarm_from_within(self, instance: str) -> None:
-        """Disarm INSTANCE from inside its own run. Raises SchedulerError.
+    def request_sync(self) -> None:
+        """Have the sync unit put the timers in step, and do not wait for it. Raises SchedulerError.
 
-        Nobody may wait there: a timer is ordered before its service, so that to stop it waits for a service that is
-        being stopped (systemd.timer(5), Default Dependencies).
+        For a part of a run that systemd may be stopping: a timer is ordered before its service, so that stopping the
+        timer waits for the service to have stopped (systemd.timer(5), Default Dependencies).
         """
-        self._manager.stop([unit_of(instance)], wait=False)
-        self._remove(unit_of(instance))
-
-    def sync_from_within(self) -> None:
-        """Have the sync unit put the timers in step, from inside a run. Raises SchedulerError."""
         self._manager.call("start", "--no-block", "--", "hermes-oscron-sync.service")
+
+    def troubles(self) -> list[str]:
+        """Which of the units that the installation needs have failed, in sentences. Raises SchedulerError."""
+        failed = self._manager.call("list-units", "--failed", "--plain", "--no-legend", "--full", "hermes-oscron*")
+        manager = "--user" if self._manager.user else "--system"
+        return [f"{unit} has failed: 'systemctl {manager} status {unit}' says why, and 'restart' in the place of "
+                f"'status' starts it again." for unit in (line.split()[0] for line in failed.splitlines() if line)]
+
+    def _start_each(self, units: list[str]) -> dict[str, str]:
+        """Start UNITS; what systemd said of those it refused. All at once is quick, and one by one where that fails."""
+        refused: dict[str, str] = {}
+        try:
+            self._manager.start(units)
+        except SchedulerError:
+            for unit in units:
+                try:
+                    self._manager.start([unit])
+                except SchedulerError as error:
+                    refused[unit] = str(error)
+                    self._remove(unit)
+        return refused
 
     def _wanted(self, plan: Plan, now: datetime.datetime, files: set[str]) -> str | None:
         """What PLAN's timer should hold, or None when it holds that."""

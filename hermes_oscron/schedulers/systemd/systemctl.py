@@ -40,10 +40,10 @@ class Manager:
         for batch in _batches(units):
             self.call("start", "--", *batch)
 
-    def stop(self, units: Sequence[str], wait: bool = True) -> None:
+    def stop(self, units: Sequence[str]) -> None:
         """Stop UNITS; one that systemd does not know, or no longer, is stopped. Raises SchedulerError."""
         for batch in _batches(units):
-            result = self._run("stop", *([] if wait else ["--no-block"]), "--", *batch)
+            result = self._run("stop", "--", *batch)
             refusals = [line for line in result.stderr.splitlines() if line and not line.endswith(" not loaded.")]
             if result.returncode and refusals:
                 raise SchedulerError(f"systemd refused: {' '.join(refusals)}")

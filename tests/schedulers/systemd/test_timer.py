@@ -49,7 +49,7 @@ def test_a_timer_unit_is_short() -> None:
 
 def test_a_one_shot_leaves_no_timer_behind() -> None:
     assert timer_lines(text.parse("2027-03-15T09:00", UTC, NOW), UTC, UTC, NOW) == [
-        "OnCalendar=2027-03-15 09:00:00", "AccuracySec=1us", "RemainAfterElapse=no"]
+        "OnCalendar=2027-03-15 09:00:00 UTC", "AccuracySec=1us", "RemainAfterElapse=no"]
 
 
 @pytest.mark.parametrize("schedule", ["0 9 * * *", "every 45m", "every 2h", "2027-03-15T09:00", "0 9 13 * 5"])
