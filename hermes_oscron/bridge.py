@@ -27,6 +27,9 @@ from .schedulers.plan import Plan, Report, Scheduler, SchedulerError, plan_of
 
 Job = dict[str, Any]
 
+ROUNDS = 5
+"""How often one sync looks again at jobs that change while it works."""
+
 DEFAULTS: Job = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
     "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
@@ -184,23 +187,35 @@ class Bridge:
     def sync(self) -> Report:
         """Make what fires agree with every profile's jobs; run once, now, what was missed while nothing fired.
 
+        What changes meanwhile is taken in too: systemd takes a request for the sync that is under way as that sync.
         A profile whose jobs cannot be read keeps the timers it has, and is in the report. Raises SchedulerError.
         """
+        armed, disarmed = [], []
         with self._arming():
-            now = _now()
-            plans: dict[str, Plan] = {}
-            unread: dict[str, str] = {}
-            for home in self._homes():
-                try:
-                    settle(home)
-                    self._complete_records(home, now)
-                    plans.update(self._plans_of(home, now))
-                except store.StoreError as error:
-                    unread[home.profile] = str(error)
-            report = self.scheduler.reconcile(plans, now, leave=unread)
-            for instance in report.armed:
-                profile, job_id = homes.split_instance(instance)
-                self._catch_up(store.find(homes.home(self.root, profile), job_id), instance)
+            for _ in range(ROUNDS):
+                before = self.fingerprint()
+                report = self._reconcile()
+                armed += report.armed
+                disarmed += report.disarmed
+                if self.fingerprint() == before:
+                    break
+        return Report(armed, disarmed, report.refused)
+
+    def _reconcile(self) -> Report:
+        now = _now()
+        plans: dict[str, Plan] = {}
+        unread: dict[str, str] = {}
+        for home in self._homes():
+            try:
+                settle(home)
+                self._complete_records(home, now)
+                plans.update(self._plans_of(home, now))
+            except store.StoreError as error:
+                unread[home.profile] = str(error)
+        report = self.scheduler.reconcile(plans, now, leave=unread)
+        for instance in report.armed:
+            profile, job_id = homes.split_instance(instance)
+            self._catch_up(store.find(homes.home(self.root, profile), job_id), instance)
         return report._replace(refused={**unread, **report.refused})
 
     def plans(self, now: datetime.datetime) -> dict[str, Plan]:

@@ -41,12 +41,15 @@ class Manager:
             self.call("start", "--", *batch)
 
     def stop(self, units: Sequence[str]) -> None:
-        """Stop UNITS; one that systemd does not know, or no longer, is stopped. Raises SchedulerError."""
+        """Have UNITS stopped. Raises SchedulerError.
+
+        What systemd says against it counts only where one still runs: a timer may elapse and go by itself meanwhile, or
+        never have been there.
+        """
         for batch in _batches(units):
             result = self._run("stop", "--", *batch)
-            refusals = [line for line in result.stderr.splitlines() if line and not line.endswith(" not loaded.")]
-            if result.returncode and refusals:
-                raise SchedulerError(f"systemd refused: {' '.join(refusals)}")
+            if result.returncode and self._any_runs(batch):
+                raise _refusal(result)
 
     def reset_failed(self, unit: str) -> None:
         """Let UNIT count as failed no more; most units never did, and systemd does not know them."""
@@ -56,9 +59,12 @@ class Manager:
         """What `systemctl ARGUMENTS` prints. Raises SchedulerError with its own words."""
         result = self._run(*arguments)
         if result.returncode:
-            said = " ".join(result.stderr.split()) or f"exit code {result.returncode}"
-            raise SchedulerError(f"systemd refused: {said}")
+            raise _refusal(result)
         return result.stdout
+
+    def _any_runs(self, units: Sequence[str]) -> bool:
+        states = self._run("is-active", "--", *units).stdout.split()
+        return any(state not in ("inactive", "failed", "unknown") for state in states)
 
     def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = ["systemctl", "--user" if self.user else "--system", "--no-ask-password", *arguments]
@@ -70,6 +76,11 @@ class Manager:
             raise SchedulerError("systemctl is not installed.") from None
         except subprocess.TimeoutExpired:
             raise SchedulerError(f"systemd did not answer 'systemctl {arguments[0]}' for {TIMEOUT:.0f} s.") from None
+
+
+def _refusal(result: "subprocess.CompletedProcess[str]") -> SchedulerError:
+    said = " ".join(result.stderr.split()) or f"exit code {result.returncode}"
+    return SchedulerError(f"systemd refused: {said}")
 
 
 def _batches(units: Sequence[str]) -> list[Sequence[str]]:
