@@ -213,10 +213,16 @@ class Bridge:
             except store.StoreError as error:
                 unread[home.profile] = str(error)
         report = self.scheduler.reconcile(plans, now, leave=unread)
+        refused = {**unread, **report.refused}
         for instance in report.armed:
             profile, job_id = homes.split_instance(instance)
-            self._catch_up(store.find(homes.home(self.root, profile), job_id), instance)
-        return report._replace(refused={**unread, **report.refused})
+            try:
+                self._catch_up(store.find(homes.home(self.root, profile), job_id), instance)
+            except store.NoSuchJob:
+                continue  # deleted since; the next round disarms it
+            except (SchedulerError, store.StoreError) as error:
+                refused[instance] = str(error)
+        return report._replace(refused=refused)
 
     def plans(self, now: datetime.datetime) -> dict[str, Plan]:
         """How every job of every profile should be armed at NOW. Raises StoreError."""
