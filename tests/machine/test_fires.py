@@ -24,7 +24,9 @@ def test_a_one_shot_fires_on_its_second_and_is_read_over_http(site: Site) -> Non
     assert 0 <= late < 1, "it fires on its second"
     assert "## Response" in content and "whole" in content
     wait_for(lambda: not site.api.get("/api/crons/status")["running"])
-    wait_for(lambda: not site.run(f"ls {site.unit_dir} | grep {job['id']}", check=False).stdout)
+    wait_for(lambda: not site.armed(job["id"]))
+    site.oscron("sync")
+    assert not site.run(f"ls {site.unit_dir} | grep {job['id']}", check=False).stdout
 
 
 def test_every_kind_is_listed_by_systemd_with_its_next_elapse(site: Site) -> None:
@@ -98,6 +100,7 @@ def test_another_time_zone_of_the_machine_moves_wall_clocks_and_no_instant(site:
         for job_id, elapse in before.items():
             assert elapse and site.run(shown.format(job_id)).stdout.split()[1:3] == _utc(elapse.isoformat())
     finally:
+        wait_for(lambda: site.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() == "inactive")
         site.box.run(f"ln -sfn {was} /etc/localtime.new && mv -T /etc/localtime.new /etc/localtime")
         wait_for(lambda: "All is" in site.run(f"{site.bin}/hermes-oscron doctor", check=False).stdout)
 
