@@ -76,7 +76,7 @@ class Systemd:
         """What is wrong with the timers, by instance."""
         files, active = self._files(), self._active()
         wrong = {instance_of(unit): f"{unit} is there, but jobs.json has no such scheduled job."
-                 for unit in files | active if instance_of(unit) not in plans}
+                 for unit in active if instance_of(unit) not in plans}  # a file of a timer that is gone fires nothing
         for plan in plans.values():
             unit = unit_of(plan.instance)
             if unit not in active:
