@@ -361,7 +361,7 @@ def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> 
     try:
         schedule = records.schedule_of(record, zone)
         due = records.next_run(record, now, zone)
-        if _is_lost(record, zone, now):
+        if due is None and job["enabled"] and schedule.kind != ONCE:
             job["state"] = records.ERROR
     except ScheduleError:
         job.update(state=records.ERROR, next_run_at=None, schedule_display=str(record.get("schedule_display") or ""),
