@@ -264,3 +264,14 @@ def _nearest_weekday(day: datetime.date, target: int, month_end: int) -> int:
     if weekday == 7:
         return target + 1 if target < month_end else target - 2
     return target
+
+
+def runs(values: list[int]) -> list[tuple[int, int]]:
+    """Sorted VALUES as closed runs; two neighbours stay two."""
+    found: list[tuple[int, int]] = []
+    for value in values:
+        if found and value == found[-1][1] + 1:
+            found[-1] = (found[-1][0], value)
+        else:
+            found.append((value, value))
+    return [part for a, b in found for part in ([(a, b)] if b - a != 1 else [(a, a), (b, b)])]

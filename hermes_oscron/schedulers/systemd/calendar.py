@@ -12,6 +12,7 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from ...schedule import cron
+from ...schedule.cron import runs
 from ...schedule.occurrences import UTC, Change, changes, occurrences
 from ...schedule.types import CRON, INTERVAL, Schedule
 
@@ -199,7 +200,7 @@ def _weekdays(numbers: Iterable[int]) -> str:
     if len(indices) == 7:
         return ""
     return ",".join(WEEKDAYS[a] if a == b else f"{WEEKDAYS[a]}..{WEEKDAYS[b]}"
-                    for a, b in _runs(sorted(indices)))
+                    for a, b in runs(sorted(indices)))
 
 
 def _time(hours: Iterable[int], minutes: Iterable[int], second: int = 0) -> str:
@@ -220,15 +221,4 @@ def _component(numbers: Iterable[int], field: cron.Field) -> str:
         # An open step whose last value runs over the field's end loses the fire at midnight (systemd 252).
         even = field is cron.MINUTE and low == 0 and high + step == 60
         return f"{low:02}/{step}" if even else f"{low:02}..{high:02}/{step}"
-    return ",".join(f"{a:02}" if a == b else f"{a:02}..{b:02}" for a, b in _runs(values))
-
-
-def _runs(values: list[int]) -> list[tuple[int, int]]:
-    """Sorted VALUES as closed runs; two neighbours stay two."""
-    runs: list[tuple[int, int]] = []
-    for value in values:
-        if runs and value == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], value)
-        else:
-            runs.append((value, value))
-    return [part for a, b in runs for part in ([(a, b)] if b - a != 1 else [(a, a), (b, b)])]
+    return ",".join(f"{a:02}" if a == b else f"{a:02}..{b:02}" for a, b in runs(values))
