@@ -9,6 +9,7 @@ from ..hermes.homes import Home
 from ..hermes.store import Record
 from .execute import Outcome
 from .rearm import rearm
+from .voice import say
 
 
 def conclude(home: Home, record: Record, started: datetime.datetime, outcome: Outcome) -> str | None:
@@ -27,7 +28,7 @@ def conclude(home: Home, record: Record, started: datetime.datetime, outcome: Ou
         except OSError as reason:
             error = error or f"it went well, but its output could not be saved: {reason.strerror}."
         if error:
-            print(f"Failed: {error}", file=sys.stderr, flush=True)
+            say(f"Failed: {error}", sys.stderr)
         rearm(home, record_end(home, job_id, started, ended, error))
     except store.NoSuchJob:
         outputs.remove(home, job_id)

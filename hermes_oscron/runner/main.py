@@ -1,4 +1,4 @@
-"""hermes-cron-exec PROFILE:ID [--trigger manual]: run one job once.
+"""hermes-cron-exec PROFILE:ID [--trigger manual] [--crontab]: run one job once.
 
 Exit status: 0 when the job went well or was not due, 1 when it failed, 2 when it could not be tried.
 What is imported at the top is paid at every fire before the job starts; the rest waits until it has.
@@ -16,18 +16,25 @@ import time
 from ..hermes import config, homes, runs, store
 from ..hermes.homes import Home
 from ..hermes.store import Record
+from . import voice
+from .voice import say
 
-USAGE = "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle]"
+USAGE = "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle] [--crontab]"
 SCHEDULE, MANUAL = "schedule", "manual"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the job that ARGV names, or with --settle record how its last run was cut off."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    from_crontab = "--crontab" in arguments
+    if from_crontab:
+        arguments.remove("--crontab")
     options = arguments[1:]
     if not arguments or options not in ([], ["--settle"], ["--trigger", MANUAL], ["--trigger", SCHEDULE]):
         print(USAGE, file=sys.stderr)
         return 2
+    if from_crontab:
+        voice.use_syslog(arguments[0].rpartition(":")[2])
     try:
         profile, job_id = homes.split_instance(arguments[0])
         home = homes.home(homes.root(), profile)
@@ -38,9 +45,9 @@ def main(argv: list[str] | None = None) -> int:
             for record in settle(home, job_id):
                 rearm(home, record)
             return 0
-        return _run(home, job_id, options[1] if options else _trigger())
+        return _run(home, job_id, options[1] if options else SCHEDULE if from_crontab else _trigger())
     except (ValueError, homes.UnknownProfile, store.StoreError, config.ConfigError, OSError) as error:
-        print(f"hermes-cron-exec: {error}", file=sys.stderr)
+        say(f"hermes-cron-exec: {error}", sys.stderr)
         return 2
 
 
@@ -54,7 +61,7 @@ def _run(home: Home, job_id: str, trigger: str) -> int:
     try:
         record = store.find(home, job_id)
     except store.NoSuchJob as error:
-        print(f"Skipped: {error} It was deleted.", flush=True)
+        say(f"Skipped: {error} It was deleted.")
         return 0
     if trigger == SCHEDULE and not _should_run(record, home):
         return 0
@@ -62,7 +69,7 @@ def _run(home: Home, job_id: str, trigger: str) -> int:
     if claim is None:
         run = runs.find(home, job_id)
         since = f" for {time.time() - run.started_at:.0f} s" if run else ""
-        print(f"Skipped: {job_id} has been running{since}, and never runs twice at once.", flush=True)
+        say(f"Skipped: {job_id} has been running{since}, and never runs twice at once.")
         return 0
     return _run_claimed(home, job_id, trigger, claim)
 
@@ -80,6 +87,7 @@ def _run_claimed(home: Home, job_id: str, trigger: str, claim: runs.Claim) -> in
         return 0
     started = datetime.datetime.now(datetime.UTC)
     claim.begin(runs.Run(job_id, started.timestamp(), trigger))
+    voice.pass_on()
     from .command import NoCommand, command_for
     from .execute import CannotStart, Outcome, Running
 
@@ -103,7 +111,7 @@ def _should_run(record: Record, home: Home) -> bool:
     if record.get("enabled", True) is False or record.get("state") in ("paused", "completed"):
         from .rearm import rearm
 
-        print(f"Skipped: {record['id']} is {record.get('state') or 'paused'}.", flush=True)
+        say(f"Skipped: {record['id']} is {record.get('state') or 'paused'}.")
         rearm(home, record)
         return False
     written = record.get("next_run_at")
@@ -113,8 +121,9 @@ def _should_run(record: Record, home: Home) -> bool:
 
     if records.is_due(record, datetime.datetime.now(datetime.UTC), homes.timezone(home)):
         return True
-    print(f"Skipped: {record['id']} is not due before {written}; what fell due since was answered by the last run "
-          f"or while it went on.", flush=True)
+    if not voice.is_syslog():  # to a crontab line that covers a schedule it is an everyday matter
+        say(f"Skipped: {record['id']} is not due before {written}; what fell due since was answered by the last run "
+            f"or while it went on.")
     return False
 
 

@@ -340,7 +340,7 @@ def test_bad_arguments_are_answered_with_the_usage(root: Path, arguments: list[s
     ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", *arguments], capture_output=True,
                            text=True)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle]\n"
+    assert ended.stderr == "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle] [--crontab]\n"
 
 
 @pytest.mark.parametrize("instance", ["", "4f2a", ":", "default:", ":4f2a", "default:../../etc", "../x:4f2a",
