@@ -23,6 +23,8 @@ from .schedule import text
 from .schedule.errors import ScheduleError
 from .schedule.occurrences import next_occurrence
 from .schedule.types import ONCE, Schedule
+from .schedulers.charge import in_charge, put_in_charge
+from .schedulers.choose import scheduler_of
 from .schedulers.plan import Plan, Report, Scheduler, SchedulerError, plan_of
 
 Job = dict[str, Any]
@@ -39,11 +41,19 @@ DEFAULTS: Job = {
 
 
 class Bridge:
-    """The jobs of one Hermes root, and the scheduler that fires them."""
+    """The jobs of one Hermes root, and what fires them: WANTED, once `sync` has moved them there."""
 
-    def __init__(self, root: str, scheduler: Scheduler) -> None:
+    def __init__(self, root: str, wanted: Scheduler) -> None:
         self.root = root
-        self.scheduler = scheduler
+        self.wanted = self._present = wanted
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The scheduler in which the jobs are armed, whoever moved them there."""
+        kind = in_charge(self.root) or self.wanted.kind
+        if kind != self._present.kind:
+            self._present = self.wanted if kind == self.wanted.kind else scheduler_of(self.root, kind)
+        return self._present
 
     @property
     def home(self) -> Home:
@@ -72,7 +82,7 @@ class Bridge:
         """The job JOB_ID. Raises NoSuchJob."""
         home = self.home
         settle(home)
-        return view(home, store.find(home, job_id), _now(), homes.timezone(home))
+        return self._view(home, store.find(home, job_id), _now(), homes.timezone(home))
 
     def status(self) -> dict[str, float]:
         """For each running job the seconds since it began."""
@@ -110,7 +120,7 @@ class Bridge:
             except (SchedulerError, ScheduleError):
                 store.remove(home, record["id"])
                 raise
-        return view(home, record, now, zone)
+        return self._view(home, record, now, zone)
 
     def update(self, job_id: str, given: Mapping[str, Any]) -> Job:
         """Change the fields GIVEN of JOB_ID; null ones are left, and "" clears a text.
@@ -179,7 +189,7 @@ class Bridge:
         store.find(home, job_id)
         elapsed = self.elapsed(job_id)
         if elapsed is None:
-            self.scheduler.start_again(homes.instance(home.profile, job_id))
+            self.scheduler.run(homes.instance(home.profile, job_id))
         return elapsed
 
     # Keeping jobs and timers in step
@@ -187,11 +197,13 @@ class Bridge:
     def sync(self) -> Report:
         """Make what fires agree with every profile's jobs; run once, now, what was missed while nothing fired.
 
-        What changes meanwhile is taken in too: systemd takes a request for the sync that is under way as that sync.
-        A profile whose jobs cannot be read keeps the timers it has, and is in the report. Raises SchedulerError.
+        Where another scheduler is wanted than fires now, that one is disarmed first, whole. What changes meanwhile is
+        taken in too: systemd takes a request for the sync that is under way as that sync. A profile whose jobs cannot
+        be read keeps the timers it has, and is in the report. Raises SchedulerError.
         """
         armed, disarmed = [], []
         with self._arming():
+            self._move()
             for _ in range(ROUNDS):
                 before = self.fingerprint()
                 report = self._reconcile()
@@ -199,7 +211,21 @@ class Bridge:
                 disarmed += report.disarmed
                 if self.fingerprint() == before:
                     break
-        return Report(armed, disarmed, report.refused)
+        return Report(armed, disarmed, report.refused, unwatched=[])
+
+    def disarm(self) -> None:
+        """Fire nothing any more, until the next sync. Raises SchedulerError."""
+        with self._arming():
+            self.scheduler.withdraw()
+
+    def _move(self) -> None:
+        """Let the wanted scheduler fire, and the one that does so far no more. Raises SchedulerError."""
+        present = self.scheduler
+        if present.kind != self.wanted.kind:
+            if reason := self.wanted.unavailable():
+                raise SchedulerError(f"The jobs stay with {present.kind}: {reason}")
+            present.withdraw()
+            put_in_charge(self.root, self.wanted.kind)
 
     def _reconcile(self) -> Report:
         now = _now()
@@ -214,7 +240,7 @@ class Bridge:
                 unread[home.profile] = str(error)
         report = self.scheduler.reconcile(plans, now, leave=unread)
         refused = {**unread, **report.refused}
-        for instance in report.armed:
+        for instance in report.unwatched:
             profile, job_id = homes.split_instance(instance)
             try:
                 self._catch_up(store.find(homes.home(self.root, profile), job_id), instance)
@@ -247,6 +273,9 @@ class Bridge:
         if reason := self.scheduler.unavailable():
             return [f"Nothing fires: {reason}"]
         found = self.scheduler.troubles()
+        if self.scheduler.kind != self.wanted.kind:
+            found.append(f"{self.scheduler.kind} fires, and oscron.toml wants {self.wanted.kind}: 'hermes-oscron sync' "
+                         f"moves the jobs.")
         now = _now()
         plans: dict[str, Plan] = {}
         unread = set()
@@ -269,7 +298,7 @@ class Bridge:
     def fingerprint(self) -> tuple[object, ...]:
         """What changes whenever the jobs do, but for the time that goes by. Cut-off runs are recorded first."""
         parts: list[object] = [homes.active_profile(self.root), os.environ.get("HERMES_TIMEZONE"),
-                               os.path.realpath("/etc/localtime")]
+                               os.path.realpath("/etc/localtime"), in_charge(self.root)]
         for home in self._homes():
             try:
                 settle(home)
@@ -281,7 +310,7 @@ class Bridge:
     def _jobs_of(self, home: Home, read_only: bool) -> list[Job]:
         settle(home)
         now, zone = _now(), homes.timezone(home)
-        return [{**view(home, record, now, zone), "read_only": read_only} for record in store.read(home)]
+        return [{**self._view(home, record, now, zone), "read_only": read_only} for record in store.read(home)]
 
     def _homes(self) -> list[Home]:
         return [homes.home(self.root, profile) for profile in homes.profiles(self.root)]
@@ -297,7 +326,7 @@ class Bridge:
                 except (SchedulerError, ScheduleError):
                     store.change(home, job_id, lambda changed: _put_back(changed, before))
                     raise
-        return view(home, record, now, zone)
+        return self._view(home, record, now, zone)
 
     def _arm(self, home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) -> None:
         """Make what fires RECORD's job agree with it, and start what is due already or fell due meanwhile."""
@@ -330,7 +359,7 @@ class Bridge:
         """Start RECORD's job if it was due while nothing fired it. Should something have, the runner drops this one."""
         due = records.instant(record.get("next_run_at"))
         if due and due <= _now():
-            self.scheduler.start(instance)
+            self.scheduler.catch_up(instance)
 
     @contextlib.contextmanager
     def _arming(self) -> Iterator[None]:
@@ -344,8 +373,20 @@ class Bridge:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
+            try:
+                put_in_charge(self.root, self.scheduler.kind)
+            except OSError as error:
+                raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {error.strerror}.") from error
         finally:
             os.close(fd)
+
+    def _view(self, home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> Job:
+        """RECORD as clients see it: its next run is when the scheduler will start it."""
+        job = view(home, record, now, zone)
+        if job["next_run_at"]:
+            due = datetime.datetime.fromisoformat(job["next_run_at"])
+            job["next_run_at"] = self.scheduler.fires_at(due).isoformat()
+        return job
 
 
 def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> Job:

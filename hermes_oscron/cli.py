@@ -18,7 +18,7 @@ from .hermes import config, homes, outputs, store
 from .schedule import text
 from .schedule.errors import ScheduleError
 from .schedule.occurrences import first_of
-from .schedule.types import INTERVAL
+from .schedule.types import INTERVAL, ONCE, Schedule
 from .schedulers.choose import choose, manager
 from .schedulers.plan import SchedulerError
 
@@ -49,10 +49,10 @@ def main() -> None:
     os.umask(0o077)
 
 
-def bridge() -> Bridge:
-    """The bridge to this account's Hermes root."""
+def bridge(scheduler: str | None = None) -> Bridge:
+    """The bridge to this account's Hermes root, with SCHEDULER or the configured one."""
     root = homes.root()
-    return Bridge(root, choose(root, config.load(root)))
+    return Bridge(root, choose(root, config.load(root), scheduler))
 
 
 def as_json(verb: Callable[..., Any]) -> Callable[..., None]:
@@ -95,9 +95,13 @@ def token() -> None:
 
 
 @main.command()
-def sync() -> None:
-    """Make the timers agree with jobs.json; run what was missed."""
-    report = bridge().sync()
+@click.option("--scheduler", type=click.Choice(config.SCHEDULERS), help="What fires the jobs from now on.")
+def sync(scheduler: str | None) -> None:
+    """Make what fires agree with jobs.json; run what was missed.
+
+    Where another scheduler fires so far than --scheduler or oscron.toml says, the jobs move.
+    """
+    report = bridge(scheduler).sync()
     for verb, instances in (("Armed", report.armed), ("Disarmed", report.disarmed)):
         for instance in instances:
             click.echo(f"{verb} {instance}.")
@@ -105,6 +109,12 @@ def sync() -> None:
         click.echo(f"Error: {subject}: {sentence}", err=True)
     if report.refused:
         sys.exit(1)
+
+
+@main.command()
+def disarm() -> None:
+    """Fire no job any more; all stay, and 'sync' arms them again."""
+    bridge().disarm()
 
 
 @main.command("list")
@@ -208,17 +218,40 @@ def runs(job_id: str, limit: int) -> Any:
 @main.command()
 @click.argument("schedule")
 @click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
-def translate(schedule: str, zone: str | None) -> None:
-    """Print the [Timer] lines that fire SCHEDULE."""
-    from .schedulers.systemd.timer import timer_lines
-
+@click.option("--scheduler", type=click.Choice(["systemd", "crontab"]), help="For which.  [default: what fires here]")
+def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
+    """Print what fires SCHEDULE: [Timer] lines, or a crontab line."""
     now = datetime.datetime.now(datetime.UTC)
     here = _zone(zone)
     parsed = text.parse(schedule, here, now)
     text.refuse_past(parsed, now)
     grid = now + parsed.period if parsed.kind == INTERVAL else None
+    if (scheduler or bridge().scheduler.kind) == "crontab":
+        _show_crontab_line(parsed, here, now, grid)
+        return
+    from .schedulers.systemd.timer import timer_lines
+
     for line in timer_lines(parsed, here, homes.machine_zone(), now, grid):
         click.echo(line)
+
+
+def _show_crontab_line(schedule: Schedule, zone: ZoneInfo, now: datetime.datetime,
+                       grid: datetime.datetime | None) -> None:
+    from .schedulers.crontab.line import line_of, starts_a_day
+
+    line = line_of(schedule, zone, homes.machine_zone(), now, grid)
+    click.echo(f"{line.fields} hermes-cron-exec PROFILE:JOB_ID")
+    if schedule.kind == ONCE:
+        click.echo("# Once: the line goes when the job has run.")
+    elif line.exact:
+        click.echo("# Whenever it is due, and at no other time.")
+    else:
+        click.echo(f"# cron cannot say it, and starts it {_times(starts_a_day(line))} on a day of this line.\n"
+                   "# The runner ends at once, and touches nothing, where the job is not due.")
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 @main.command("next")
@@ -253,8 +286,11 @@ def doctor() -> None:
 
 def _tell_state(here: Bridge) -> None:
     scheduled = sum(job["state"] == "scheduled" for job in here.jobs(all_profiles=True)["jobs"])
-    fired_by = {"systemd": "systemd timers" + (" of this account's user manager" if manager().user else "")}.get(
-        here.scheduler.kind, "a foreground 'hermes-oscron serve', and only while it runs")
+    fired_by = {
+        "systemd": "systemd timers" + (" of this account's user manager" if manager().user else ""),
+        "crontab": "cron, from this account's crontab",
+        "foreground": "a foreground 'hermes-oscron serve', and only while it runs",
+    }[here.scheduler.kind]
     click.echo(f"{here.root}: {scheduled} scheduled {'job' if scheduled == 1 else 'jobs'}, fired by {fired_by}.")
     click.echo(f"Times without a zone are in {homes.timezone(here.home).key}.")
     if config.load(here.root).auth == "none":

@@ -9,13 +9,13 @@
     hosts = ["jobs.example.org"] # names besides the loopback ones by which clients may call
 
     [scheduler]
-    kind = "auto"                # systemd, foreground
+    kind = "auto"                # systemd, crontab, foreground
 """
 
 import os
 from typing import Any, NamedTuple
 
-SCHEDULERS = ("auto", "systemd", "foreground")
+SCHEDULERS = ("auto", "systemd", "crontab", "foreground")
 
 
 class ConfigError(Exception):

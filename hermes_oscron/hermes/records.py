@@ -110,7 +110,8 @@ def is_due(record: Record, now: datetime.datetime, zone: ZoneInfo) -> bool:
     """Whether RECORD's job has an occurrence, up to NOW, that no run has answered yet.
 
     `next_run_at`, written when a run ends, settles it. Only where that lies in the future is the schedule asked:
-    the clock may have been set back since, and a job must not wait for a date that was never meant.
+    the clock may have been set back since, and a job must not wait for a date that was never meant. Where nobody has
+    written one, what fires is believed.
     """
     written = instant(record.get("next_run_at"))
     if written is None or written.replace(microsecond=0) <= now:

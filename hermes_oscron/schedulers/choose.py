@@ -1,12 +1,16 @@
-"""Which scheduler fires here."""
+"""Which scheduler should fire here."""
 
 import os
 
-from ..hermes.config import Config
+from ..hermes.config import Config, ConfigError
+from .charge import in_charge
+from .crontab.scheduler import Crontab
 from .foreground import Foreground
 from .plan import Scheduler
 from .systemd.scheduler import Systemd
 from .systemd.systemctl import Manager
+
+AUTO = "auto"
 
 
 def manager() -> Manager:
@@ -14,9 +18,26 @@ def manager() -> Manager:
     return Manager(user=os.geteuid() != 0)
 
 
-def choose(root: str, settings: Config, kind: str | None = None) -> Scheduler:
-    """The scheduler KIND, or the configured one; `auto` is systemd."""
-    wanted = kind or settings.scheduler
-    if wanted == "foreground":
+def scheduler_of(root: str, kind: str) -> Scheduler:
+    """The scheduler KIND for the Hermes ROOT."""
+    if kind == Foreground.kind:
         return Foreground(root)
-    return Systemd(manager())
+    return Crontab(root) if kind == Crontab.kind else Systemd(manager())
+
+
+def choose(root: str, settings: Config, kind: str | None = None) -> Scheduler:
+    """The scheduler that should fire: KIND, or the configured one. Raises ConfigError where they disagree.
+
+    `auto` stays with what fires already, unless this machine cannot have that any more; else it is the systemd manager
+    of this account, else cron, which tells what is missing where there is neither.
+    """
+    if kind not in (None, AUTO, settings.scheduler) and settings.scheduler != AUTO:
+        raise ConfigError(f"{root}/oscron.toml says that {settings.scheduler} fires the jobs: change it there.")
+    wanted = settings.scheduler if kind in (None, AUTO) else kind
+    if wanted != AUTO:
+        return scheduler_of(root, wanted)
+    present = in_charge(root)
+    if present and (scheduler := scheduler_of(root, present)).possible():
+        return scheduler
+    systemd = scheduler_of(root, Systemd.kind)
+    return Crontab(root) if systemd.unavailable() else systemd

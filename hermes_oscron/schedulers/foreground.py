@@ -8,7 +8,6 @@ import datetime
 import fcntl
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -18,7 +17,8 @@ from contextlib import contextmanager
 from ..hermes.homes import state_dir
 from ..hermes.store import StoreError, make_private_dir
 from ..schedule.occurrences import next_occurrence
-from .plan import Plan, Report, SchedulerError
+from . import detached
+from .plan import Plan, Report, SchedulerError, to_fire
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,10 @@ class Foreground:
         self._lock_path = f"{state_dir(root)}/foreground.lock"
         self._fires = self._begun = False
 
+    def possible(self) -> bool:
+        """Whether a `serve` fires."""
+        return self.unavailable() is None
+
     def unavailable(self) -> str | None:
         """Why nothing is fired, or None while a `serve` fires."""
         try:
@@ -49,6 +53,10 @@ class Foreground:
             os.close(fd)
         return "No 'hermes-oscron serve --scheduler foreground' runs."
 
+    def fires_at(self, due: datetime.datetime) -> datetime.datetime:
+        """At DUE, to the second."""
+        return due
+
     def arm(self, plan: Plan, now: datetime.datetime) -> None:
         """Nothing: the thread reads jobs.json."""
 
@@ -59,24 +67,31 @@ class Foreground:
         """Nothing: the thread reads jobs.json."""
 
     def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime, leave: Collection[str] = ()) -> Report:
-        """Nothing: the thread reads jobs.json. Where it has just begun, all PLANS count as newly armed."""
+        """Nothing: the thread reads jobs.json. Until it has begun, nobody has seen what fell due."""
         begun, self._begun = self._begun, False
-        return Report(list(plans) if begun else [], [], {})
+        return Report([], [], {}, unwatched=list(to_fire(plans)) if begun else [])
+
+    def withdraw(self) -> None:
+        """Nothing, where nothing is fired. Raises SchedulerError while a `serve` fires."""
+        if self.possible():
+            raise SchedulerError("A 'hermes-oscron serve --scheduler foreground' fires the jobs; stop it first.")
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """Nothing, while it fires."""
         reason = self.unavailable()
-        return dict.fromkeys(plans, reason) if reason else {}
+        return dict.fromkeys(to_fire(plans), reason) if reason else {}
 
     def troubles(self) -> list[str]:
         """None; what it says is in its `serve`'s own output."""
         return []
 
-    def start(self, instance: str) -> None:
-        """Run INSTANCE's job now, in a session of its own. Raises SchedulerError."""
-        _start(instance, "manual", heard=self._fires)
+    def catch_up(self, instance: str) -> None:
+        """Run INSTANCE's job now, if it is due still. Raises SchedulerError."""
+        detached.start(_runner(instance, "schedule"), heard=self._fires)
 
-    start_again = start
+    def run(self, instance: str) -> None:
+        """Run INSTANCE's job now. Raises SchedulerError."""
+        detached.start(_runner(instance, "manual"), heard=self._fires)
 
     @contextmanager
     def firing(self, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> Iterator[None]:
@@ -126,24 +141,14 @@ def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Map
 def _fire_due(plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime) -> float:
     """Start what of PLANS fell due after SINCE and not after NOW; the seconds until the next look."""
     wait = GLANCE
-    for plan in plans.values():
+    for plan in to_fire(plans).values():
         due = next_occurrence(plan.schedule, since, plan.zone, plan.grid)
         if due and due <= now:
-            _start(plan.instance, "schedule")
+            detached.start(_runner(plan.instance, "schedule"), heard=True)
         elif due:
             wait = min(wait, (due - now).total_seconds())
     return max(0.001, wait)
 
 
-def _start(instance: str, trigger: str, heard: bool = True) -> None:
-    """Start hermes-cron-exec for INSTANCE; it outlives us and nobody waits for it.
-
-    What the job says is in its output; where HEARD, it goes to our own output too.
-    """
-    command = [sys.executable, "-m", "hermes_oscron.runner.main", instance, "--trigger", trigger]
-    said = None if heard else subprocess.DEVNULL
-    try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
-    except OSError as error:
-        raise SchedulerError(f"{sys.executable} could not be started: {error.strerror}.") from error
-    threading.Thread(target=process.wait, daemon=True).start()
+def _runner(instance: str, trigger: str) -> list[str]:
+    return [sys.executable, "-m", "hermes_oscron.runner.main", instance, "--trigger", trigger]

@@ -16,19 +16,21 @@ class SchedulerError(Exception):
 
 
 class Plan(NamedTuple):
-    """One job that should be armed: `grid` is when an interval is due next."""
+    """One job that has a schedule before it: `grid` is when an interval is due. A paused one is not to be fired."""
 
     instance: str
     name: str
     schedule: Schedule
     zone: ZoneInfo
     grid: datetime.datetime | None
+    paused: bool = False
 
 
 def plan_of(home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) -> Plan | None:
-    """How RECORD's job should be armed at NOW; None when it should not be. Raises ScheduleError."""
+    """How RECORD's job should be armed at NOW; None when no time is before it. Raises ScheduleError."""
+    paused = records.state(record) == records.PAUSED
     due = records.next_run(record, now, zone)
-    if due is None:
+    if due is None and not paused:
         return None
     schedule = records.schedule_of(record, zone)
     return Plan(
@@ -36,16 +38,26 @@ def plan_of(home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) 
         str(record.get("name") or record["id"]),
         schedule,
         zone,
-        due if schedule.kind == INTERVAL else None,
+        (due or records.grid(record)) if schedule.kind == INTERVAL else None,
+        paused,
     )
 
 
+def to_fire(plans: Mapping[str, Plan]) -> dict[str, Plan]:
+    """Those of PLANS that are not paused."""
+    return {instance: plan for instance, plan in plans.items() if not plan.paused}
+
+
 class Report(NamedTuple):
-    """What a reconciliation did: instances newly armed, instances disarmed, and what could not be done and why."""
+    """What a reconciliation did: instances newly armed, instances disarmed, what could not be done and why.
+
+    `unwatched` are those of which a fire may have gone by until now without anybody to see it.
+    """
 
     armed: list[str]
     disarmed: list[str]
     refused: dict[str, str]
+    unwatched: list[str]
 
 
 class Scheduler(Protocol):
@@ -55,11 +67,20 @@ class Scheduler(Protocol):
     def kind(self) -> str:
         """Its name in oscron.toml."""
 
+    def possible(self) -> bool:
+        """Whether it could fire on this machine at all; where it could not, nothing is armed in it."""
+
     def unavailable(self) -> str | None:
         """Why it cannot fire here, in a sentence; None when it can."""
 
+    def fires_at(self, due: datetime.datetime) -> datetime.datetime:
+        """When it fires what is due at DUE."""
+
     def arm(self, plan: Plan, now: datetime.datetime) -> None:
-        """Fire PLAN's job from NOW on as it says, and by no earlier plan. Raises SchedulerError."""
+        """Fire PLAN's job from NOW on as it says, or not at all if it is paused, and by no earlier plan.
+
+        Raises SchedulerError.
+        """
 
     def disarm(self, instances: Iterable[str]) -> None:
         """Fire INSTANCES no more; those it does not know are no error. Raises SchedulerError."""
@@ -73,17 +94,20 @@ class Scheduler(Protocol):
         Raises SchedulerError where nothing could be done at all.
         """
 
+    def withdraw(self) -> None:
+        """Fire nothing any more and leave nothing behind, for another to take over. Raises SchedulerError."""
+
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """For each instance that is not armed as PLANS says, what is wrong with it, in a sentence."""
 
     def troubles(self) -> list[str]:
         """What is wrong with itself, in sentences. Raises SchedulerError."""
 
-    def start(self, instance: str) -> None:
-        """Run INSTANCE's job now, and do not wait for it; one that is starting already is that run.
+    def catch_up(self, instance: str) -> None:
+        """Run INSTANCE's job now, since it was due, and do not wait for it; a run that is starting already is that run.
 
         Raises SchedulerError.
         """
 
-    def start_again(self, instance: str) -> None:
-        """Run INSTANCE's job now, once more than what has run until now. Raises SchedulerError."""
+    def run(self, instance: str) -> None:
+        """Run INSTANCE's job now, once more than what has run until now, and do not wait. Raises SchedulerError."""

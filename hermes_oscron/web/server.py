@@ -65,9 +65,10 @@ def serve(root: str, host: str, port: int, scheduler: str | None) -> None:
     bridge = Bridge(root, choose(root, settings, scheduler))
     app = _Busy(make_app(bridge, door))
     with contextlib.ExitStack() as stack:
-        if isinstance(bridge.scheduler, Foreground):
+        if isinstance(bridge.wanted, Foreground):
             bridge.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are told here, not by a thread
-            stack.enter_context(bridge.scheduler.firing(bridge.plans))
+            stack.enter_context(bridge.wanted.firing(bridge.plans))
+        if scheduler or bridge.wanted.kind == Foreground.kind:
             bridge.sync()
         server = _server(app, listening)
         if passed:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 
 from ...hermes.homes import machine_zone, split_instance
-from ..plan import Plan, Report, SchedulerError
+from ..plan import Plan, Report, SchedulerError, to_fire
 from .systemctl import Manager
 from .timer import render
 
@@ -30,12 +30,22 @@ class Systemd:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
 
+    def possible(self) -> bool:
+        """Whether systemd runs this machine (sd_booted(3))."""
+        return os.path.isdir("/run/systemd/system")
+
     def unavailable(self) -> str | None:
         """Why no timer can be armed here, or None."""
         return self._manager.unreachable()
 
+    def fires_at(self, due: datetime.datetime) -> datetime.datetime:
+        """At DUE, to the second."""
+        return due
+
     def arm(self, plan: Plan, now: datetime.datetime) -> None:
         """Start PLAN's timer, by its new schedule also where an old one was running. Raises SchedulerError."""
+        if plan.paused:
+            return self.disarm([plan.instance])
         unit = unit_of(plan.instance)
         if self.has(plan.instance):
             self._manager.stop([unit])
@@ -57,6 +67,7 @@ class Systemd:
 
     def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime, leave: Collection[str] = ()) -> Report:
         """Arm PLANS and nothing else; a timer that runs as it should is not touched. Raises SchedulerError."""
+        plans = to_fire(plans)
         files, active = self._files(), self._active()
         stale = sorted(unit for unit in files | active if instance_of(unit) not in plans
                        and split_instance(instance_of(unit))[0] not in leave)
@@ -68,12 +79,18 @@ class Systemd:
             self._write(unit, content)
         to_start = sorted(unit for unit in map(unit_of, plans) if unit in changed or unit not in active)
         refused = self._start_each(to_start)
-        return Report([instance_of(unit) for unit in to_start if unit not in refused],
-                      [instance_of(unit) for unit in stale],
-                      {instance_of(unit): sentence for unit, sentence in refused.items()})
+        armed = [instance_of(unit) for unit in to_start if unit not in refused]
+        return Report(armed, [instance_of(unit) for unit in stale],
+                      {instance_of(unit): sentence for unit, sentence in refused.items()}, unwatched=armed)
+
+    def withdraw(self) -> None:
+        """Stop and remove all timers of jobs. Raises SchedulerError."""
+        if self.possible():
+            self._stop(sorted(self._files() | self._active()))
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """What is wrong with the timers, by instance."""
+        plans = to_fire(plans)
         files, active = self._files(), self._active()
         wrong = {instance_of(unit): f"{unit} is there, but jobs.json has no such scheduled job."
                  for unit in active if instance_of(unit) not in plans}  # a file of a timer that is gone fires nothing
@@ -85,11 +102,11 @@ class Systemd:
                 wrong[plan.instance] = f"{unit} does not say what jobs.json says."
         return wrong
 
-    def start(self, instance: str) -> None:
+    def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, in the same unit that its timer starts. Raises SchedulerError."""
         self._manager.call("start", "--no-block", "--", service_of(instance))
 
-    def start_again(self, instance: str) -> None:
+    def run(self, instance: str) -> None:
         """Run INSTANCE's job once more, also when its last run has just ended. Raises SchedulerError.
 
         systemd takes a start for the run that is there until that unit has ended, some milliseconds after the runner.
@@ -99,7 +116,7 @@ class Systemd:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.02)
-        self.start(instance)
+        self.catch_up(instance)
 
     def has(self, instance: str) -> bool:
         """Whether there is a timer of ours for INSTANCE."""

@@ -1,0 +1,45 @@
+"""Whether a cron daemon runs here, and will read a crontab."""
+
+import os
+import shutil
+
+PID_FILES = ("/run/crond.pid", "/run/cron.pid", "/var/run/crond.pid", "/var/run/cron.pid")
+NAMES = ("cron", "crond", "busybox", "fcron")
+
+
+def missing() -> str | None:
+    """What is missing for crontab lines to be fired, and how to get it; None when nothing is."""
+    if not has_crontab():
+        return "There is no crontab command; on Debian and Ubuntu: apt install cron."
+    if not _runs():
+        return "No cron daemon runs here; 'service cron start' starts the one of Debian and Ubuntu."
+    return None
+
+
+def has_crontab() -> bool:
+    """Whether crontab(1) is installed."""
+    return shutil.which("crontab") is not None
+
+
+def _runs() -> bool:
+    for path in PID_FILES:
+        try:
+            with open(path, encoding="ascii") as file:
+                if _is_cron(file.read().strip()):
+                    return True
+        except (OSError, UnicodeDecodeError):
+            continue
+    return any(_is_cron(pid) for pid in os.listdir("/proc") if pid.isdecimal())
+
+
+def _is_cron(pid: str) -> bool:
+    """Whether PID is a cron of this machine, and not of a container on it (`NSpid`, proc_pid_status(5))."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        if status.get("Name") not in NAMES or len(status.get("NSpid", pid).split()) > 1:
+            return False
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return status["Name"] != "busybox" or b"crond" in file.read()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,17 @@
+"""Processes that outlive the one that starts them: in a session of their own, and nobody waits for them."""
+
+import subprocess
+import threading
+from collections.abc import Sequence
+
+from .plan import SchedulerError
+
+
+def start(command: Sequence[str], heard: bool = False) -> None:
+    """Start COMMAND; where HEARD, what it says goes where our own output goes. Raises SchedulerError."""
+    said = None if heard else subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+    except OSError as error:
+        raise SchedulerError(f"{command[0]} could not be started: {error.strerror}.") from error
+    threading.Thread(target=process.wait, daemon=True).start()  # reaps it, while we are there
