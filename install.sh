@@ -1,8 +1,11 @@
 #!/bin/sh
-# Installs hermes-oscron: for root in the system manager, for anyone else in their own user manager.
+# Installs hermes-oscron: for root in the system manager, for anyone else in their own user manager; without systemd, for
+# the account's crontab.
 #
 #   ./install.sh                  install, or bring an installation up to date
-#   ./install.sh --account NAME   as root: install for NAME, in the user manager of that account
+#   ./install.sh --scheduler crontab
+#                                 let cron fire the jobs, or systemd, which auto prefers where it runs
+#   ./install.sh --account NAME   as root: install for NAME, in that account's user manager or crontab
 #   ./install.sh --uninstall      take away what was installed; jobs, outputs and the token stay
 #   ./install.sh --try            show it working in a temporary place, and leave nothing behind
 #
@@ -88,12 +91,11 @@ manager_runs() {
     if [ "$MANAGER" = --system ]; then [ -d /run/systemd/system ]; else [ -S "$XDG_RUNTIME_DIR/systemd/private" ]; fi
 }
 
-check_manager() {
+# Whether a manager runs for us, after an attempt to have a user's own started.
+has_manager() {
+    [ -d /run/systemd/system ] || return 1
     if manager_runs; then
         return
-    fi
-    if [ "$MANAGER" = --system ]; then
-        fail "systemd does not run this machine; ./install.sh --try needs none."
     fi
     # Linger starts the manager, and keeps it when nobody is logged in.
     loginctl enable-linger "$(id -un)" 2>/dev/null || true
@@ -103,16 +105,42 @@ check_manager() {
         fi
         sleep 0.5
     done
-    fail "no systemd user manager runs for $(id -un). As root: loginctl enable-linger $(id -un)"
+    return 1
 }
 
 install() {
-    check_manager
+    has_manager && managed=yes || managed=
+    if [ -z "$managed" ] && [ -d /run/systemd/system ] && [ "$SCHEDULER" != crontab ]; then
+        fail "no systemd user manager runs for $(id -un). As root: loginctl enable-linger $(id -un)"
+    fi
     make_venv "$PREFIX/venv"
     mkdir -p "$BIN"
     for name in hermes-oscron hermes-cron-exec; do
         ln -sf "$PREFIX/venv/bin/$name" "$BIN/$name"
     done
+    "$BIN/hermes-oscron" token >/dev/null
+    path=hermes-oscron
+    case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac
+    # What cron starts is written anew, with this environment.
+    rm -rf "${HERMES_HOME:-$HOME/.hermes}/cron/oscron/bin"
+    if [ -n "$managed" ]; then
+        install_units
+    fi
+    "$BIN/hermes-oscron" sync --scheduler "$SCHEDULER" >/dev/null || fail "the jobs could not be armed; see above."
+    if [ -n "$managed" ]; then
+        echo "Listening on http://127.0.0.1:$PORT. Its token:  $path token"
+    else
+        echo "Serve the API:  $path serve, from where this machine starts its services"
+    fi
+    echo "Make a job:  $path create 'weekdays at 9:00' 'Summarise my mail'"
+    if "$BIN/hermes-oscron" doctor | grep -q 'fired by cron'; then
+        echo "See them:    $path list; crontab -l"
+    else
+        echo "See them:    $path list; systemctl $MANAGER list-timers 'hermes-job@*'"
+    fi
+}
+
+install_units() {
     # shellcheck disable=SC2086
     write_units "$UNIT_DIR" "$PREFIX/venv/bin" $UNITS
     if [ "$MANAGER" = --user ]; then
@@ -120,7 +148,6 @@ install() {
             echo "install.sh: jobs will only run while $(id -un) is logged in; as root: loginctl enable-linger $(id -un)" >&2
     fi
     systemctl "$MANAGER" daemon-reload
-    "$BIN/hermes-oscron" token >/dev/null
     # A server that runs the old code leaves; the socket stays and starts the new one.
     systemctl "$MANAGER" --quiet stop hermes-oscron.service 2>/dev/null
     # shellcheck disable=SC2086
@@ -128,15 +155,12 @@ install() {
     systemctl "$MANAGER" restart hermes-oscron.socket 2>/dev/null ||
         fail "cannot listen on 127.0.0.1:$PORT; if something else does, choose a port: PORT=8792 ./install.sh"
     systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.path
-    systemctl "$MANAGER" start hermes-oscron-sync.service
-    path=hermes-oscron
-    case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac
-    echo "Listening on http://127.0.0.1:$PORT. Its token:  $path token"
-    echo "Make a job:  $path create 'weekdays at 9:00' 'Summarise my mail'"
-    echo "See them:    $path list; systemctl $MANAGER list-timers 'hermes-job@*'"
 }
 
 uninstall() {
+    [ ! -x "$BIN/hermes-oscron" ] || "$BIN/hermes-oscron" disarm ||
+        echo "install.sh: not all that fires was found; what is left of it: 'crontab -l', 'systemctl list-timers'." >&2
+    rm -f "${HERMES_HOME:-$HOME/.hermes}/cron/oscron/scheduler"
     if systemctl "$MANAGER" list-units --plain --no-legend >/dev/null 2>&1; then
         timers=$(systemctl "$MANAGER" list-units --all --plain --no-legend --full 'hermes-job@*.timer' | cut -d' ' -f1)
         # shellcheck disable=SC2086
@@ -241,7 +265,8 @@ install_for() {
     account=$1
     shift
     id "$account" >/dev/null 2>&1 || fail "there is no account '$account'."
-    loginctl enable-linger "$account" || fail "linger could not be turned on for $account."
+    [ ! -d /run/systemd/system ] || loginctl enable-linger "$account" ||
+        fail "linger could not be turned on for $account."
     copy=$(mktemp -d)
     cp -R "$SOURCE/install.sh" "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/hermes_oscron" "$SOURCE/units" "$copy"
     chmod -R a+rX "$copy"
@@ -259,6 +284,7 @@ esac
 
 VERB=install
 ACCOUNT=
+SCHEDULER=auto
 while [ $# -gt 0 ]; do
     case $1 in
     --try) VERB=try ;;
@@ -268,14 +294,21 @@ while [ $# -gt 0 ]; do
         ACCOUNT=$2
         shift
         ;;
-    *) fail "there is no option '$1'; the options are --try, --uninstall and --account NAME." ;;
+    --scheduler)
+        case ${2:-} in
+        auto | systemd | crontab) SCHEDULER=$2 ;;
+        *) fail "--scheduler takes auto, systemd or crontab." ;;
+        esac
+        shift
+        ;;
+    *) fail "there is no option '$1'; the options are --try, --uninstall, --scheduler KIND and --account NAME." ;;
     esac
     shift
 done
 if [ -n "$ACCOUNT" ] && [ "$ACCOUNT" != "$(id -un)" ]; then
     [ "$(id -u)" = 0 ] || fail "--account is for root; you are $(id -un)."
     [ "$VERB" != uninstall ] || install_for "$ACCOUNT" --uninstall
-    install_for "$ACCOUNT"
+    install_for "$ACCOUNT" --scheduler "$SCHEDULER"
 fi
 choose_places
 "$VERB"
