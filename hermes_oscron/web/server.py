@@ -17,8 +17,10 @@ from waitress.task import ErrorTask
 
 from ..bridge import Bridge
 from ..hermes import config
+from ..hermes.store import StoreError
 from ..schedulers.choose import choose
 from ..schedulers.foreground import Foreground
+from ..schedulers.plan import SchedulerError
 from . import credentials
 from .app import make_app, make_refusing_app
 
@@ -68,13 +70,22 @@ def serve(root: str, host: str, port: int, scheduler: str | None) -> None:
         if isinstance(bridge.wanted, Foreground):
             bridge.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are told here, not by a thread
             stack.enter_context(bridge.wanted.firing(bridge.plans))
-        if scheduler or bridge.wanted.kind == Foreground.kind:
             bridge.sync()
+        elif scheduler:
+            _move(bridge)
         server = _server(app, listening)
         if passed:
             _leave_when_idle(server, app, IDLE)
         log.info("Listening on http://%s:%d; %s fires the jobs.", bound, bound_port, bridge.scheduler.kind)
         server.run()
+
+
+def _move(bridge: Bridge) -> None:
+    """Let the scheduler that was asked for fire; where it cannot, the server answers that."""
+    try:
+        bridge.sync()
+    except (SchedulerError, StoreError) as error:
+        log.error("%s", error)
 
 
 def _refuse(passed: socket.socket, error: config.ConfigError) -> None:

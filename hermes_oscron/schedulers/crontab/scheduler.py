@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from ...hermes.homes import NAME, machine_zone, split_instance, state_dir
+from ...hermes.homes import NAME, machine_zone, split_instance
 from .. import detached
 from ..plan import Plan, Report, SchedulerError, to_fire
 from . import daemon, wrapper
@@ -40,7 +40,7 @@ class Crontab:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._table = Table(stamp=f"{state_dir(root)}/crontab.changed")
+        self._table = Table()
         commands = {name: quoted(f"{wrapper.folder(root)}/{name}") for name in (wrapper.RUNNER, wrapper.VERBS)}
         self._runner, self._verbs = commands[wrapper.RUNNER], commands[wrapper.VERBS]
         name = NAME.pattern
