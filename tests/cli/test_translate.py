@@ -31,3 +31,26 @@ def test_what_cannot_be_is_refused(cli: Cli) -> None:
     assert "past" in cli.refused("translate", "2020-01-01T00:00")
     assert "Nowhere" in cli.refused("translate", "30m", "--tz", "Nowhere", code=2)
     cli.refused("translate", code=2)
+
+
+def crontab(cli: Cli, *arguments: str) -> tuple[str, str]:
+    """The line for a crontab, and what is said of it."""
+    line, *said = cli.out("translate", "--scheduler", "crontab", *arguments).splitlines()
+    assert all(each.startswith("# ") for each in said)
+    return line, " ".join(said)
+
+
+def test_what_cron_can_say_is_said_as_it_is(cli: Cli) -> None:
+    line, said = crontab(cli, "0 9 * * 1-5", "--tz", machine_zone().key)
+    assert line == "0 9 * * 1-5 hermes-cron-exec PROFILE:JOB_ID" and "at no other time" in said
+
+
+def test_what_cron_cannot_say_is_covered_and_the_gate_is_told(cli: Cli) -> None:
+    line, said = crontab(cli, "0 9 * * 5#2", "--tz", machine_zone().key)
+    assert line.startswith("0 9 */32,8-14 * 5 ") and "starts it once on a day" in said and "ends at once" in said
+    assert "96 times on a day" in crontab(cli, "every 45m")[1]
+
+
+def test_one_time_is_a_line_that_goes(cli: Cli) -> None:
+    line, said = crontab(cli, "2036-03-15T09:00:30Z", "--tz", "UTC")
+    assert line.split()[2:5] == ["15", "3", "*"] and "Once" in said
