@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.machine.box import Box
-from tests.machine.conftest import Site, free_port
+from tests.machine.sites import Site, free_port
 
 
 @contextmanager
-def installed() -> Iterator[Site]:
-    """The installation; the machine is gone at the end."""
+def installed(kind: type[Site] = Site) -> Iterator[Site]:
+    """An installation of KIND; the machine is gone at the end."""
     box = Box()
     try:
         box.boot()
-        site = Site(box, "root", free_port())
+        site = kind(box, "root", free_port())
         site.install()
         yield site
     finally:

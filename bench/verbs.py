@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from bench.machine import installed
-from tests.machine.conftest import Site
+from tests.machine.sites import Site
 
 SIZES = (10, 1000, 5000)
 ROUNDS = 15

@@ -1,0 +1,55 @@
+"""What create and delete cost over HTTP with 10 and 1,000 jobs in a real crontab, beside `crontab -l | crontab -`.
+
+And what a fire costs that is not due, beside an empty Python.
+"""
+
+import statistics
+import time
+from typing import Any
+
+from bench.machine import installed
+from bench.verbs import ROUNDS, fill
+from tests.machine.sites import CrontabSite, Site
+
+SIZES = (10, 1000)
+VENV = "/usr/local/lib/hermes-oscron/venv/bin"
+
+
+def timed_inside(site: Site, command: str) -> float:
+    """The median of what the shell COMMAND takes in the machine, in ms."""
+    took = site.box.run(f"for i in $(seq {ROUNDS}); do a=$(date +%s%N); {command}; b=$(date +%s%N); "
+                        "echo $((b - a)); done")
+    return statistics.median(int(nanoseconds) / 1e6 for nanoseconds in took.stdout.split())
+
+
+def main() -> None:
+    with installed(CrontabSite) as site:
+        far = site.create(schedule="0 9 1 1 *")["id"]
+        costs: dict[int, dict[str, float]] = {}
+        for size in SIZES:
+            fill(site, size)
+            taken: dict[str, list[float]] = {"create": [], "delete": []}
+
+            def timed(verb: str, body: object, taken: dict[str, list[float]] = taken) -> Any:
+                while time.time() % 60 < 6:  # a change may wait for cron's own reading of crontabs
+                    time.sleep(0.5)
+                begun = time.perf_counter()
+                answer = site.api.post(f"/api/crons/{verb}", body)
+                taken[verb].append(1000 * (time.perf_counter() - begun))
+                return answer
+
+            for _ in range(ROUNDS):
+                job_id = timed("create", {"prompt": "x", "schedule": "30 8 * * 1,3"})["job"]["id"]
+                timed("delete", {"job_id": job_id})
+            costs[size] = {verb: statistics.median(times) for verb, times in taken.items()}
+            costs[size]["crontab -l | crontab -"] = timed_inside(site, "crontab -l | crontab -")
+        print(f"{'ms':<24}" + "".join(f"{size:>9}" for size in SIZES))
+        for verb in costs[SIZES[0]]:
+            print(f"{verb:<24}" + "".join(f"{costs[size][verb]:9.1f}" for size in SIZES))
+        fire = timed_inside(site, f"/root/.hermes/cron/oscron/bin/hermes-cron-exec default:{far}")
+        empty = timed_inside(site, f"{VENV}/python -c pass")
+        print(f"a fire that is not due {fire:.0f} ms, an empty Python {empty:.0f} ms: ratio {fire / empty:.1f}")
+
+
+if __name__ == "__main__":
+    main()
