@@ -22,7 +22,7 @@ from .hermes.store import Record
 from .schedule import text
 from .schedule.errors import ScheduleError
 from .schedule.occurrences import next_occurrence
-from .schedule.types import ONCE, Schedule
+from .schedule.types import INTERVAL, ONCE, Schedule
 from .schedulers.charge import in_charge, put_in_charge
 from .schedulers.choose import scheduler_of
 from .schedulers.plan import Plan, Report, Scheduler, SchedulerError, plan_of
@@ -112,7 +112,7 @@ class Bridge:
             raise Invalid("schedule is missing.")
         schedule = text.parse(wanted.pop("schedule"), zone, now)
         text.refuse_past(schedule, now)
-        record = _new_record(wanted, schedule, zone, now)
+        record = _new_record(wanted, schedule, zone, now, self.scheduler)
         with self._arming():
             store.add(home, record)
             try:
@@ -139,12 +139,12 @@ class Bridge:
         def change(record: Record) -> None:
             if schedule and schedule != _schedule_or_none(record, zone):
                 text.refuse_past(schedule, now)
-                _reschedule(record, schedule, zone, now)
+                _reschedule(record, schedule, zone, now, self.scheduler)
             _apply(record, wanted)
             if wanted.keys() & {"prompt", "no_agent", "script"}:
                 _require_work(record)
             if enabled is True:
-                _resume(record, zone, now)
+                _resume(record, zone, now, self.scheduler)
             elif enabled is False:
                 _pause(record, None, zone, now)
 
@@ -163,7 +163,8 @@ class Bridge:
         """
         home, now = self.home, _now()
         zone = homes.timezone(home)
-        return self._change(home, job_id, lambda record: _resume(record, zone, now), zone, now)
+        return self._change(home, job_id, lambda record: _resume(record, zone, now, self.scheduler),
+                            zone, now)
 
     def delete(self, job_id: str) -> None:
         """Remove JOB_ID, what fires it and its outputs; a run under way ends by itself and leaves nothing.
@@ -339,21 +340,33 @@ class Bridge:
         self._catch_up(record, instance)
 
     def _complete_records(self, home: Home, now: datetime.datetime) -> None:
-        """Give a scheduled record that somebody made without a next run its next run; a one-shot that ran is done."""
+        """Give a scheduled record a next run that can be kept, where it has none; a one-shot that ran is done."""
         zone = homes.timezone(home)
 
         def complete(record: Record) -> None:
             schedule = _schedule_or_none(record, zone)
             due = records.next_run(record, now, zone) if schedule else None
-            if due:
-                record["next_run_at"] = due.isoformat()
+            if schedule and due:
+                record["next_run_at"] = self._kept(schedule, due, now).isoformat()
             elif schedule and schedule.kind == ONCE:
                 record.update(state=records.COMPLETED, enabled=False)
 
         incomplete = [record["id"] for record in store.read(home)
-                      if records.state(record) == records.SCHEDULED and not records.instant(record.get("next_run_at"))]
+                      if records.state(record) == records.SCHEDULED and not self._has_kept(record, zone, now)]
         if incomplete:
             store.change_each(home, incomplete, complete)
+
+    def _has_kept(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> bool:
+        """Whether RECORD has a next run, and one that the scheduler can keep at NOW."""
+        due, schedule = records.instant(record.get("next_run_at")), _schedule_or_none(record, zone)
+        return due is not None and (due <= now or schedule is None or self._kept(schedule, due, now) == due)
+
+    def _kept(self, schedule: Schedule, due: datetime.datetime, now: datetime.datetime) -> datetime.datetime:
+        """When the scheduler keeps what is to be DUE after NOW: cron knows no seconds."""
+        if schedule.kind != INTERVAL:
+            return due
+        kept = self.scheduler.grid(due)
+        return kept if kept > now else self.scheduler.fires_at(due)
 
     def _catch_up(self, record: Record, instance: str) -> None:
         """Start RECORD's job if it was due while nothing fired it. Should something have, the runner drops this one."""
@@ -414,7 +427,8 @@ def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> 
     return job
 
 
-def _new_record(wanted: Job, schedule: Schedule, zone: ZoneInfo, now: datetime.datetime) -> Record:
+def _new_record(wanted: Job, schedule: Schedule, zone: ZoneInfo, now: datetime.datetime,
+                scheduler: Scheduler) -> Record:
     record: Record = {
         "id": os.urandom(6).hex(), "name": "", "prompt": "", "skills": [], "skill": None, "model": None,
         "provider": None, "base_url": None, "script": None, "no_agent": False, "context_from": None,
@@ -425,7 +439,7 @@ def _new_record(wanted: Job, schedule: Schedule, zone: ZoneInfo, now: datetime.d
         "profile": None, "toast_notifications": True,
     }
     enabled = wanted.pop("enabled", True)
-    _reschedule(record, schedule, zone, now)
+    _reschedule(record, schedule, zone, now, scheduler)
     _apply(record, wanted)
     _require_work(record)
     if not enabled:
@@ -456,7 +470,8 @@ def _require_work(record: Record) -> None:
         raise Invalid("prompt is missing.")
 
 
-def _reschedule(record: Record, schedule: Schedule, zone: ZoneInfo, now: datetime.datetime) -> None:
+def _reschedule(record: Record, schedule: Schedule, zone: ZoneInfo, now: datetime.datetime,
+                scheduler: Scheduler) -> None:
     """Let RECORD's job be due by SCHEDULE from NOW on; a completed job has work again.
 
     A one-shot runs once and any other for ever, unless the client has said how often.
@@ -471,7 +486,7 @@ def _reschedule(record: Record, schedule: Schedule, zone: ZoneInfo, now: datetim
         record.update(state=records.SCHEDULED, enabled=True)
         completed = 0
     records.set_repeat(record, times, completed)
-    _due_from(record, zone, now)
+    _due_from(record, zone, now, scheduler)
 
 
 def _pause(record: Record, reason: str | None, zone: ZoneInfo, now: datetime.datetime) -> None:
@@ -480,22 +495,24 @@ def _pause(record: Record, reason: str | None, zone: ZoneInfo, now: datetime.dat
                       next_run_at=None)
 
 
-def _resume(record: Record, zone: ZoneInfo, now: datetime.datetime) -> None:
+def _resume(record: Record, zone: ZoneInfo, now: datetime.datetime, scheduler: Scheduler) -> None:
     if records.state(record) != records.PAUSED:
         return
     schedule = records.schedule_of(record, zone)
     if schedule.kind == ONCE and schedule.run_at <= now:
         raise ScheduleError(f"The job was to run once, at {schedule.expression}, which is past: give it another time.")
     record.update(enabled=True, state=records.SCHEDULED, paused_at=None, paused_reason=None)
-    _due_from(record, zone, now)
+    _due_from(record, zone, now, scheduler)
 
 
-def _due_from(record: Record, zone: ZoneInfo, now: datetime.datetime) -> None:
-    """Let RECORD's job be due from NOW on only; an interval counts from NOW."""
+def _due_from(record: Record, zone: ZoneInfo, now: datetime.datetime, scheduler: Scheduler) -> None:
+    """Let RECORD's job be due from NOW on only, when SCHEDULER can fire it; an interval counts from there."""
     record.update(next_run_at=None, armed_at=_iso(now, zone))
     if records.state(record) == records.SCHEDULED:
         schedule = records.schedule_of(record, zone)
         due = schedule.run_at if schedule.kind == ONCE else next_occurrence(schedule, now, zone)
+        if due and schedule.kind == INTERVAL:
+            due = scheduler.grid(due)
         record["next_run_at"] = due.astimezone(zone).isoformat() if due else None
 
 

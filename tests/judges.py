@@ -1,11 +1,13 @@
-"""Those who know: systemd-analyze, croniter and cronsim, asked for what a schedule means."""
+"""Those who know: systemd-analyze, croniter and cronsim, asked for what a schedule means, and Debian's cron daemon."""
 
 import datetime
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -61,3 +63,106 @@ def debian_cron(expression: str, after: datetime.datetime, until: datetime.datet
                 and fields.match_day(wall.date())):
             walked.append(minute)
     return walked
+
+
+class CronEntry(NamedTuple):
+    """Five crontab fields as Debian's cron reads them (entry.c). Its clock counts minutes of local time since 1970."""
+
+    times: list[int]
+    days: set[int]
+    months: set[int]
+    weekdays: set[int]
+    starred_time: bool
+    starred_day: bool
+
+    @classmethod
+    def parse(cls, fields: str) -> "CronEntry":
+        texts = fields.split(" ")
+        assert len(texts) == 5, fields
+        bounds = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+        minutes, hours, days, months, weekdays = (
+            _crontab_numbers(text, *ends) for text, ends in zip(texts, bounds, strict=True))
+        minute, hour, day, _, weekday = (text.startswith("*") for text in texts)
+        return cls(sorted(60 * h + m for h in hours for m in minutes), days, months,
+                   {number % 7 for number in weekdays}, minute or hour, day or weekday)
+
+    def names(self, minute: int) -> bool:
+        return self.idle(minute - 1) == 0
+
+    def names_day(self, day: int) -> bool:
+        date = datetime.date(1970, 1, 1) + datetime.timedelta(day)
+        join = all if self.starred_day else any
+        return date.month in self.months and join((date.day in self.days, date.isoweekday() % 7 in self.weekdays))
+
+    def idle(self, minute: int) -> int:
+        """How many minutes after MINUTE, at most up to midnight, pass before one that is named."""
+        day, rest = divmod(minute + 1, 1440)
+        place = bisect_left(self.times, rest)
+        return (self.times[place] if place < len(self.times) and self.names_day(day) else 1440) - rest
+
+
+def _crontab_numbers(text: str, low: int, high: int) -> set[int]:
+    numbers: set[int] = set()
+    for item in text.split(","):
+        read = re.fullmatch(r"\*(?:/(\d+))?|(\d+)|(\d+)-(\d+)(?:/(\d+))?", item, re.ASCII)
+        assert read, f"{item!r} is not in the language of crontab(5)"
+        first, last = (int(read[2] or read[3] or low), int(read[2] or read[4] or high))
+        step = int(read[1] or read[5] or 1)
+        assert low <= first <= high and low <= last <= high and step > 0, item
+        numbers.update(range(first, last + 1, step))
+    return numbers
+
+
+def debian_cron_daemon(fields: str, after: datetime.datetime, until: datetime.datetime,
+                       zone: ZoneInfo) -> Iterator[datetime.datetime]:
+    """When Debian's cron starts a job with these five FIELDS, in the minutes later than AFTER and not later than UNTIL.
+
+    The main loop of cron.c, in a daemon that runs since the day before and has no other job. It wakes a second into
+    each minute; what a gap has skipped it starts one by one, at ten seconds' distance.
+    """
+    for second in _starts(CronEntry.parse(fields), int(after.timestamp()) - 86400, int(until.timestamp()), zone):
+        start = datetime.datetime.fromtimestamp(second, UTC)
+        if after < start.replace(second=0) <= until:
+            yield start
+
+
+def _starts(entry: CronEntry, now: int, last: int, zone: ZoneInfo) -> Iterator[int]:
+    """The seconds since 1970, from NOW to LAST, at which the daemon starts ENTRY."""
+
+    def clock() -> int:
+        return now // 60 + _offset(now, zone)
+
+    now = now // 60 * 60 + 1
+    done = woken = clock()  # virtualTime, up to which all has been started, and timeRunning
+    while now < last + 60:
+        idle = entry.idle(done)
+        if done == woken == clock() and _offset(now, zone) == _offset(now + 60 * idle, zone):
+            now += 60 * idle
+            done = woken = woken + idle
+        if clock() == woken:
+            now = now // 60 * 60 + 61
+        woken = clock()
+        behind = woken - done
+        if -180 < behind <= 0:
+            if entry.starred_time and entry.names(woken):
+                yield now
+            continue
+        if not 0 < behind <= 180:
+            done, behind = woken - 1, 1
+        after_gap = behind > 5
+        pending = after_gap and entry.starred_time and entry.names(woken)
+        while done < woken and (clock() == woken or not after_gap):
+            if pending:
+                yield now
+                now += 10
+            done += 1
+            pending = entry.names(done) and not (after_gap and entry.starred_time)
+        if pending:
+            yield now
+
+
+def _offset(second: int, zone: ZoneInfo) -> int:
+    """How many minutes the clock in ZONE is ahead of UTC at SECOND."""
+    offset = datetime.datetime.fromtimestamp(second, zone).utcoffset()
+    assert offset is not None
+    return int(offset.total_seconds()) // 60

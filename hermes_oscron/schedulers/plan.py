@@ -76,6 +76,9 @@ class Scheduler(Protocol):
     def fires_at(self, due: datetime.datetime) -> datetime.datetime:
         """When it fires what is due at DUE."""
 
+    def grid(self, due: datetime.datetime) -> datetime.datetime:
+        """When it fires first an interval that would be due first at DUE, and goes on from there."""
+
     def arm(self, plan: Plan, now: datetime.datetime) -> None:
         """Fire PLAN's job from NOW on as it says, or not at all if it is paused, and by no earlier plan.
 

@@ -15,16 +15,19 @@ import math
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ...schedule import cron
 from ...schedule.cron import DAY, HOUR, MINUTE, MONTH, WEEKDAY, Days, Field, runs
-from ...schedule.occurrences import UTC, Change, changes
+from ...schedule.occurrences import UTC, Change, changes, occurrences
 from ...schedule.types import CRON, INTERVAL, Schedule
 
 YEARS_AHEAD = 5
 DAY_MINUTES, WEEK_MINUTES = 1440, 10080
+BETWEEN_CHANGES = datetime.timedelta(days=2)
+"""Where two zones change their clocks within this time, their shift between is one of some hours of the year."""
 PLAIN = re.compile(r"\*(/\d+)?|(\d+)(-(\d+)(/\d+)?)?")
 """A list item that means to cron what it means to croniter, where a range rises."""
 CYCLE = [datetime.date(2001, 1, 1) + datetime.timedelta(days) for days in range(28 * 365 + 7)]
@@ -46,11 +49,9 @@ def line_of(schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneInfo, now: dat
     """
     year = now.astimezone(UTC).year
     if schedule.kind == CRON:
-        shifts = _shifts(zone, machine_zone, year)
-        expression = cron.parse(schedule.expression)
-        if shifts == {0}:
-            return _same_clock(schedule.expression, expression)
-        return _other_clock(expression, zone, machine_zone, shifts, year)
+        if {each.shift for each in _shifts(zone, machine_zone, year)} == {0}:
+            return _same_clock(schedule.expression, cron.parse(schedule.expression))
+        return _other_clock(schedule, zone, machine_zone, year)
     if schedule.kind == INTERVAL:
         return _interval(schedule, grid or now + schedule.period, machine_zone, year)
     return _once(to_the_minute(schedule.run_at).astimezone(machine_zone))
@@ -88,18 +89,30 @@ def _same_clock(text: str, expression: cron.Cron) -> Line:
     return Line(f"{time} {covered.fields}", covered.exact)
 
 
-def _other_clock(expression: cron.Cron, zone: ZoneInfo, machine_zone: ZoneInfo, shifts: frozenset[int],
-                 year: int) -> Line:
-    """The line of an EXPRESSION of ZONE, which a clock in MACHINE_ZONE is ahead of by each of SHIFTS (minutes)."""
+def _other_clock(schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneInfo, year: int) -> Line:
+    """The line of a SCHEDULE of ZONE for a cron whose clock goes by MACHINE_ZONE."""
+    expression = cron.parse(schedule.expression)
+    shifts = _shifts(zone, machine_zone, year)
     by_shift = [{hour * 60 + minute + shift for hour in expression.hours for minute in expression.minutes}
-                for shift in shifts]
-    after_gaps = _after_gaps(expression, zone, machine_zone, year)
-    offsets = frozenset(wall // DAY_MINUTES for walls in (*by_shift, after_gaps) for wall in walls)
-    time = _time([*by_shift, after_gaps], starred=bool(_changes(machine_zone, year)))
+                for shift in {each.shift for each in shifts if each.end - each.start > BETWEEN_CHANGES}]
+    now_and_then = _after_gaps(expression, zone, machine_zone, year)
+    for each in shifts:
+        if each.end - each.start <= BETWEEN_CHANGES:
+            now_and_then |= _walls_in(each, schedule, zone)
+    offsets = frozenset(wall // DAY_MINUTES for walls in (*by_shift, now_and_then) for wall in walls)
+    time = _time([*by_shift, now_and_then], starred=bool(_changes(machine_zone, year)))
     covered = _cover_days(expression.days, expression.months, offsets)
     steady = expression.by_elapsed_time or not _changes(zone, year)
     exact_days = covered.exact and (expression.days.every or len(offsets) == 1)
     return Line(f"{time} {covered.fields}", steady and exact_days and _is_exact(time, by_shift))
+
+
+def _walls_in(shift: "_Shift", schedule: Schedule, zone: ZoneInfo) -> set[int]:
+    """Cron's minutes of the day, counted from ZONE's, at which SCHEDULE is due while SHIFT lasts."""
+    just_before = shift.start - datetime.timedelta(seconds=1)
+    due = takewhile(lambda due: due < shift.end, occurrences(schedule, just_before, zone))
+    walls = (each.astimezone(zone) for each in due)
+    return {wall.hour * 60 + wall.minute + shift.shift for wall in walls}
 
 
 def _after_gaps(expression: cron.Cron, zone: ZoneInfo, machine_zone: ZoneInfo, year: int) -> set[int]:
@@ -121,7 +134,7 @@ def _after_gaps(expression: cron.Cron, zone: ZoneInfo, machine_zone: ZoneInfo, y
 def _interval(schedule: Schedule, due: datetime.datetime, machine_zone: ZoneInfo, year: int) -> Line:
     period = int(schedule.period.total_seconds()) // 60
     first = to_the_minute(due.astimezone(UTC))
-    offsets = _shifts(ZoneInfo("UTC"), machine_zone, year)
+    offsets = {each.shift for each in _shifts(ZoneInfo("UTC"), machine_zone, year)}
     step = math.gcd(period, DAY_MINUTES)
     by_offset = [{(first.hour * 60 + first.minute + offset + nth * step) % DAY_MINUTES
                   for nth in range(DAY_MINUTES // step)} for offset in offsets]
@@ -159,6 +172,7 @@ def _cover_days(days: Days, months: frozenset[int], offsets: frozenset[int]) -> 
         ("*", _compact(WEEKDAY, on_weekdays, star="*")),
         (_compact(DAY, on_days, star="*"), "*"),
         (_starred(DAY, on_days), _compact(WEEKDAY, on_weekdays)),
+        (_compact(DAY, on_days), _starred(WEEKDAY, on_weekdays)),
     ]
     of_weeks = Days(weekdays=days.weekdays, nth=days.nth)
     of_months = days._replace(weekdays=frozenset(), nth=frozenset())
@@ -182,8 +196,9 @@ def _count_days(day_text: str, weekday_text: str, months: set[int]) -> int:
 
 
 def _moved(days: Days, months: frozenset[int], offsets: frozenset[int]) -> set[datetime.date]:
-    return {day + datetime.timedelta(offset) for day in CYCLE if day.month in months and days.match(day)
-            for offset in offsets}
+    """The days of the CYCLE that lie by one of OFFSETS after one of DAYS in MONTHS."""
+    steps = [datetime.timedelta(offset) for offset in offsets]
+    return {day for day in CYCLE for step in steps if (day - step).month in months and days.match(day - step)}
 
 
 def _weekday(day: datetime.date) -> int:
@@ -194,16 +209,28 @@ def _changes(zone: ZoneInfo, year: int) -> list[Change]:
     return changes(zone, year, year + YEARS_AHEAD)
 
 
+class _Shift(NamedTuple):
+    """From START to END cron's clock is ahead of the Hermes zone's by `shift` minutes."""
+
+    start: datetime.datetime
+    end: datetime.datetime
+    shift: int
+
+
 @lru_cache(maxsize=64)
-def _shifts(zone: ZoneInfo, machine_zone: ZoneInfo, year: int) -> frozenset[int]:
-    """By how many minutes the clock of MACHINE_ZONE is ahead of ZONE's at any time from YEAR on."""
+def _shifts(zone: ZoneInfo, machine_zone: ZoneInfo, year: int) -> tuple[_Shift, ...]:
+    """How far the clock of MACHINE_ZONE is ahead of ZONE's, from YEAR on, in the order of time."""
+    start, end = (datetime.datetime(each, 1, 1, tzinfo=UTC) for each in (year, year + YEARS_AHEAD + 1))
     if zone.key == machine_zone.key:
-        return frozenset([0])
-    start = datetime.datetime(year, 1, 1, tzinfo=UTC)
-    moments = [start, *(change.at for each in (zone, machine_zone) for change in _changes(each, year))]
-    return frozenset(int((moment.astimezone(machine_zone).replace(tzinfo=None)
-                          - moment.astimezone(zone).replace(tzinfo=None)).total_seconds() // 60)
-                     for moment in moments)
+        return (_Shift(start, end, 0),)
+    moments = sorted({start, end, *(change.at for each in (zone, machine_zone) for change in _changes(each, year))})
+    return tuple(_Shift(moment, until, _minutes_ahead(moment, zone, machine_zone))
+                 for moment, until in pairwise(moments))
+
+
+def _minutes_ahead(moment: datetime.datetime, zone: ZoneInfo, machine_zone: ZoneInfo) -> int:
+    there, here = (moment.astimezone(each).replace(tzinfo=None) for each in (machine_zone, zone))
+    return int((there - here).total_seconds()) // 60
 
 
 def _time(walls: list[set[int]], starred: bool) -> str:

@@ -61,6 +61,10 @@ class Crontab:
         """At the minute of DUE, or the next one after it."""
         return to_the_minute(due)
 
+    def grid(self, due: datetime.datetime) -> datetime.datetime:
+        """The minute of DUE: with seconds, a run of some seconds could go over the next time, and cost that."""
+        return due.replace(second=0, microsecond=0)
+
     def arm(self, plan: Plan, now: datetime.datetime) -> None:
         """Write PLAN's line. Raises SchedulerError."""
         self._require_cron()

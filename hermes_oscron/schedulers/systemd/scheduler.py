@@ -42,6 +42,8 @@ class Systemd:
         """At DUE, to the second."""
         return due
 
+    grid = fires_at
+
     def arm(self, plan: Plan, now: datetime.datetime) -> None:
         """Start PLAN's timer, by its new schedule also where an old one was running. Raises SchedulerError."""
         if plan.paused:

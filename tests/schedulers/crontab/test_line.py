@@ -1,0 +1,481 @@
+"""crontab lines, held against Debian's cron daemon: with the runner's gate they run what is due, and nothing else."""
+
+import datetime
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from itertools import islice, takewhile
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from croniter import croniter
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hermes_oscron.hermes import records
+from hermes_oscron.hermes.store import Record
+from hermes_oscron.schedule import cron, text
+from hermes_oscron.schedule.errors import ScheduleError
+from hermes_oscron.schedule.occurrences import changes, first_of, next_occurrence, occurrences
+from hermes_oscron.schedule.types import INTERVAL, ONCE, Schedule, interval, once
+from hermes_oscron.schedulers.crontab.line import Line, line_of, starts_a_day, to_the_minute
+from tests import judges, strategies
+
+UTC = datetime.UTC
+SECOND, MINUTE, HOUR, DAY = (datetime.timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+NOW = datetime.datetime(2026, 11, 23, 4, 0, 13, tzinfo=UTC)
+STARTS = 150
+"""How many starts of a line are looked at; of one that starts every minute, those of the hours around a change."""
+CYCLE = range(11323, 11323 + 28 * 365 + 7)
+"""The days since 1970 of 2001 to 2028, in which every date falls on every weekday."""
+
+
+def line(schedule: str, zone: str = "UTC", machine_zone: str = "UTC") -> Line:
+    parsed = text.parse(schedule, ZoneInfo(zone), NOW)
+    grid = NOW + parsed.period if parsed.kind == INTERVAL else None
+    return line_of(parsed, ZoneInfo(zone), ZoneInfo(machine_zone), NOW, grid)
+
+
+@pytest.mark.parametrize(("expression", "fields"), [
+    ("0 9 * * 1-5", "0 9 * * 1-5"),
+    ("* * * * *", "* * * * *"),
+    ("*/5 9-17/2 1,15 */3 *", "*/5 9-17/2 1,15 */3 *"),
+    ("30 8 * JAN,JUL MON-WED", "30 8 * 1,7 1-3"),
+    ("@weekly", "0 0 * * 0"),
+    ("0 9 * * 7", "0 9 * * 0"),
+    ("0 22 * * 5-7", "0 22 * * 5-7"),
+    ("0 9 ? * 1", "0 9 * * 1"),
+    ("*/70 9 * * *", "*/70 9 * * *"),
+    ("0 9 13 * 5", "0 9 13 * 5"),
+    ("0 9 */2 * 1", "0 9 1-31/2 * 1"),
+    ("0 9 1,15 * */2", "0 9 1,15 * 0-6/2"),
+    ("0 9 */1 * 5", "0 9 1-31 * 5"),
+    ("5/10 * * * *", "5-55/10 * * * *"),
+    ("*/20,5/30 * * * *", "*/60,5,20,35,40 * * * *"),
+    ("50-10 22-2 * * 6-1", "0-10,50-59 0-2,22,23 * * 0,1,6"),
+    ("5-5 9 3-3 * *", "0-59 9 * * *"),
+    ("0 */4,22-2 * * *", "0 */24,1,2,4,8,12,16,20,22,23 * * *"),
+])
+def test_a_line_in_cron_s_own_zone_is_the_expression_itself_or_says_the_same(expression: str, fields: str) -> None:
+    for zone in ("UTC", "Europe/Berlin"):
+        assert line(expression, zone, zone) == Line(fields, exact=True)
+
+
+@pytest.mark.parametrize(("expression", "fields", "starts"), [
+    ("0 9 L * *", "0 9 28-31 * *", 7 * 4 + 4 * 3 + 1),
+    ("0 9 10,L * *", "0 9 10,28-31 * *", 12 + 41),
+    ("0 9 L 2 *", "0 9 28,29 2 *", 1),
+    ("0 9 * * 5#2", "0 9 */32,8-14 * 5", 12 + 2),
+    ("0 9 * * L5", "0 9 */32,22-31 * 5", 17 + 2),
+    ("0 9 15W * *", "0 9 14-16 * */7,1-5", 32),
+    ("0 9 1 * 5#2", "0 9 1 * 5", 12 + 52 - 1),
+])
+def test_what_cron_cannot_say_is_covered_by_the_fewest_days(expression: str, fields: str, starts: int) -> None:
+    assert line(expression) == Line(fields, exact=False)
+    year = [datetime.datetime(2027, 1, 1, tzinfo=UTC), datetime.datetime(2028, 1, 1, tzinfo=UTC)]
+    assert len(list(judges.debian_cron_daemon(fields, year[0], year[1], ZoneInfo("UTC")))) == starts
+
+
+BERLIN, KOLKATA, LORD_HOWE = "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"
+
+
+@pytest.mark.parametrize(("expression", "zone", "machine_zone", "fields", "exact"), [
+    ("0 9 * * 1-5", BERLIN, "UTC", "0 7,8 * * 1-5", False),
+    ("0 9 * * 1-5", "UTC", BERLIN, "*/60 10,11 * * 1-5", False),
+    ("0 9 * * 1-5", BERLIN, "America/New_York", "*/60 3,4 * * 1-5", False),
+    ("0 9 * * 1-5", BERLIN, "Europe/Paris", "0 9 * * 1-5", True),
+    ("0 9 * * 1-5", KOLKATA, "UTC", "30 3 * * 1-5", True),
+    ("0 20 * * 5", "UTC", KOLKATA, "30 1 * * 6", True),
+    ("0 20 1 * *", "UTC", KOLKATA, "30 1 2 * *", True),
+    ("0 20 L * *", "UTC", KOLKATA, "30 1 1 * *", True),
+    ("0 20 * * 5#2", "UTC", KOLKATA, "30 1 */32,9-15 * 6", False),
+    ("0 20 * * 5", BERLIN, KOLKATA, "30 0,23 * * 5,6", False),
+    ("30 8 * * *", "UTC", BERLIN, "30 */24,9,10 * * *", False),
+    ("30 8 * * *", "UTC", LORD_HOWE, "*/60,30 19 * * *", False),
+    ("30 2 * * *", BERLIN, "UTC", "0,30 0,1 * * *", False),
+    ("*/15 * * * *", BERLIN, KOLKATA, "0-45/15 * * * *", True),
+    ("* * * * *", LORD_HOWE, BERLIN, "* * * * *", True),
+    ("*/10 9-17 * * *", KOLKATA, "UTC", "0-50/10 3-12 * * *", False),
+])
+def test_a_line_for_another_zone_names_all_its_hours_on_the_machine_s_clock(
+        expression: str, zone: str, machine_zone: str, fields: str, exact: bool) -> None:
+    assert line(expression, zone, machine_zone) == Line(fields, exact)
+
+
+@pytest.mark.parametrize(("schedule", "machine_zone", "fields", "exact"), [
+    ("every 1m", BERLIN, "* * * * *", True),
+    ("every 30m", BERLIN, "1,31 * * * *", True),
+    ("every 45m", "UTC", "1-46/15 * * * *", False),
+    ("every 7m", "UTC", "* * * * *", False),
+    ("every 2h", "UTC", "1 0-22/2 * * *", True),
+    ("every 2h", KOLKATA, "31 1-23/2 * * *", True),
+    ("every 2h", BERLIN, "1 * * * *", False),
+    ("every 1d", "UTC", "1 4 * * *", True),
+    ("every 1d", BERLIN, "1 */24,5,6 * * *", False),
+    ("every 2d", "UTC", "1 4 * * *", False),
+    ("every 7d", KOLKATA, "31 9 * * 1", True),
+    ("every 7d", BERLIN, "1 */24,5,6 * * 1", False),
+    ("every 14d", "UTC", "1 4 * * 1", False),
+])
+def test_the_line_of_an_interval_names_its_minutes_of_every_day(
+        schedule: str, machine_zone: str, fields: str, exact: bool) -> None:
+    """Made at 04:00:13 UTC, on a Monday: due at 13 seconds past, started with the next minute."""
+    assert line(schedule, "UTC", machine_zone) == Line(fields, exact)
+
+
+@pytest.mark.parametrize(("schedule", "machine_zone", "fields", "exact"), [
+    ("2027-03-15T09:00", BERLIN, "0 9 15 3 *", True),
+    ("2027-03-15T09:00", KOLKATA, "30 13 15 3 *", True),
+    ("2027-03-15T09:00:30", BERLIN, "1 9 15 3 *", True),
+    ("2027-12-31T23:59:01", BERLIN, "0 0 1 1 *", True),
+    ("2027-10-31T02:30", BERLIN, "30 2 31 10 *", True),
+    ("2027-10-31T02:30+01:00", BERLIN, "30 */24,2 31 10 *", False),
+    ("2027-10-31T02:30+01:00", "UTC", "30 1 31 10 *", True),
+    ("in 30m", BERLIN, "31 5 23 11 *", True),
+])
+def test_the_line_of_a_one_shot_names_its_minute_and_day(
+        schedule: str, machine_zone: str, fields: str, exact: bool) -> None:
+    assert line(schedule, BERLIN, machine_zone) == Line(fields, exact)
+
+
+def test_starts_a_day_are_counted() -> None:
+    assert [starts_a_day(line(schedule)) for schedule in ("0 9 * * 1", "*/15 9-17 * * *", "every 7m")] == [1, 36, 1440]
+
+
+@pytest.mark.parametrize(("zone", "year"), [("Europe/Berlin", 2027), (LORD_HOWE, 2027), ("America/Nuuk", 2027),
+                                            ("Africa/Cairo", 2027), ("Antarctica/Troll", 2027)])
+@pytest.mark.parametrize("fields", [
+    "30 2 * * *", "0,20 1-3 * * *", "*/20 1-3 * * *", "*/7 * * * *", "30 * * * *", "45 23 * * *", "0 0 * * 0",
+    "17 */2 * * *", "0 0-4/2 * * *"])
+def test_the_daemon_in_these_tests_does_what_cronsim_says(zone: str, year: int, fields: str) -> None:
+    here = ZoneInfo(zone)
+    for change in changes(here, year, year):
+        start, end = change.at - 26 * HOUR, change.at + 26 * HOUR
+        started = judges.debian_cron_daemon(fields, start, end, here)
+        minutes = dict.fromkeys(instant.replace(second=0) for instant in started)
+        assert list(minutes) == judges.debian_cron(fields, start, end, here), change
+
+
+ZONES = [*strategies.ZONES, "Antarctica/Troll", "Europe/Dublin", "Asia/Gaza"]
+INSTANTS = st.datetimes(datetime.datetime(2026, 1, 1), datetime.datetime(2029, 1, 1), timezones=st.just(UTC))
+LATE = st.one_of(st.just(0), st.integers(0, 49))
+"""Seconds by which a start is later than the first of its minute."""
+TOOK = st.integers(0, 8)
+
+
+@st.composite
+def places(draw: st.DrawFn, zones: list[str] = ZONES) -> tuple[ZoneInfo, ZoneInfo]:
+    """The zone of a job and the one of the machine, as often as not the same."""
+    zone = draw(st.sampled_from(zones))
+    return ZoneInfo(zone), ZoneInfo(draw(st.just(zone) | st.sampled_from(ZONES)))
+
+
+def near_a_change(*zones: ZoneInfo) -> st.SearchStrategy[datetime.datetime]:
+    """Instants, most of them within hours or a day of a clock change."""
+    clocks = [change.at for zone in zones for change in changes(zone, 2026, 2028)]
+    if not clocks:
+        return INSTANTS
+    seconds = st.integers(-7200, 5400) | st.integers(-30 * 3600, 3 * 3600)
+    return st.builds(lambda at, after: at + after * SECOND, st.sampled_from(clocks), seconds) | INSTANTS
+
+
+def new_record(schedule: Schedule, zone: ZoneInfo, now: datetime.datetime) -> Record:
+    """What the bridge writes when a job is made at NOW."""
+    due = schedule.run_at if schedule.kind == ONCE else next_occurrence(schedule, now, zone)
+    if due and schedule.kind == INTERVAL:
+        due = due.replace(second=0, microsecond=0)
+    made = now.astimezone(zone).isoformat()
+    return {"schedule": records.stored_schedule(schedule, zone), "state": records.SCHEDULED, "enabled": True,
+            "repeat": {"times": 1 if schedule.kind == ONCE else None, "completed": 0}, "created_at": made,
+            "armed_at": made, "next_run_at": due.astimezone(zone).isoformat() if due else None}
+
+
+def run_by_cron(record: Record, zone: ZoneInfo, machine_zone: ZoneInfo, begin: datetime.datetime,
+                end: datetime.datetime, late: float = 0, took: float = 0,
+                ) -> tuple[list[datetime.datetime], datetime.datetime]:
+    """When RECORD's line and the runner's gate let the job run from BEGIN on, and up to when that was looked at."""
+    schedule, due = records.schedule_of(record, zone), records.next_run(record, begin, zone)
+    fields = line_of(schedule, zone, machine_zone, begin, due).fields
+    starts = list(islice(judges.debian_cron_daemon(fields, begin, end, machine_zone), STARTS))
+    if len(starts) == STARTS:
+        end = starts[-1].replace(second=0)
+    runs, free = [], begin
+    for start in (start + late * SECOND for start in starts):
+        if start >= free and records.state(record) == records.SCHEDULED and records.is_due(record, start, zone):
+            runs.append(start)
+            free = start + took * SECOND
+            records.finish(record, start, free, zone, error=None)
+    return runs, end
+
+
+def minutes_due(schedule: Schedule, after: datetime.datetime, until: datetime.datetime, zone: ZoneInfo,
+                grid: datetime.datetime | None = None) -> list[datetime.datetime]:
+    """The minutes in which cron can start what falls due later than AFTER, those up to UNTIL."""
+    minutes = takewhile(lambda minute: minute <= until, map(to_the_minute, occurrences(schedule, after, zone, grid)))
+    return list(dict.fromkeys(minutes))
+
+
+def minutes_of(instants: list[datetime.datetime]) -> list[datetime.datetime]:
+    return [instant.replace(second=0, microsecond=0) for instant in instants]
+
+
+def parsed(expression: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
+    try:
+        return text.parse(expression, zone, now)
+    except ScheduleError:
+        assume(False)
+        raise
+
+
+@settings(max_examples=1200, deadline=None)
+@given(st.data(), places(), LATE, TOOK)
+def test_an_expression_runs_whenever_it_is_due_and_at_no_other_minute(
+        data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], late: int, took: int) -> None:
+    zone, machine_zone = zones
+    now = data.draw(near_a_change(zone, machine_zone))
+    schedule = parsed(data.draw(strategies.expressions()), zone, now)
+    first = next_occurrence(schedule, now, zone)
+    assert first
+    begin = max(now, first - data.draw(st.integers(1, 2000)) * MINUTE)
+    runs, end = run_by_cron(new_record(schedule, zone, now), zone, machine_zone, begin, begin + 300 * DAY, late, took)
+    assert minutes_of(runs) == minutes_due(schedule, now, end, zone)
+
+
+NUMBERS = st.lists(st.integers(0, 59).map(str), min_size=1, max_size=3).map(",".join)
+NIGHT = st.lists(st.sampled_from("0 1 2 3 4 20 21 22 23".split()), min_size=1, max_size=3).map(",".join)
+AROUND_CHANGES = st.builds(
+    "{} {} {}".format,
+    NUMBERS | st.sampled_from(["*", "*/5", "*/7", "*/20", "*/30", "0-59", "0", "30"]),
+    NIGHT | st.sampled_from(["*", "*/2", "*/3", "0-23", "1-3", "22-23", "0-5/2"]),
+    st.sampled_from(["* * *", "* * 0", "* * 1-5", "* * 5,6", "1-31/2 * *", "1 * 0", "* 3,4,9,10,11 *"]))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data(), places(), AROUND_CHANGES, LATE, TOOK)
+def test_when_clocks_change_the_runs_are_those_of_debian_cron_in_the_job_s_own_zone(
+        data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], expression: str, late: int, took: int) -> None:
+    zone, machine_zone = zones
+    now = data.draw(near_a_change(zone, machine_zone)).replace(second=0, microsecond=0)
+    record = new_record(Schedule("cron", expression), zone, now)
+    runs, end = run_by_cron(record, zone, machine_zone, now, now + 3 * DAY, late, took)
+    should = judges.debian_cron(expression, now - DAY, end, zone)  # cronsim errs where it begins in a repeated hour
+    assert minutes_of(runs) == [minute for minute in should if minute > now]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), places(["UTC", "Asia/Kolkata", "Asia/Tokyo", "America/Bogota"]),
+       strategies.expressions(days=strategies.fields(cron.DAY, st.just("L"))))
+def test_where_the_job_s_clock_does_not_change_the_runs_are_croniter_s(
+        data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], expression: str) -> None:
+    """Where day-of-month meets `#` croniter drops the former, and the contract does not."""
+    _, _, day, _, weekday = cron.fields_of(expression)
+    assume(day in ("*", "?") or not ("#" in weekday or "l" in weekday.lower()))
+    zone, machine_zone = zones
+    now = data.draw(near_a_change(machine_zone))
+    schedule = parsed(expression, zone, now)
+    judge = croniter(expression, now.astimezone(zone), ret_type=datetime.datetime)
+    due = [judge.get_next().astimezone(UTC) for _ in range(10)]
+    begin = max(now, due[0] - DAY)
+    runs, end = run_by_cron(new_record(schedule, zone, now), zone, machine_zone, begin, min(due[-1], begin + 900 * DAY))
+    assert minutes_of(runs[:10]) == [minute for minute in due if minute <= end]
+
+
+PERIODS = st.one_of(st.integers(1, 20000), st.integers(1, 180),
+                    st.sampled_from([1, 2, 5, 15, 30, 45, 60, 90, 120, 720, 1440, 2880, 10080, 20160]))
+
+
+@settings(max_examples=800, deadline=None)
+@given(st.data(), places(), PERIODS, LATE, st.floats(0, 0.9))
+def test_an_interval_runs_whenever_it_is_due_and_at_no_other_minute(
+        data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], minutes: int, late: int, took: float) -> None:
+    """The starts in the hours around a fire stand for those in between."""
+    zone, machine_zone = zones
+    schedule, now = interval(minutes), data.draw(near_a_change(zone, machine_zone))
+    assume(not 0 < now.second <= late + 1)
+    record = new_record(schedule, zone, now)
+    grid = records.grid(record)
+    if minutes < 600:
+        runs, end = run_by_cron(record, zone, machine_zone, now, now + 20 * DAY, late, took)
+        assert minutes_of(runs) == minutes_due(schedule, now, end, zone, grid)
+        return
+    for due in first_of(schedule, 4, now, zone, grid):
+        begin, end = max(now, due - HOUR), due + HOUR
+        runs, _ = run_by_cron(record, zone, machine_zone, begin, end, late, took)
+        assert minutes_of(runs) == [to_the_minute(due)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), places(), st.integers(1, 120), LATE)
+def test_however_late_cron_starts_it_an_interval_with_seconds_is_answered_once(
+        data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], minutes: int, late: int) -> None:
+    """A start may be so late that what falls due within its minute is due already, and does not wait for the next."""
+    zone, machine_zone = zones
+    schedule, now = interval(minutes), data.draw(near_a_change(zone, machine_zone))
+    record = new_record(schedule, zone, now)
+    grid = records.grid(record)
+    runs, end = run_by_cron(record, zone, machine_zone, now, now + 20 * DAY, late)
+    due = list(takewhile(lambda due: to_the_minute(due) <= end, occurrences(schedule, now, zone, grid)))
+    assert len(runs) in (len(due), len(due) + 1)
+    assert all(fire <= run <= to_the_minute(fire) + (late + 1) * SECOND for fire, run in zip(due, runs, strict=False))
+
+
+def test_a_run_of_some_seconds_costs_an_interval_of_a_minute_no_other_run() -> None:
+    zone, now = ZoneInfo("UTC"), NOW.replace(second=3)
+    runs, _ = run_by_cron(new_record(interval(1), zone, now), zone, zone, now, now + 10 * MINUTE, took=5)
+    assert minutes_of(runs) == minutes_due(interval(1), now, now + 10 * MINUTE, zone, grid=now.replace(second=0))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data(), places(), LATE, TOOK)
+def test_a_one_shot_runs_once_in_its_minute(
+        data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], late: int, took: int) -> None:
+    zone, machine_zone = zones
+    schedule = once(data.draw(near_a_change(zone, machine_zone)).astimezone(zone))
+    assume(not 0 < schedule.run_at.second <= late + 1)
+    now = schedule.run_at - data.draw(st.integers(1, 3 * 86400)) * SECOND
+    record = new_record(schedule, zone, now)
+    runs, _ = run_by_cron(record, zone, machine_zone, now, schedule.run_at + 370 * DAY, late, took)
+    assert minutes_of(runs) == [to_the_minute(schedule.run_at)]
+
+
+def test_a_one_shot_in_the_second_of_two_such_hours_lets_the_first_go_by() -> None:
+    berlin, now = ZoneInfo(BERLIN), datetime.datetime(2027, 10, 30, tzinfo=UTC)
+    schedule = text.parse("2027-10-31T02:30+01:00", berlin, now)
+    runs, _ = run_by_cron(new_record(schedule, berlin, now), berlin, berlin, now, now + 3 * DAY)
+    assert [f"{run.astimezone(berlin):%d %H:%M:%S%z}" for run in runs] == ["31 02:30:01+0100"]
+
+
+def test_what_a_gap_makes_cron_start_again_and_again_runs_once() -> None:
+    berlin, now = ZoneInfo(BERLIN), datetime.datetime(2027, 3, 27, 12, tzinfo=UTC)
+    record = new_record(Schedule("cron", "0-50/10 2 * * *"), berlin, now)
+    runs, _ = run_by_cron(record, berlin, berlin, now, now + DAY, took=2)
+    assert [f"{run.astimezone(berlin):%d %H:%M:%S}" for run in runs] == ["28 03:00:01"]
+
+
+def is_made_up_for(minute: datetime.datetime, zone: ZoneInfo) -> bool:
+    """Whether cron may still be starting then, at ten seconds' distance, what a gap in ZONE has skipped."""
+    return any(change.after > change.before and change.at <= minute < change.at + 20 * MINUTE
+               for change in changes(zone, minute.year, minute.year))
+
+
+def starts_only_when_due(schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneInfo, now: datetime.datetime) -> None:
+    first = next_occurrence(schedule, now, zone)
+    assert first
+    line = line_of(schedule, zone, machine_zone, now, first)
+    assume(line.exact)
+    begin = max(now, to_the_minute(first) - (MINUTE if schedule.kind == INTERVAL else 36 * HOUR))
+    starts = list(islice(judges.debian_cron_daemon(line.fields, begin, begin + 45 * DAY, machine_zone), 2000))
+    started = list(dict.fromkeys(minutes_of(starts)))
+    due = minutes_due(schedule, now, started[-1], zone, first)
+    starred = any(field.startswith("*") for field in line.fields.split()[:2])
+    assert set(due) <= set(started)
+    beside = [minute for minute in started if minute not in set(due)]
+    assert all(not starred and is_made_up_for(minute, machine_zone) for minute in beside), beside
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), places(), strategies.expressions() | AROUND_CHANGES)
+def test_an_exact_line_starts_an_expression_when_it_is_due_and_at_no_other_time(
+        data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], expression: str) -> None:
+    now = data.draw(near_a_change(*zones))
+    starts_only_when_due(parsed(expression, zones[0], now), *zones, now)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), places(), st.sampled_from([n for n in range(1, 1441) if 1440 % n == 0] + [10080]))
+def test_an_exact_line_starts_an_interval_when_it_is_due_and_at_no_other_time(
+        data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], minutes: int) -> None:
+    starts_only_when_due(interval(minutes), *zones, data.draw(near_a_change(*zones)))
+
+
+def starts_in_the_cycle(fields: str) -> int:
+    entry = judges.CronEntry.parse(fields)
+    return len(entry.times) * sum(map(entry.names_day, CYCLE))
+
+
+def product_cover(expression: cron.Cron, zone: ZoneInfo, machine_zone: ZoneInfo) -> int:
+    """How often all of an expression's minutes, hours, and weekdays or dates there start, taken by themselves."""
+    days = [datetime.datetime(2026, 1, 1, tzinfo=UTC) + day * DAY for day in range(6 * 365 + 2)]
+    shifts = {(day.astimezone(machine_zone).replace(tzinfo=None) - day.astimezone(zone).replace(tzinfo=None)) // MINUTE
+              for day in days}
+    if zone.key != machine_zone.key:  # in the hours between the change of one clock and that of the other
+        shifts |= {shift + hour * 60 for shift in shifts for hour in (-1, 1)}
+    walls = {60 * hour + minute + shift for hour in expression.hours for minute in expression.minutes
+             for shift in shifts}
+    if zone.key != machine_zone.key and not expression.by_elapsed_time:
+        ends = [change.at.astimezone(machine_zone) for change in changes(zone, 2026, 2031)
+                if change.after > change.before]
+        walls |= {60 * end.hour + end.minute for end in ends}
+    minutes, hours = {wall % 60 for wall in walls}, {wall // 60 % 24 for wall in walls}
+    times = len(minutes) * len(hours)
+    if zone.key != machine_zone.key:
+        times = min(len(minutes | {0}) * len(hours), len(minutes) * len(hours | {0}))
+    cycle = [datetime.date(1970, 1, 1) + day * DAY for day in CYCLE]
+    named = {day + offset * DAY for day in cycle if day.month in expression.months and expression.days.match(day)
+             for offset in {wall // 1440 for wall in walls}}
+    months, dates, weekdays = ({of(day) for day in named} for of in KINDS)
+    in_months = [day for day in cycle if day.month in months]
+    by_date, by_weekday = (sum(of(day) in numbers for day in in_months)
+                           for of, numbers in ((KINDS[1], dates), (KINDS[2], weekdays)))
+    return times * min(by_date, by_weekday)
+
+
+KINDS: tuple[Callable[[datetime.date], int], ...] = (
+    lambda day: day.month, lambda day: day.day, lambda day: day.isoweekday())
+
+
+@settings(max_examples=120, deadline=None)
+@given(places(), strategies.expressions())
+def test_a_line_starts_no_more_often_than_its_numbers_taken_by_themselves(
+        zones: tuple[ZoneInfo, ZoneInfo], expression: str) -> None:
+    schedule = parsed(expression, zones[0], NOW)
+    fields = line_of(schedule, *zones, NOW).fields
+    assert starts_in_the_cycle(fields) <= product_cover(cron.parse(schedule.expression), *zones), fields
+
+
+@settings(max_examples=300, deadline=None)
+@given(places(), PERIODS, st.integers(0, 10**6))
+def test_the_line_of_an_interval_stays_as_it_is_while_the_job_runs(
+        zones: tuple[ZoneInfo, ZoneInfo], minutes: int, later: int) -> None:
+    schedule = interval(minutes)
+    grid = NOW + schedule.period
+    after = NOW + later * SECOND
+    assert line_of(schedule, *zones, NOW, grid) == line_of(
+        schedule, *zones, NOW, next_occurrence(schedule, after, zones[0], grid))
+    if 1440 % math.gcd(minutes, 1440) == 0 and minutes < 1440:
+        assert starts_a_day(line_of(schedule, *zones, NOW, grid)) >= 1440 // minutes
+
+
+def is_debian_s_crontab() -> bool:
+    """cronie's `-n` is no dry run."""
+    if shutil.which("crontab") is None:
+        return False
+    usage = subprocess.run(["crontab", "-h"], capture_output=True, text=True)
+    return "dry run" in usage.stdout + usage.stderr
+
+
+def test_every_line_is_in_the_language_of_crontab(tmp_path: Path) -> None:
+    lines = []
+
+    @settings(max_examples=300, deadline=None, database=None)
+    @given(places(), strategies.expressions(), PERIODS, INSTANTS)
+    def collect(zones: tuple[ZoneInfo, ZoneInfo], expression: str, minutes: int, instant: datetime.datetime) -> None:
+        schedules = [interval(minutes), once(instant)]
+        try:
+            schedules.append(text.parse(expression, zones[0], instant))
+        except ScheduleError:
+            pass
+        lines.extend(line_of(schedule, *zones, instant).fields for schedule in schedules)
+
+    collect()
+    for fields in lines:
+        assert re.fullmatch(r"([0-9*/,-]+ ){4}[0-9*/,-]+", fields)
+        assert judges.CronEntry.parse(fields).times
+    if is_debian_s_crontab():
+        crontab = tmp_path / "crontab"
+        crontab.write_text("".join(f"{fields} true\n" for fields in lines))
+        checked = subprocess.run(["crontab", "-n", str(crontab)], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
