@@ -113,6 +113,9 @@ install() {
     if [ -z "$managed" ] && [ -d /run/systemd/system ] && [ "$SCHEDULER" != crontab ]; then
         fail "no systemd user manager runs for $(id -un). As root: loginctl enable-linger $(id -un)"
     fi
+    case $managed$PREFIX in
+    yes*[\'\"\\]*) fail "systemd starts no program from a folder with a quote or a backslash in its name: $PREFIX" ;;
+    esac
     make_venv "$PREFIX/venv"
     mkdir -p "$BIN"
     for name in hermes-oscron hermes-cron-exec; do

@@ -203,8 +203,7 @@ class Bridge:
         be read keeps the timers it has, and is in the report. Raises SchedulerError.
         """
         armed, disarmed = [], []
-        with self._arming():
-            self._move()
+        with self._arming(), self._moving():
             for _ in range(ROUNDS):
                 before = self.fingerprint()
                 report = self._reconcile()
@@ -219,14 +218,26 @@ class Bridge:
         with self._arming():
             self.scheduler.withdraw()
 
-    def _move(self) -> None:
-        """Let the wanted scheduler fire, and the one that does so far no more. Raises SchedulerError."""
+    @contextlib.contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Let the wanted scheduler fire, and the one that does so far no more; or that one again, where it refuses.
+
+        Raises SchedulerError.
+        """
         present = self.scheduler
-        if present.kind != self.wanted.kind:
-            if reason := self.wanted.unavailable():
-                raise SchedulerError(f"The jobs stay with {present.kind}: {reason}")
-            present.withdraw()
-            put_in_charge(self.root, self.wanted.kind)
+        if present.kind == self.wanted.kind:
+            yield
+            return
+        if reason := self.wanted.unavailable():
+            raise SchedulerError(f"The jobs stay with {present.kind}: {reason}")
+        present.withdraw()
+        put_in_charge(self.root, self.wanted.kind)
+        try:
+            yield
+        except SchedulerError:
+            put_in_charge(self.root, present.kind)
+            self._reconcile()
+            raise
 
     def _reconcile(self) -> Report:
         now = _now()

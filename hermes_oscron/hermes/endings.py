@@ -35,10 +35,11 @@ def settle(home: Home, job_id: str | None = None) -> list[Record]:
 
 
 def record_interrupted(home: Home, run: runs.Run) -> Record | None:
-    """Record that RUN was cut off; None when its job is no more. The caller holds its claim. Raises StoreError.
+    """Record that RUN was cut off, and end what is left of it; None when its job is no more. Raises StoreError.
 
-    Nobody knows when it ended; what has fallen due since it began is due still.
+    The caller holds its claim. Nobody knows when it ended; what has fallen due since it began is due still.
     """
+    runs.end_processes(run)
     begun = datetime.datetime.fromtimestamp(run.started_at, datetime.UTC)
     error = f"interrupted: the run begun at {begun.astimezone():%Y-%m-%d %H:%M:%S %z} {_reason()}"
     try:

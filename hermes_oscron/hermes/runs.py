@@ -4,9 +4,11 @@ The lock, not the file, says that a job is running: it ends with the process, ho
 holds is a run that was interrupted, and stays until someone has recorded it.
 """
 
+import contextlib
 import fcntl
 import json
 import os
+import signal
 import time
 from typing import NamedTuple
 
@@ -18,11 +20,16 @@ CLAIM_PATIENCE = 0.3
 
 
 class Run(NamedTuple):
-    """One run: `started_at` is a unix time, `trigger` says who wanted it: `schedule` or `manual`."""
+    """One run: `started_at` is a unix time, `trigger` says who wanted it: `schedule` or `manual`.
+
+    `group` is the job's process group on the machine while `boot` is its boot id.
+    """
 
     job_id: str
     started_at: float
     trigger: str
+    group: int = 0
+    boot: str = ""
 
 
 class Claim:
@@ -39,9 +46,9 @@ class Claim:
 
     def begin(self, run: Run) -> None:
         """Say in the file what is running."""
-        content = json.dumps({"started_at": run.started_at, "trigger": run.trigger, "pid": os.getpid()})
-        os.ftruncate(self._fd, 0)
+        content = json.dumps({**run._asdict(), "pid": os.getpid()})
         os.pwrite(self._fd, content.encode(), 0)
+        os.ftruncate(self._fd, len(content))
 
     def abandon(self) -> None:
         """Let go of the run without having recorded it; the next to look will."""
@@ -66,6 +73,22 @@ def claim(home: Home, job_id: str) -> Claim | None:
         if time.monotonic() > deadline:
             return None
         time.sleep(0.01)
+
+
+def boot_id() -> str:
+    """What tells this boot of the machine from every other (random(4))."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def end_processes(run: Run) -> None:
+    """End what is left of the job of RUN, whose runner is gone; systemd has ended it, and cron ends nothing.
+
+    No other group has its number in the same boot, while a process of it is left.
+    """
+    if run.group > 1 and run.boot == boot_id():
+        with contextlib.suppress(OSError):
+            os.killpg(run.group, signal.SIGKILL)
 
 
 def running(home: Home) -> dict[str, Run]:
@@ -114,7 +137,8 @@ def _parse(job_id: str, content: bytes, begun: float) -> Run:
     """The run that CONTENT tells of; without a word of it, one that was claimed at BEGUN (unix time)."""
     try:
         said = json.loads(content)
-        return Run(job_id, float(said["started_at"]), str(said["trigger"]))
+        return Run(job_id, float(said["started_at"]), str(said["trigger"]), int(said.get("group", 0)),
+                   str(said.get("boot", "")))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, begun, "schedule")
 

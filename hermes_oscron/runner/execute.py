@@ -111,6 +111,11 @@ class Running:
         assert self._process.stdout and self._process.stderr
         self._out, self._err = _Stream(self._process.stdout, 1), _Stream(self._process.stderr, 2)
 
+    @property
+    def group(self) -> int:
+        """Its process group."""
+        return self._process.pid
+
     def wait(self, timeout: float) -> Outcome:
         """Let it run for at most TIMEOUT seconds, then end its whole process group; how it ended."""
         ended_early = _converse(self._process, self._stdin, self._out, self._err, self._stop, timeout)

@@ -86,7 +86,8 @@ def _run_claimed(home: Home, job_id: str, trigger: str, claim: runs.Claim) -> in
         claim.release()
         return 0
     started = datetime.datetime.now(datetime.UTC)
-    claim.begin(runs.Run(job_id, started.timestamp(), trigger))
+    run = runs.Run(job_id, started.timestamp(), trigger)
+    claim.begin(run)
     voice.pass_on()
     from .command import NoCommand, command_for
     from .execute import CannotStart, Outcome, Running
@@ -94,6 +95,7 @@ def _run_claimed(home: Home, job_id: str, trigger: str, claim: runs.Claim) -> in
     try:
         settings = config.load(home.root)
         running = Running(command_for(record, home, settings))
+        claim.begin(run._replace(group=running.group, boot=runs.boot_id()))
         from .conclude import conclude  # 20 ms, while the job runs
 
         outcome = running.wait(settings.timeout)

@@ -1,41 +1,19 @@
-"""The main job: created over HTTP, fired by a real timer on the second, read over HTTP."""
+"""What a real timer and a real service add to the main job: their names, the journal, the environment."""
 
 import datetime
-import re
 from typing import Any
 
 from tests.conftest import wait_for
-from tests.machine.conftest import Site, soon
+from tests.machine.sites import Site, soon
 
 
-def test_a_one_shot_fires_on_its_second_and_is_read_over_http(site: Site) -> None:
-    job = site.create("date +%s.%N; sleep 2; echo whole", schedule=soon(3), name="once")
-    assert site.next_elapse(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
-    running = wait_for(lambda: site.api.get("/api/crons/status")["running"])
-    assert list(running) == [job["id"]] and 0 <= running[job["id"]] < 2
-    one = site.api.get(f"/api/crons/status?job_id={job['id']}")
-    assert one["running"] is True and one["elapsed"] >= 0
-    wait_for(lambda: site.api.job(job["id"])["state"] == "completed")
-    done = site.api.job(job["id"])
-    assert (done["last_status"], done["next_run_at"], done["enabled"]) == ("ok", None, False)
-    content = site.api.get(f"/api/crons/output?job_id={job['id']}")["outputs"][0]["content"]
-    started = float(re.search(r"^\d+\.\d+$", content, re.M)[0])  # type: ignore[index]
-    late = started - datetime.datetime.fromisoformat(job["next_run_at"]).timestamp()
-    assert 0 <= late < 1, "it fires on its second"
-    assert "## Response" in content and "whole" in content
-    wait_for(lambda: not site.api.get("/api/crons/status")["running"])
-    wait_for(lambda: not site.armed(job["id"]))
-    site.oscron("sync")
-    assert not site.run(f"ls {site.unit_dir} | grep {job['id']}", check=False).stdout
-
-
-def test_every_kind_is_listed_by_systemd_with_its_next_elapse(site: Site) -> None:
+def test_every_kind_is_listed_by_systemd_with_its_next_fire(site: Site) -> None:
     jobs = [site.create(schedule=schedule) for schedule in
             ("30 8 * * 1,3", "every 2h", "every 45m", "every 7h", "in 2h", "*/7 9-17 * * MON-FRI", "0 0 L * *")]
     listed = site.systemctl("list-timers --no-pager 'hermes-job@*'")
     for job in jobs:
         assert f"hermes-job@default:{job['id']}.timer" in listed
-        assert site.next_elapse(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
+        assert site.next_fire(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
         assert site.timer(job["id"], "AccuracyUSec") == "1us"
 
 
@@ -59,7 +37,7 @@ def test_a_run_by_hand_is_the_same_unit(site: Site) -> None:
     wait_for(lambda: site.api.job(job["id"])["last_status"] == "ok")
     content = site.api.get(f"/api/crons/output?job_id={job['id']}")["outputs"][0]["content"]
     assert f"hermes-job@default:{job['id']}.service" in content
-    assert site.next_elapse(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
+    assert site.next_fire(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
 
 
 def test_the_command_of_the_configuration_gets_the_prompt(site: Site) -> None:
@@ -90,7 +68,7 @@ def test_a_job_knows_whose_it_is(site: Site) -> None:
 
 def test_another_time_zone_of_the_machine_moves_wall_clocks_and_no_instant(site: Site) -> None:
     daily, interval, once = (site.create(schedule=schedule)["id"] for schedule in ("0 9 * * *", "every 2h", "in 2h"))
-    before = {job_id: site.next_elapse(job_id) for job_id in (interval, once)}
+    before = {job_id: site.next_fire(job_id) for job_id in (interval, once)}
     was = site.box.run("readlink /etc/localtime").stdout.strip()
     site.box.run("ln -sfn /usr/share/zoneinfo/Asia/Tokyo /etc/localtime.new && mv -T /etc/localtime.new /etc/localtime")
     try:

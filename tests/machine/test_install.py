@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
+
 from tests.conftest import wait_for
 from tests.machine.box import INSIDE, Box
-from tests.machine.conftest import Site, free_port
+from tests.machine.sites import Site, free_port
 
 ALL_UNITS = ("hermes-job@.service", "hermes-oscron.socket", "hermes-oscron.service", "hermes-oscron-sync.service",
              "hermes-oscron-sync.timer")
@@ -47,7 +49,7 @@ def test_a_port_that_is_taken_is_told_with_a_way_out(machine: Box, sites: dict[s
 
 
 def test_places_with_odd_characters_are_kept_whole(machine: Box) -> None:
-    machine.run("useradd --create-home --home-dir '/home/o d&%x' odd && loginctl enable-linger odd && sleep 1")
+    machine.run("useradd --create-home --home-dir '/home/o d&%x units' odd && loginctl enable-linger odd && sleep 1")
     machine.run(f"PORT={free_port()} PATH=\"$PATH:/x|y&z%d\" {INSIDE}/install.sh", user="odd")
     job_id = json.loads(machine.run(
         "mkdir -p .hermes/scripts && echo 'echo \"$PATH\"; pwd' >.hermes/scripts/where.sh && "
@@ -55,7 +57,14 @@ def test_places_with_odd_characters_are_kept_whole(machine: Box) -> None:
     machine.run(f".local/bin/hermes-oscron run {job_id}", user="odd")
     wait_for(lambda: "ok" in machine.run(f".local/bin/hermes-oscron show {job_id}", user="odd").stdout)
     said = machine.run("cat .hermes/cron/output/*/*.md", user="odd").stdout
-    assert ":/x|y&z%d\n/home/o d&%x/.hermes/scripts" in said
+    assert ":/x|y&z%d\n/home/o d&%x units/.hermes/scripts" in said
+
+
+@pytest.mark.parametrize("options", ["", "--scheduler crontab"])
+def test_a_home_that_no_unit_file_can_name_is_served_or_refused_in_a_sentence(machine: Box, options: str) -> None:
+    machine.run("""id quentin || useradd --create-home --home-dir "/home/q'uentin" quentin""", check=False)
+    installed = machine.run(f"PORT={free_port()} {INSIDE}/install.sh {options}", user="quentin", check=False)
+    assert installed.returncode == 0 or installed.stderr.startswith("install.sh: "), installed
 
 
 def test_root_installs_for_another_account_and_takes_it_away_again(machine: Box) -> None:

@@ -4,7 +4,7 @@ import re
 import time
 from itertools import pairwise
 
-from tests.machine.conftest import Site
+from tests.machine.sites import Site
 
 
 def starts_of(site: Site, job_id: str) -> list[float]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.machine.box import Box
-from tests.machine.conftest import Site, soon
+from tests.machine.sites import Site, soon
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_after_a_reboot_all_is_armed_and_what_was_missed_has_caught_up_once(mach
         assert site.api.job(paused[site])["last_run_at"] is None and not site.armed(paused[site])
         for job_id in [*kept[site], far[site]]:
             assert site.api.job(job_id)["next_run_at"] == before[site][job_id]
-            assert site.next_elapse(job_id) == datetime.datetime.fromisoformat(before[site][job_id])
+            assert site.next_fire(job_id) == datetime.datetime.fromisoformat(before[site][job_id])
             assert site.api.job(job_id)["last_run_at"] is None
         assert "All is as it should be" in site.oscron("doctor")
 

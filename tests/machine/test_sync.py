@@ -4,7 +4,7 @@ import datetime
 import json
 
 from tests.conftest import wait_for
-from tests.machine.conftest import Site, soon
+from tests.machine.sites import Site, soon
 
 
 def test_a_timer_stopped_by_hand_is_told_and_put_back(site: Site) -> None:
@@ -64,7 +64,7 @@ def test_an_interval_that_no_calendar_says_is_renewed_by_its_run(site: Site) -> 
     following = datetime.datetime.fromisoformat(due) + datetime.timedelta(hours=7)
     unit = f"hermes-job@default:{job_id}.timer"
     wait_for(lambda: f"[Timer]\nOnCalendar={following:%Y-%m-%d %H:%M:%S}" in site.systemctl(f"cat {unit}"))
-    wait_for(lambda: site.next_elapse(job_id) == following)
+    wait_for(lambda: site.next_fire(job_id) == following)
 
 
 def test_names_write_no_directives(site: Site) -> None:

@@ -165,7 +165,7 @@ def test_what_it_leaves_in_the_background_is_neither_waited_for_nor_ended(tmp_pa
 def test_at_the_timeout_the_whole_group_is_asked_to_end(tmp_path: Path) -> None:
     outcome = shell(f"trap 'echo bye; exit 0' TERM; sleep 30 & echo $! > {tmp_path}/pid; wait", timeout=0.5)
     assert outcome == Outcome("bye\n", "", "timed out after 0.5 s.")
-    assert not is_alive(pid_in(tmp_path / "pid"))
+    wait_for(lambda: not is_alive(pid_in(tmp_path / "pid")))
 
 
 def test_who_does_not_end_when_asked_is_killed_with_the_whole_group(tmp_path: Path,

@@ -10,6 +10,7 @@ something was due that has not run.
 
 import datetime
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -103,13 +104,15 @@ class Crontab:
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """What is wrong with the lines, by instance."""
-        found = self._entries()
+        found, repeated = self._entries(), self._repeated()
         wrong = {instance: "its line is in the crontab, but jobs.json has no such scheduled job."
                  for instance in found if instance not in plans}
         for plan in plans.values():
             entry = found.get(plan.instance)
             if entry is None and not plan.paused:
                 wrong[plan.instance] = "it has no line in the crontab, so it will not fire."
+            elif plan.instance in repeated:
+                wrong[plan.instance] = "it has several lines in the crontab."
             elif entry != self._entry(plan, now):
                 wrong[plan.instance] = "its line in the crontab does not say what jobs.json says."
         return wrong
@@ -172,6 +175,12 @@ class Crontab:
             return kept + [self._line(entry) for entry in left.values() if entry]
 
         self._table.edit(change)
+
+    def _repeated(self) -> set[str]:
+        """The instances that several lines start."""
+        matches = (self._ours.fullmatch(line) for line in self._table.lines())
+        counts = Counter(_instance(ours) for ours in matches if ours)
+        return {instance for instance, count in counts.items() if count > 1}
 
     def _entries(self) -> dict[str, Entry]:
         """The entries of the crontab that are ours, by instance."""

@@ -42,14 +42,7 @@ class Table:
         return _unmasked(listed) if rb"\r" in listed or rb"\b" in listed else listed
 
     def write(self, content: bytes) -> None:
-        """Have CONTENT, whole, in the place of what was there. Raises SchedulerError with crontab(1)'s own words.
-
-        cron(8) knows a changed crontab by the second of its change: another change within the second in which it has
-        read the first is never seen. So where cron may just have read, that second is waited for.
-        """
-        now = time.time()
-        if now % 60 < FRESH and int(now) == _last_change():
-            time.sleep(1.02 - now % 1)
+        """Have CONTENT, whole, in the place of what was there. Raises SchedulerError with crontab(1)'s own words."""
         result = _crontab("-", content=content) if content else _crontab("-r")
         if result.returncode and not (content == b"" and b"no crontab for" in result.stderr):
             raise _refusal(result)
@@ -65,6 +58,7 @@ class Table:
             after = b"".join(change(_lines(before)))
             if after == before:
                 return
+            _wait_for_cron()
             found = self.read()
             if found == before:
                 self.write(after)
@@ -75,6 +69,17 @@ class Table:
     def lines(self) -> list[bytes]:
         """Its lines, each with its newline. Raises SchedulerError."""
         return _lines(self.read())
+
+
+def _wait_for_cron() -> None:
+    """Let the second go by in which cron may have read the crontabs.
+
+    cron(8) knows a changed one by the second of its change: another change within the second in which it has read the
+    first is never seen.
+    """
+    now = time.time()
+    if now % 60 < FRESH and int(now) == _last_change():
+        time.sleep(1.02 - now % 1)
 
 
 def _last_change() -> int | None:

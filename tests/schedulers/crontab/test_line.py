@@ -161,6 +161,7 @@ def test_the_daemon_in_these_tests_does_what_cronsim_says(zone: str, year: int, 
 
 ZONES = [*strategies.ZONES, "Antarctica/Troll", "Europe/Dublin", "Asia/Gaza"]
 INSTANTS = st.datetimes(datetime.datetime(2026, 1, 1), datetime.datetime(2029, 1, 1), timezones=st.just(UTC))
+EXPRESSIONS = strategies.expressions()
 LATE = st.one_of(st.just(0), st.integers(0, 49))
 """Seconds by which a start is later than the first of its minute."""
 TOOK = st.integers(0, 8)
@@ -236,7 +237,7 @@ def test_an_expression_runs_whenever_it_is_due_and_at_no_other_minute(
         data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], late: int, took: int) -> None:
     zone, machine_zone = zones
     now = data.draw(near_a_change(zone, machine_zone))
-    schedule = parsed(data.draw(strategies.expressions()), zone, now)
+    schedule = parsed(data.draw(EXPRESSIONS), zone, now)
     first = next_occurrence(schedule, now, zone)
     assert first
     begin = max(now, first - data.draw(st.integers(1, 2000)) * MINUTE)
@@ -377,7 +378,7 @@ def starts_only_when_due(schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneI
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.data(), places(), strategies.expressions() | AROUND_CHANGES)
+@given(st.data(), places(), EXPRESSIONS | AROUND_CHANGES)
 def test_an_exact_line_starts_an_expression_when_it_is_due_and_at_no_other_time(
         data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], expression: str) -> None:
     now = data.draw(near_a_change(*zones))
@@ -428,7 +429,7 @@ KINDS: tuple[Callable[[datetime.date], int], ...] = (
 
 
 @settings(max_examples=120, deadline=None)
-@given(places(), strategies.expressions())
+@given(places(), EXPRESSIONS)
 def test_a_line_starts_no_more_often_than_its_numbers_taken_by_themselves(
         zones: tuple[ZoneInfo, ZoneInfo], expression: str) -> None:
     schedule = parsed(expression, zones[0], NOW)
@@ -461,7 +462,7 @@ def test_every_line_is_in_the_language_of_crontab(tmp_path: Path) -> None:
     lines = []
 
     @settings(max_examples=300, deadline=None, database=None)
-    @given(places(), strategies.expressions(), PERIODS, INSTANTS)
+    @given(places(), EXPRESSIONS, PERIODS, INSTANTS)
     def collect(zones: tuple[ZoneInfo, ZoneInfo], expression: str, minutes: int, instant: datetime.datetime) -> None:
         schedules = [interval(minutes), once(instant)]
         try:

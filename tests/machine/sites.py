@@ -1,0 +1,330 @@
+"""Installations of hermes-oscron, one class for each scheduler that fires their jobs."""
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cronsim import CronSim
+
+from tests.conftest import Api, start_server, wait_for
+from tests.machine.box import INSIDE, Box
+
+CRON_HEADER_LINES = 3
+"""What crontab(1) of Debian puts at the top of what it installs."""
+
+
+class Site:
+    """An installation of hermes-oscron in a box, whose jobs systemd fires."""
+
+    options = ""
+    """What install.sh is given."""
+    late = 1.0
+    """Seconds after its time in which a job has been started."""
+
+    def __init__(self, box: Box, user: str, port: int, **environment: str) -> None:
+        """USER's, whose shells have ENVIRONMENT."""
+        self.box = box
+        self.user = user
+        self.port = port
+        self.manager = "--system" if user == "root" else "--user"
+        self.home = box.run(f"getent passwd {user} | cut -d: -f6").stdout.rstrip("\n")
+        self.hermes = environment.get("HERMES_HOME", f"{self.home}/.hermes")
+        self.bin = "/usr/local/bin" if user == "root" else f"{self.home}/.local/bin"
+        self.unit_dir = "/run/systemd/system" if user == "root" else "$XDG_RUNTIME_DIR/systemd/user"
+        self.api = Api(f"http://127.0.0.1:{port}", None)
+        self._exports = "".join(f"export {key}={shlex.quote(value)}; " for key, value in environment.items())
+
+    def install(self) -> str:
+        """Install from the checkout; what install.sh said."""
+        said = self.run(f"PORT={self.port} {INSIDE}/install.sh {self.options}").stdout
+        self.api.token = self.oscron("token").strip()
+        return str(said)
+
+    def run(self, command: str, check: bool = True) -> Any:
+        return self.box.run(self._exports + command, user=self.user, check=check)
+
+    def oscron(self, arguments: str) -> str:
+        """What `hermes-oscron ARGUMENTS` prints."""
+        return str(self.run(f"{shlex.quote(self.bin)}/hermes-oscron {arguments}").stdout)
+
+    def doctor(self) -> tuple[int, str]:
+        """The exit status of `hermes-oscron doctor`, and what it printed."""
+        told = self.run(f"{shlex.quote(self.bin)}/hermes-oscron doctor", check=False)
+        return told.returncode, told.stdout
+
+    def put(self, path: str, content: str) -> None:
+        """Write CONTENT to PATH, as the account."""
+        quoted = shlex.quote(path)
+        self.run(f"mkdir -p \"$(dirname {quoted})\" && printf %s {shlex.quote(content)} >{quoted}")
+
+    def script(self, name: str, text: str) -> str:
+        """A script in the home's scripts folder; its name."""
+        self.put(f"{self.hermes}/scripts/{name}", text)
+        return name
+
+    def create(self, script: str = "echo done", **fields: Any) -> Any:
+        """Make a job over HTTP that runs SCRIPT; the job."""
+        name = self.script(f"s{abs(hash(script)) % 10**8}.sh", script)
+        return self.api.create(prompt="", no_agent=True, script=name, **fields)
+
+    def verb(self, verb: str, job_id: str, **fields: Any) -> Any:
+        """Do VERB to JOB_ID over HTTP; the answer."""
+        return self.api.post(f"/api/crons/{verb}", {"job_id": job_id, **fields})
+
+    def runner(self, job_id: str) -> int | None:
+        """The process that runs JOB_ID, without asking a server."""
+        run = self.run(f"cat {shlex.quote(self.hermes)}/cron/oscron/runs/{job_id}", check=False).stdout
+        return json.loads(run)["pid"] if run else None
+
+    def stored_jobs(self) -> list[Any]:
+        """The jobs as jobs.json has them."""
+        content = self.run(f"cat {shlex.quote(self.hermes)}/cron/jobs.json").stdout
+        jobs: list[Any] = json.loads(content)["jobs"]
+        return jobs
+
+    def outputs(self, job_id: str) -> str:
+        """All outputs of JOB_ID, without asking a server."""
+        return str(self.run(f"cat {shlex.quote(self.hermes)}/cron/output/{job_id}/*.md", check=False).stdout)
+
+    def clear(self) -> None:
+        """Delete all jobs."""
+        for job in self.api.get("/api/crons")["jobs"]:
+            self.verb("delete", job["id"])
+
+    # What differs from one scheduler to another
+
+    def soon(self, seconds: float = 2) -> str:
+        """The nearest time, SECONDS ahead or more, at which a job can fire."""
+        return soon(seconds)
+
+    def armed(self, job_id: str) -> bool:
+        return self.timer(job_id, "ActiveState") == "active"
+
+    def next_fire(self, job_id: str) -> datetime.datetime | None:
+        """When JOB_ID fires next, by the word of what fires it."""
+        shown = self.timer(job_id, "NextElapseUSecRealtime")
+        if not shown:
+            return None
+        return datetime.datetime.strptime(shown, "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=datetime.UTC)
+
+    def traces(self, job_id: str) -> str:
+        """What is left of JOB_ID among what fires, and in the Hermes home."""
+        return str(self.run(f"find {self.unit_dir} {shlex.quote(self.hermes)}/cron -name '*{job_id}*'; "
+                            f"grep -o {job_id} {shlex.quote(self.hermes)}/cron/jobs.json; "
+                            f"systemctl {self.manager} list-units --all --plain --no-legend '*{job_id}*'",
+                            check=False).stdout)
+
+    def take_away(self, job_id: str) -> None:
+        """Disarm JOB_ID behind our back."""
+        self.systemctl(f"stop hermes-job@default:{job_id}.timer")
+
+    def repair(self) -> None:
+        """What puts back what was taken away."""
+        self.oscron("sync")
+
+    @contextlib.contextmanager
+    def blackout(self) -> Iterator[None]:
+        """Nothing fires for a while; after it comes what comes after every boot."""
+        self.systemctl("stop 'hermes-job@*.timer'")
+        yield
+        self.oscron("sync")
+
+    def stop_server(self) -> None:
+        """Stop the API server as an administrator does."""
+        self.systemctl("stop hermes-oscron.service")
+
+    def kill_server(self) -> None:
+        self.systemctl("kill --kill-whom=main -s KILL hermes-oscron.service", check=False)
+
+    def start_server(self) -> None:
+        """See to it that the API answers."""
+        self.systemctl("reset-failed hermes-oscron.service hermes-oscron.socket", check=False)
+        self.systemctl("start hermes-oscron.socket")
+        wait_for(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return self.api.call("GET", "/health")[0] == 200
+        except OSError:
+            return False
+
+    # systemd alone
+
+    def systemctl(self, arguments: str, check: bool = True) -> str:
+        return str(self.run(f"systemctl {self.manager} {arguments}", check=check).stdout)
+
+    def journal(self, job_id: str) -> str:
+        """All that the journal has of JOB_ID's service."""
+        field = "_SYSTEMD_UNIT" if self.user == "root" else "_SYSTEMD_USER_UNIT"
+        unit = f"hermes-job@default:{job_id}.service"
+        own = "UNIT" if self.user == "root" else "USER_UNIT"
+        return str(self.box.run(f"journalctl --no-pager -o cat {field}={unit} + {own}={unit}").stdout)
+
+    def timer(self, job_id: str, prop: str) -> str:
+        """A property of JOB_ID's timer."""
+        return self.systemctl(f"show -P {prop} hermes-job@default:{job_id}.timer").strip()
+
+    def armed_timers(self) -> set[str]:
+        listed = self.systemctl("list-units --type=timer --state=active --plain --no-legend --full 'hermes-job@*'")
+        return {line.split()[0] for line in listed.splitlines()}
+
+
+class CrontabSite(Site):
+    """An installation in a box whose jobs a real cron fires, from the account's crontab."""
+
+    options = "--scheduler crontab"
+    late = 3.0
+
+    @property
+    def spool(self) -> Path:
+        """The file that cron(8) reads, seen from here."""
+        return Path(f"/proc/{self.box.leader}/root/var/spool/cron/crontabs/{self.user}")
+
+    def crontab(self) -> bytes:
+        """What is installed, but for the header that crontab(1) put there."""
+        if not self.spool.exists():
+            return b""
+        return b"".join(self.spool.read_bytes().splitlines(keepends=True)[CRON_HEADER_LINES:])
+
+    def install_crontab(self, content: bytes) -> None:
+        """Have CONTENT installed by crontab(1)."""
+        self.box.put_bytes("/run/crontab.new", content)
+        self.run("crontab - </run/crontab.new")
+
+    def lines(self, job_id: str) -> list[bytes]:
+        """The lines of the crontab that name JOB_ID."""
+        return [line for line in self.crontab().split(b"\n") if f"default:{job_id} ".encode() in line]
+
+    def soon(self, seconds: float = 2) -> str:
+        now = time.time() + max(3, seconds)
+        return datetime.datetime.fromtimestamp(now - now % 60 + 60, datetime.UTC).isoformat(timespec="seconds")
+
+    def armed(self, job_id: str) -> bool:
+        return any(not line.startswith(b"#") for line in self.lines(job_id))
+
+    def next_fire(self, job_id: str) -> datetime.datetime | None:
+        """The line may start more often than its job is due; the runner drops the rest."""
+        active = [line.decode() for line in self.lines(job_id) if not line.startswith(b"#")]
+        if not active:
+            return None
+        assert len(active) == 1, active
+        written = next(job["next_run_at"] for job in self.stored_jobs() if job["id"] == job_id)
+        due = max(datetime.datetime.fromisoformat(written), datetime.datetime.now(datetime.UTC))
+        return next(CronSim(" ".join(active[0].split()[:5]), due - datetime.timedelta(seconds=1)))
+
+    def traces(self, job_id: str) -> str:
+        return b"\n".join(self.lines(job_id)).decode() + super().traces(job_id)
+
+    def take_away(self, job_id: str) -> None:
+        self.run(f"crontab -l | grep -v {job_id} | crontab -")
+
+    @contextlib.contextmanager
+    def blackout(self) -> Iterator[None]:
+        self.box.run("systemctl stop cron")
+        yield
+        self.box.run("systemctl start cron")
+        self.oscron("sync")
+
+    def syslog(self, job_id: str) -> str:
+        """What the syslog has of JOB_ID."""
+        return str(self.box.run(f"journalctl --no-pager -o cat -t hermes-job@{job_id}", check=False).stdout)
+
+
+class ForegroundSite(Site):
+    """A foreground `hermes-oscron serve` in PLACE, on the machine that runs the tests."""
+
+    def __init__(self, place: Path) -> None:
+        self.home = str(place)
+        self.hermes = f"{place}/hermes"
+        self.bin = f"{sys.prefix}/bin"
+        self.api = Api("", None)
+        self._environment = {"HERMES_HOME": self.hermes, "HERMES_TIMEZONE": "UTC"}
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def run(self, command: str, check: bool = True) -> Any:
+        result = subprocess.run(["sh", "-c", command], cwd=self.home, env={**os.environ, **self._environment},
+                                capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
+        assert not check or result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+        return result
+
+    def start_server(self) -> None:
+        if self._server:
+            return
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self._environment.items():
+                patch.setenv(name, value)
+            log = Path(self.home) / "serve.log"
+            self._server, self.api.url = start_server("--scheduler", "foreground", log=log)
+        self.api.token = self.oscron("token").strip()
+
+    def stop_server(self) -> None:
+        self._end_server(15)
+
+    def kill_server(self) -> None:
+        self._end_server(9)
+
+    def _end_server(self, number: int) -> None:
+        if self._server:
+            self._server.send_signal(number)
+            self._server.wait(10)
+        self._server = None
+
+    def armed(self, job_id: str) -> bool:
+        return self.next_fire(job_id) is not None
+
+    def next_fire(self, job_id: str) -> datetime.datetime | None:
+        """What jobs.json says, which is all that the server goes by."""
+        due = next((job["next_run_at"] for job in self.stored_jobs() if job["id"] == job_id), None)
+        return datetime.datetime.fromisoformat(due) if due and self._server else None
+
+    def traces(self, job_id: str) -> str:
+        return str(self.run(f"grep -ro {job_id} hermes/cron; find hermes -name '*{job_id}*'", check=False).stdout)
+
+    def take_away(self, job_id: str) -> None:
+        self.kill_server()
+
+    def repair(self) -> None:
+        self.start_server()
+
+    @contextlib.contextmanager
+    def blackout(self) -> Iterator[None]:
+        self.stop_server()
+        yield
+        self.start_server()
+
+
+def add_account(box: Box, name: str, options: str = "", linger: bool = True) -> None:
+    """Make the account NAME, with a systemd manager of its own if it is to LINGER."""
+    box.run(f"useradd --create-home --shell /bin/bash {options} {name}")
+    if linger:
+        box.run(f"loginctl enable-linger {name}")
+        wait_for(lambda: re.search("running|degraded", box.run("systemctl --user is-system-running", user=name,
+                                                               check=False).stdout))
+
+
+def free_port() -> int:
+    """A port that nothing listens on; the machine shares the host's."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def soon(seconds: float) -> str:
+    """An absolute time SECONDS ahead, for a schedule."""
+    return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).isoformat(timespec="seconds")
+
+
+def sleep_until(iso: str, later: float = 0) -> None:
+    """Sleep until the time ISO, and for a moment LATER."""
+    time.sleep(max(0.0, datetime.datetime.fromisoformat(iso).timestamp() + later - time.time()))
