@@ -31,7 +31,7 @@ NOW = datetime.datetime(2026, 11, 23, 4, 0, 13, tzinfo=UTC)
 INSTANTS = st.datetimes(datetime.datetime(2011, 1, 1), datetime.datetime(2040, 1, 1), timezones=st.just(UTC))
 
 CHANGES = [  # zone, a year in which its clocks change: by an hour, half, a quarter, two, a day; at midnight, in between
-    ("Europe/Berlin", 2027), ("America/New_York", 2028), ("Australia/Lord_Howe", 2027), ("Africa/Casablanca", 2028),
+    ("Europe/Berlin", 2027), ("America/New_York", 2028), ("Australia/Lord_Howe", 2027), ("Africa/Casablanca", 2026),
     ("America/Nuuk", 2027), ("America/Havana", 2027), ("Africa/Cairo", 2027), ("Asia/Beirut", 2027),
     ("Europe/Dublin", 2027), ("Antarctica/Troll", 2027), ("America/St_Johns", 2010), ("Asia/Kathmandu", 1985),
     ("Pacific/Apia", 2011), ("Pacific/Kwajalein", 1993), ("Asia/Pyongyang", 2015), ("America/Caracas", 2016),
