@@ -19,6 +19,10 @@ CLAIM_PATIENCE = 0.3
 """Seconds: those who only look hold the lock for microseconds; a run holds it for longer than this."""
 
 
+LENGTH = 512
+"""Bytes of what a run's file says, blanks at its end and all: whoever reads meanwhile reads the old or the new."""
+
+
 class Run(NamedTuple):
     """One run: `started_at` is a unix time, `trigger` says who wanted it: `schedule` or `manual`.
 
@@ -47,8 +51,7 @@ class Claim:
     def begin(self, run: Run) -> None:
         """Say in the file what is running."""
         content = json.dumps({**run._asdict(), "pid": os.getpid()})
-        os.pwrite(self._fd, content.encode(), 0)
-        os.ftruncate(self._fd, len(content))
+        os.pwrite(self._fd, content.encode().ljust(LENGTH), 0)
 
     def abandon(self) -> None:
         """Let go of the run without having recorded it; the next to look will."""
