@@ -192,6 +192,7 @@ class Lifecycle:
         flag = f"{site.hermes}/{secrets.token_hex(4)}"
         job_id = site.create(f"[ -e '{flag}' ] && exit; touch '{flag}'; exec sleep 20", schedule=DAILY)["id"]
         site.api.start_run(job_id)
+        wait_for(lambda: site.run(f"ls '{flag}'", check=False).returncode == 0)
         site.run(f"kill -9 {site.runner(job_id)}")
         job = wait_for(lambda: _if_ended(site.api.job(job_id)))
         assert job["last_status"] == "error" and "interrupted" in job["last_error"]
@@ -202,6 +203,7 @@ class Lifecycle:
     def test_nothing_of_a_killed_run_goes_on_once_somebody_looks(self, site: Site) -> None:
         job_id = site.create("exec sleep 31.41", schedule=DAILY)["id"]
         site.api.start_run(job_id)
+        wait_for(lambda: site.run("pgrep -f '[s]leep 31.41'", check=False).stdout)
         site.run(f"kill -9 {site.runner(job_id)}")
         wait_for(lambda: not site.api.running() and not site.run("pgrep -f '[s]leep 31.41'", check=False).stdout)
 

@@ -16,7 +16,7 @@ from ..plan import Plan, Report, SchedulerError, to_fire
 from .systemctl import Manager
 from .timer import render
 
-UNIT_END = 10.0
+UNIT_END = 2.0
 """Seconds to wait for a unit whose run is over."""
 UNDER_WAY = ("activating", "active", "deactivating", "reloading")
 TIMER = re.compile(r"hermes-job@(?P<instance>.+)\.timer")
