@@ -136,7 +136,7 @@ def _starts(entry: CronEntry, now: int, last: int, zone: ZoneInfo) -> Iterator[i
     done = woken = clock()  # virtualTime, up to which all has been started, and timeRunning
     while now < last + 60:
         idle = entry.idle(done)
-        if done == woken == clock() and _offset(now, zone) == _offset(now + 60 * idle, zone):
+        if idle and done == woken == clock() and _offset(now, zone) == _offset(now + 60 * idle, zone):
             now += 60 * idle
             done = woken = woken + idle
         if clock() == woken:
