@@ -6,6 +6,7 @@
 #   ./install.sh --scheduler crontab
 #                                 let cron fire the jobs, or systemd, which auto prefers where it runs
 #   ./install.sh --account NAME   as root: install for NAME, in that account's user manager or crontab
+#   ./install.sh --dry-run        say what becomes of the jobs that are there already, and change nothing
 #   ./install.sh --uninstall      take away what was installed; jobs, outputs and the token stay
 #   ./install.sh --try            show it working in a temporary place, and leave nothing behind
 #
@@ -15,8 +16,10 @@ set -eu
 
 SOURCE=$(cd "$(dirname "$0")" && pwd)
 PORT=${PORT:-8791}
-UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.path"
-ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.path"
+SYNC_UNITS="hermes-oscron-sync.service hermes-oscron-sync.path"
+UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service $SYNC_UNITS hermes-oscron-sync.timer
+    hermes-oscron-changed.path hermes-oscron-changed.service hermes-oscron-watch@.path"
+ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path"
 
 fail() {
     echo "install.sh: $*" >&2
@@ -29,6 +32,7 @@ choose_places() {
         PREFIX=/usr/local/lib/hermes-oscron
         BIN=/usr/local/bin
         UNIT_DIR=/etc/systemd/system
+        RUNTIME=/run
         RUNTIME_UNITS=/run/systemd/system
         MANAGER=--system
         TARGET=multi-user.target
@@ -42,6 +46,7 @@ choose_places() {
         UNIT_USER=
         XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
         export XDG_RUNTIME_DIR
+        RUNTIME=$XDG_RUNTIME_DIR
         RUNTIME_UNITS=$XDG_RUNTIME_DIR/systemd/user
     fi
 }
@@ -71,6 +76,11 @@ for_unit() {
     printf '%s' "$1" | sed -e 's/[\\"]/\\&/g' -e 's/%/%%/g' | sed -e 's/[\\&|]/\\&/g'
 }
 
+# for_path TEXT: TEXT as a path of a .path unit (systemd.path(5)), as a replacement of sed's.
+for_path() {
+    printf '%s' "$1" | sed -e 's/%/%%/g' -e 's/[\\&|]/\\&/g'
+}
+
 # write_units DIR BIN UNIT…: static units, with the places filled in.
 write_units() {
     dir=$1 bin=$2
@@ -82,9 +92,17 @@ write_units() {
     mkdir -p "$dir"
     for unit in "$@"; do
         sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment|" -e "s|@LISTEN@|127.0.0.1:$PORT|" \
+            -e "s|@ROOT@|$(for_path "$(hermes_root)")|" \
             -e "s|@TARGET@|$TARGET|" -e "s|@USER@|$UNIT_USER|" "$SOURCE/units/$unit" >"$dir/$unit.new"
         mv "$dir/$unit.new" "$dir/$unit"
     done
+}
+
+# The Hermes root: HERMES_HOME may name a profile in it.
+hermes_root() {
+    root=${HERMES_HOME:-$HOME/.hermes}
+    [ "$(basename "$(dirname "$root")")" != profiles ] || root=$(dirname "$(dirname "$root")")
+    printf '%s' "$root"
 }
 
 manager_runs() {
@@ -157,7 +175,8 @@ install_units() {
     systemctl "$MANAGER" --quiet enable $ENABLED
     systemctl "$MANAGER" restart hermes-oscron.socket 2>/dev/null ||
         fail "cannot listen on 127.0.0.1:$PORT; if something else does, choose a port: PORT=8792 ./install.sh"
-    systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.path
+    systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path
+    systemctl "$MANAGER" try-restart 'hermes-oscron-watch@*.path'
 }
 
 uninstall() {
@@ -170,10 +189,11 @@ uninstall() {
         [ -z "$timers" ] || systemctl "$MANAGER" stop -- $timers
         # shellcheck disable=SC2086
         systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service 2>/dev/null || true
+        systemctl "$MANAGER" stop 'hermes-oscron-watch@*.path' 2>/dev/null || true
         systemctl "$MANAGER" stop '*hermes*job.slice' 2>/dev/null || true
         systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
     fi
-    rm -f "$RUNTIME_UNITS"/hermes-job@*.timer
+    rm -rf "$RUNTIME_UNITS"/hermes-job@*.timer "$RUNTIME/hermes-oscron"
     for unit in $UNITS; do
         rm -f "$UNIT_DIR/$unit"
     done
@@ -205,7 +225,10 @@ leave() {
     [ -z "${SERVER:-}" ] || wait "$SERVER" 2>/dev/null || true
     if [ "$FIRES" = systemd ]; then
         "$PLACE/venv/bin/hermes-oscron" delete "$id" >/dev/null 2>&1 || true
-        rm -f "$RUNTIME_UNITS/hermes-job@.service" "$RUNTIME_UNITS/hermes-oscron-sync.service"
+        systemctl "$MANAGER" stop hermes-oscron-sync.path 2>/dev/null || true
+        for unit in hermes-job@.service $SYNC_UNITS; do
+            rm -f "$RUNTIME_UNITS/$unit"
+        done
         systemctl "$MANAGER" stop '*hermes*job.slice' 2>/dev/null || true
         systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
     fi
@@ -228,7 +251,9 @@ try() {
 
     if manager_runs && ! systemctl "$MANAGER" cat hermes-job@.service >/dev/null 2>&1; then
         FIRES=systemd
-        write_units "$RUNTIME_UNITS" "$PLACE/venv/bin" hermes-job@.service hermes-oscron-sync.service
+        # shellcheck disable=SC2086
+        write_units "$RUNTIME_UNITS" "$PLACE/venv/bin" hermes-job@.service $SYNC_UNITS
+        systemctl "$MANAGER" start hermes-oscron-sync.path
     fi
     PORT=$("$PLACE/venv/bin/python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
     TOKEN=$("$PLACE/venv/bin/hermes-oscron" token)
@@ -263,12 +288,19 @@ try() {
     echo "It works. ./install.sh installs it for good."
 }
 
+dry_run() {
+    PLACE=$(mktemp -d)
+    trap 'rm -rf "$PLACE"' EXIT
+    make_venv "$PLACE/venv"
+    "$PLACE/venv/bin/hermes-oscron" adopt --dry-run
+}
+
 # As root for another account: everything as that account, in its own user manager.
 install_for() {
     account=$1
     shift
     id "$account" >/dev/null 2>&1 || fail "there is no account '$account'."
-    [ ! -d /run/systemd/system ] || loginctl enable-linger "$account" ||
+    [ "$VERB" = dry_run ] || [ ! -d /run/systemd/system ] || loginctl enable-linger "$account" ||
         fail "linger could not be turned on for $account."
     copy=$(mktemp -d)
     cp -R "$SOURCE/install.sh" "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/hermes_oscron" "$SOURCE/units" "$copy"
@@ -291,6 +323,7 @@ SCHEDULER=auto
 while [ $# -gt 0 ]; do
     case $1 in
     --try) VERB=try ;;
+    --dry-run) VERB=dry_run ;;
     --uninstall) VERB=uninstall ;;
     --account)
         [ $# -gt 1 ] || fail "--account takes the name of an account."
@@ -304,13 +337,16 @@ while [ $# -gt 0 ]; do
         esac
         shift
         ;;
-    *) fail "there is no option '$1'; the options are --try, --uninstall, --scheduler KIND and --account NAME." ;;
+    *) fail "there is no option '$1'; the options are --try, --dry-run, --uninstall, --scheduler KIND and --account NAME." ;;
     esac
     shift
 done
 if [ -n "$ACCOUNT" ] && [ "$ACCOUNT" != "$(id -un)" ]; then
     [ "$(id -u)" = 0 ] || fail "--account is for root; you are $(id -un)."
-    [ "$VERB" != uninstall ] || install_for "$ACCOUNT" --uninstall
+    case $VERB in
+    uninstall) install_for "$ACCOUNT" --uninstall ;;
+    dry_run) install_for "$ACCOUNT" --dry-run ;;
+    esac
     install_for "$ACCOUNT" --scheduler "$SCHEDULER"
 fi
 choose_places

@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from . import fields
@@ -32,12 +32,23 @@ Job = dict[str, Any]
 ROUNDS = 5
 """How often one sync looks again at jobs that change while it works."""
 
+OVERDUE = datetime.timedelta(minutes=1)
+"""After this long, what fires has fired and the runner has begun, and where it has not, nobody has."""
+
 DEFAULTS: Job = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
     "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
     "last_delivery_error": None,
 }
 """Fields that every job shows, whoever made its record."""
+
+
+class Prospect(NamedTuple):
+    """What becomes of one job, in words."""
+
+    instance: str
+    name: str
+    outlook: str
 
 
 class Bridge:
@@ -179,6 +190,7 @@ class Bridge:
             except SchedulerError:
                 store.add(home, removed)
                 raise
+        runs.forget(home, job_id)
         outputs.remove(home, job_id)
 
     def run(self, job_id: str) -> float | None:
@@ -240,19 +252,29 @@ class Bridge:
             raise
 
     def _reconcile(self) -> Report:
-        now = _now()
+        now, homes_here = _now(), self._homes()
+        idle = self.scheduler.unavailable() is not None
+        self.scheduler.watch([home.profile for home in homes_here])  # before the jobs are read: no change goes unseen
         plans: dict[str, Plan] = {}
+        overdue: set[str] = set()
+        running: set[str] = set()
         unread: dict[str, str] = {}
-        for home in self._homes():
+        for home in homes_here:
             try:
                 settle(home)
-                self._complete_records(home, now)
+                running |= {homes.instance(home.profile, job_id) for job_id in runs.running(home)}
+                self._correct_records(home, now)
                 plans.update(self._plans_of(home, now))
+                overdue |= set() if idle else self._overdue(home, now)
             except store.StoreError as error:
                 unread[home.profile] = str(error)
-        report = self.scheduler.reconcile(plans, now, leave=unread)
+
+        def leave(instance: str) -> bool:
+            return instance in running or homes.split_instance(instance)[0] in unread
+
+        report = self.scheduler.reconcile(plans, now, leave)
         refused = {**unread, **report.refused}
-        for instance in report.unwatched:
+        for instance in sorted({*report.unwatched, *overdue} - running):
             profile, job_id = homes.split_instance(instance)
             try:
                 self._catch_up(store.find(homes.home(self.root, profile), job_id), instance)
@@ -261,6 +283,20 @@ class Bridge:
             except (SchedulerError, store.StoreError) as error:
                 refused[instance] = str(error)
         return report._replace(refused=refused)
+
+    def _overdue(self, home: Home, now: datetime.datetime) -> set[str]:
+        """The jobs of HOME that nothing has run though they were due: for a while, or since the agent was asked to.
+
+        The agent asks its own scheduler for a run by a `next_run_at` of that very moment, to the microsecond
+        (`trigger_job`); what is due by a schedule is due on a whole second, and fired then.
+        """
+        found = set()
+        for record in store.read(home):
+            due = records.instant(record.get("next_run_at"))
+            if due and records.state(record) == records.SCHEDULED and (
+                    due <= now - OVERDUE or (due <= now and due.microsecond)):
+                found.add(homes.instance(home.profile, record["id"]))
+        return found
 
     def plans(self, now: datetime.datetime) -> dict[str, Plan]:
         """How every job of every profile should be armed at NOW. Raises StoreError."""
@@ -279,6 +315,25 @@ class Bridge:
                 if plan and not (plan.schedule.kind == ONCE and record["id"] in running):
                     plans[plan.instance] = plan
         return plans
+
+    def prospects(self) -> list[Prospect]:
+        """What the next sync makes of each job; nothing is changed. Raises StoreError."""
+        now = _now()
+        return [Prospect(homes.instance(home.profile, record["id"]), str(record.get("name") or record["id"]),
+                         self._prospect(record, homes.timezone(home), now))
+                for home in self._homes() for record in store.read(home)]
+
+    def _prospect(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> str:
+        if _schedule_or_none(record, zone) is None:
+            return "never fires: its schedule is one that nothing can keep"
+        after = self._corrected(record, zone, now)
+        if (state := records.state(after)) != records.SCHEDULED:
+            return f"stays {state}" if state == records.state(record) else f"is {state}"
+        due = records.instant(after.get("next_run_at"))
+        if due is None:
+            return "never fires: its schedule has no time left"
+        local = due.astimezone(zone)
+        return f"fires at {local:%Y-%m-%d %H:%M:%S %Z}" if due > now else f"runs at once: due {local:%Y-%m-%d %H:%M %Z}"
 
     def faults(self) -> list[str]:
         """What is not as it should be, in sentences. Raises SchedulerError."""
@@ -350,27 +405,28 @@ class Bridge:
         self.scheduler.arm(plan, now)
         self._catch_up(record, instance)
 
-    def _complete_records(self, home: Home, now: datetime.datetime) -> None:
-        """Give a scheduled record a next run that can be kept, where it has none; a one-shot that ran is done."""
+    def _correct_records(self, home: Home, now: datetime.datetime) -> None:
+        """Give every scheduled record the next run that is going to be; a one-shot that ran is done.
+
+        Whoever else writes records has an arithmetic of their own, or leaves the next run to us. What is due already
+        stays as it is until it has run.
+        """
         zone = homes.timezone(home)
+        wrong = [record["id"] for record in store.read(home) if self._corrected(record, zone, now) != record]
+        if wrong:
+            store.change_each(home, wrong, lambda record: record.update(self._corrected(record, zone, now)))
 
-        def complete(record: Record) -> None:
-            schedule = _schedule_or_none(record, zone)
-            due = records.next_run(record, now, zone) if schedule else None
-            if schedule and due:
-                record["next_run_at"] = self._kept(schedule, due, now).isoformat()
-            elif schedule and schedule.kind == ONCE:
-                record.update(state=records.COMPLETED, enabled=False)
-
-        incomplete = [record["id"] for record in store.read(home)
-                      if records.state(record) == records.SCHEDULED and not self._has_kept(record, zone, now)]
-        if incomplete:
-            store.change_each(home, incomplete, complete)
-
-    def _has_kept(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> bool:
-        """Whether RECORD has a next run, and one that the scheduler can keep at NOW."""
-        due, schedule = records.instant(record.get("next_run_at")), _schedule_or_none(record, zone)
-        return due is not None and (due <= now or schedule is None or self._kept(schedule, due, now) == due)
+    def _corrected(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> Record:
+        """RECORD with the next run that the scheduler keeps."""
+        written, schedule = records.instant(record.get("next_run_at")), _schedule_or_none(record, zone)
+        if schedule is None or records.state(record) != records.SCHEDULED or (written and written <= now):
+            return record
+        due = records.next_run(record, now, zone)
+        if due is None:
+            is_done = schedule.kind == ONCE
+            return {**record, "state": records.COMPLETED, "enabled": False} if is_done else record
+        kept = self._kept(schedule, due, now)
+        return record if kept == written else {**record, "next_run_at": kept.isoformat()}
 
     def _kept(self, schedule: Schedule, due: datetime.datetime, now: datetime.datetime) -> datetime.datetime:
         """When the scheduler keeps what is to be DUE after NOW: cron knows no seconds."""

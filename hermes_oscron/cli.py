@@ -19,8 +19,9 @@ from .schedule import text
 from .schedule.errors import ScheduleError
 from .schedule.occurrences import first_of
 from .schedule.types import INTERVAL, ONCE, Schedule
-from .schedulers.choose import choose, manager
+from .schedulers.choose import choose
 from .schedulers.plan import SchedulerError
+from .schedulers.systemd.systemctl import manager
 
 NEXT_WIDTH, LAST_WIDTH = len("2026-11-24 09:00"), len("error")
 
@@ -101,7 +102,11 @@ def sync(scheduler: str | None) -> None:
 
     Where another scheduler fires so far than --scheduler or oscron.toml says, the jobs move.
     """
-    report = bridge(scheduler).sync()
+    _sync(bridge(scheduler))
+
+
+def _sync(here: Bridge) -> None:
+    report = here.sync()
     for verb, instances in (("Armed", report.armed), ("Disarmed", report.disarmed)):
         for instance in instances:
             click.echo(f"{verb} {instance}.")
@@ -115,6 +120,23 @@ def sync(scheduler: str | None) -> None:
 def disarm() -> None:
     """Fire no job any more; all stay, and 'sync' arms them again."""
     bridge().disarm()
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
+def adopt(dry_run: bool) -> None:
+    """Let the operating system fire the jobs that are there already.
+
+    Each keeps its id, its history and its next run; one that was missed runs at once.
+    """
+    here = bridge()
+    prospects = here.prospects()
+    for prospect in prospects:
+        click.echo(f"{prospect.instance}  {_plain(prospect.name)[:30]}\n    {prospect.outlook}")
+    if not prospects:
+        click.echo(f"There are no jobs in {here.root} yet.")
+    if not dry_run:
+        _sync(here)
 
 
 @main.command("list")

@@ -1,7 +1,8 @@
 """`oscron.toml` in the Hermes root: the few things an administrator decides.
 
     [exec]
-    command = ["claude", "-p"]   # gets the prompt on standard input
+    agent = "auto"               # the Hermes agent: "none", or the path of its `hermes`
+    command = ["claude", "-p"]   # runs prompts in the agent's place; gets them on standard input
     timeout = 3600               # seconds
 
     [web]
@@ -25,6 +26,7 @@ class ConfigError(Exception):
 class Config(NamedTuple):
     """What oscron.toml says, with the defaults for what it does not."""
 
+    agent: str = "auto"
     command: tuple[str, ...] = ()
     timeout: float = 3600.0
     auth: str = "token"
@@ -49,6 +51,7 @@ def load(root: str) -> Config:
 
 def _checked(tables: dict[str, Any], path: str) -> Config:
     known = {
+        ("exec", "agent"): ("agent", _agent, '"auto", "none" or an absolute path'),
         ("exec", "command"): ("command", _words, 'a list of words, like ["claude", "-p"]'),
         ("exec", "timeout"): ("timeout", _seconds, "a number of seconds above zero"),
         ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
@@ -71,6 +74,12 @@ def _checked(tables: dict[str, Any], path: str) -> Config:
 def _words(value: Any) -> Any:
     if isinstance(value, list) and value and all(isinstance(word, str) and word for word in value):
         return tuple(value)
+    return None
+
+
+def _agent(value: Any) -> Any:
+    if isinstance(value, str) and (value in ("auto", "none") or os.path.isabs(value)):
+        return value
     return None
 
 

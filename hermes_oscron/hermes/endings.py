@@ -9,11 +9,13 @@ from .store import Record
 
 
 def record_end(
-    home: Home, job_id: str, started: datetime.datetime, ended: datetime.datetime, error: str | None
+    home: Home, job_id: str, started: datetime.datetime, ended: datetime.datetime, error: str | None,
+    delivery_error: str | None = None,
 ) -> Record:
     """Put into the record of JOB_ID that a run ended, and return it. Raises NoSuchJob, StoreError."""
     zone = homes.timezone(home)
-    return store.change(home, job_id, lambda record: records.finish(record, started, ended, zone, error))
+    return store.change(home, job_id,
+                        lambda record: records.finish(record, started, ended, zone, error, delivery_error))
 
 
 def settle(home: Home, job_id: str | None = None) -> list[Record]:

@@ -4,6 +4,7 @@ The record is the agent's (`schedule: {kind, expr | minutes | run_at, display}`)
 """
 
 import datetime
+import os
 from zoneinfo import ZoneInfo
 
 from ..schedule import cron, text
@@ -14,6 +15,9 @@ from .store import Record
 
 LONGEST_STORED = 10_000_000
 """Minutes of an interval, 19 years: the agent has no limit of its own, and dates have."""
+
+CLAIM_AGE = datetime.timedelta(minutes=30)
+"""For how long the agent takes a `run_claim` for a run that goes on; while it does, it renews it."""
 
 SCHEDULED, PAUSED, COMPLETED, ERROR = "scheduled", "paused", "completed", "error"
 
@@ -109,30 +113,52 @@ def has_run(record: Record, schedule: Schedule) -> bool:
 def is_due(record: Record, now: datetime.datetime, zone: ZoneInfo) -> bool:
     """Whether RECORD's job has an occurrence, up to NOW, that no run has answered yet.
 
-    `next_run_at`, written when a run ends, settles it. Only where that lies in the future is the schedule asked:
-    the clock may have been set back since, and a job must not wait for a date that was never meant. Where nobody has
-    written one, what fires is believed.
+    `next_run_at` settles it: it moves when a run ends, and when anybody, the agent's own scheduler too, has claimed the
+    occurrence. Only where it is not what follows NOW is the schedule asked: the clock may have been set back since, or
+    the schedule been changed, and a job must not wait for a date that was never meant. Where nobody has written one,
+    what fires is believed.
     """
     written = instant(record.get("next_run_at"))
     if written is None or written.replace(microsecond=0) <= now:
         return True
     written = written.replace(microsecond=0)
-    answered = max(filter(None, (instant(record.get(key)) for key in ("last_run_at", "armed_at", "created_at"))),
-                   default=None)
     schedule = schedule_of(record, zone)
-    a_minute_ago = now - datetime.timedelta(minutes=1)
-    if answered is None or answered > now:
-        return latest_occurrence(schedule, a_minute_ago, now, zone, written) is not None
-    if next_occurrence(schedule, answered, zone, written) == written:
+    if next_occurrence(schedule, now, zone, written) == written:
         return False
-    since = max(answered, now - datetime.timedelta(days=1))
-    return latest_occurrence(schedule, since, now, zone, written) is not None
+    return latest_occurrence(schedule, now - datetime.timedelta(minutes=1), now, zone, written) is not None
+
+
+def claim(record: Record, now: datetime.datetime, zone: ZoneInfo) -> None:
+    """Let RECORD say, to the agent's own scheduler too, that the occurrence due at NOW is taken.
+
+    By `next_run_at`, as the agent's scheduler does it (`advance_next_run`), and for a one-shot by `run_claim`.
+    """
+    schedule = schedule_of(record, zone)
+    if schedule.kind == ONCE:
+        record["run_claim"] = {"at": now.astimezone(zone).isoformat(), "by": f"hermes-cron-exec:{os.getpid()}"}
+    elif following := next_occurrence(schedule, now, zone, grid(record)):
+        record["next_run_at"] = following.astimezone(zone).isoformat()
+
+
+def is_claimed(record: Record, now: datetime.datetime) -> bool:
+    """Whether the agent's own scheduler is running RECORD's one-shot, as it says itself (`run_claim`)."""
+    stored = record.get("run_claim")
+    claimed = instant(stored.get("at")) if isinstance(stored, dict) else None
+    return claimed is not None and datetime.timedelta(0) <= now - claimed < CLAIM_AGE
+
+
+def drop_claims(record: Record) -> None:
+    """Let RECORD say that nobody runs its job."""
+    for key in ("fire_claim", "run_claim"):
+        if record.get(key) is not None:
+            record[key] = None
 
 
 def finish(
-    record: Record, started: datetime.datetime, ended: datetime.datetime, zone: ZoneInfo, error: str | None
+    record: Record, started: datetime.datetime, ended: datetime.datetime, zone: ZoneInfo, error: str | None,
+    delivery_error: str | None = None,
 ) -> None:
-    """Write into RECORD that a run begun at STARTED ended at ENDED, with ERROR or well.
+    """Write into RECORD that a run begun at STARTED ended at ENDED, with ERROR or well, delivered or not.
 
     A manual run counts as any other, as in the agent; a paused job stays paused. A job that was scheduled anew
     meanwhile has the new schedule before it still.
@@ -140,7 +166,8 @@ def finish(
     record["last_run_at"] = ended.astimezone(zone).isoformat()
     record["last_status"] = "error" if error else "ok"
     record["last_error"] = error
-    record["last_delivery_error"] = None
+    record["last_delivery_error"] = delivery_error
+    drop_claims(record)
     armed = instant(record.get("armed_at"))
     if armed and armed > started:
         return
@@ -154,8 +181,25 @@ def finish(
     except (ScheduleError, OverflowError) as reason:
         record.update(state=ERROR, next_run_at=None, last_error=error or str(reason))
         return
+    if schedule.kind == ONCE:
+        set_repeat(record, times, min(completed + 1, times or completed + 1))  # the agent counts it when it begins
     used_up = times is not None and times <= completed + 1
     if schedule.kind == ONCE or used_up or following is None:
         record.update(state=COMPLETED, enabled=False, next_run_at=None)
     else:
         record.update(state=SCHEDULED, next_run_at=following.astimezone(zone).isoformat())
+
+
+def correct_next_run(record: Record, before: Record, ended: datetime.datetime, zone: ZoneInfo) -> None:
+    """Give RECORD, in which the agent has recorded a run that ENDED, the next run that follows by our arithmetic.
+
+    The agent counts an interval from the end of the run, croniter knows no clock changes, and both give a paused job a
+    next run. BEFORE is the record as it was when the run began; a job scheduled anew since keeps what it has.
+    """
+    if record.get("schedule") != before.get("schedule") or record.get("armed_at") != before.get("armed_at"):
+        return
+    if state(record) == PAUSED:
+        record["next_run_at"] = None
+    elif state(record) == SCHEDULED:
+        following = next_occurrence(schedule_of(record, zone), ended, zone, grid(before))
+        record["next_run_at"] = following.astimezone(zone).isoformat() if following else None

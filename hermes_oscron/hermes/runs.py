@@ -53,14 +53,25 @@ class Claim:
         content = json.dumps({**run._asdict(), "pid": os.getpid()})
         os.pwrite(self._fd, content.encode().ljust(LENGTH), 0)
 
+    def is_forgotten(self) -> bool:
+        """Whether its job was deleted since."""
+        return not _is_at(self._fd, self._path)
+
     def abandon(self) -> None:
         """Let go of the run without having recorded it; the next to look will."""
         os.close(self._fd)
 
     def release(self) -> None:
         """The run is over and recorded."""
-        os.unlink(self._path)
+        if not self.is_forgotten():
+            os.unlink(self._path)
         os.close(self._fd)
+
+
+def forget(home: Home, job_id: str) -> None:
+    """Have the run of JOB_ID, which is deleted, count no more and leave nothing behind when it ends."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{home.runs_dir}/{job_id}")
 
 
 def claim(home: Home, job_id: str) -> Claim | None:

@@ -1,10 +1,11 @@
-"""Which command runs a job: its script, or the one of the configuration with the prompt on standard input."""
+"""Which command runs a job: the agent, a script of the job's own, or the command that the configuration names."""
 
 import os
 
 from ..hermes import config, homes
 from ..hermes.homes import Home
 from ..hermes.store import Record
+from . import agent
 from .execute import Command
 
 
@@ -13,7 +14,11 @@ class NoCommand(Exception):
 
 
 def command_for(record: Record, home: Home, settings: config.Config) -> Command:
-    """The command of RECORD's job, which HOME owns. Raises NoCommand."""
+    """The command of RECORD's job, which HOME owns. Raises NoCommand.
+
+    A script runs by itself, unless its output is to be delivered, which only the agent can; a prompt is the agent's,
+    unless the configuration names another command for prompts.
+    """
     place = _place_of_execution(record, home)
     environment = {
         **os.environ,
@@ -21,16 +26,35 @@ def command_for(record: Record, home: Home, settings: config.Config) -> Command:
         "HERMES_JOB_ID": str(record["id"]),
         "HERMES_JOB_NAME": _for_environment(record.get("name")),
     }
+    if _is_the_agent_s(record, settings) and (python := _agent(home, settings)):
+        return Command(agent.argv(python, str(record["id"]), home), b"", place.path, environment, by_agent=True)
     if record.get("no_agent"):
         script = _script(place, str(record.get("script") or ""))
         return Command([_interpreter(script), script], b"", _directory(record, os.path.dirname(script)), environment)
     if not settings.command:
         raise NoCommand(
-            f"Nothing here can run a prompt: install the Hermes agent, or set 'command' under [exec] in "
-            f"{home.root}/oscron.toml, like command = [\"claude\", \"-p\"]."
+            f"Nothing here can run a prompt: the Hermes agent was not found. Install it, name its `hermes` with "
+            f"'agent' under [exec] in {home.root}/oscron.toml, or set 'command' there, like "
+            f"command = [\"claude\", \"-p\"]."
         )
     prompt = str(record.get("prompt") or "").encode("utf-8", "replace")
     return Command(list(settings.command), prompt, _directory(record, place.path), environment)
+
+
+def stays_here(record: Record) -> bool:
+    """Whether what RECORD's job says is delivered nowhere but to its own outputs."""
+    return record.get("deliver") in (None, "", "local")
+
+
+def _is_the_agent_s(record: Record, settings: config.Config) -> bool:
+    return not stays_here(record) if record.get("no_agent") else not settings.command
+
+
+def _agent(home: Home, settings: config.Config) -> str | None:
+    try:
+        return agent.python_of(home.root, settings)
+    except agent.NoAgent as error:
+        raise NoCommand(str(error)) from None
 
 
 def _script(home: Home, name: str) -> str:

@@ -24,12 +24,13 @@ DRAIN = 0.2
 
 
 class Command(NamedTuple):
-    """What to run: `stdin` is given to it, `environment` is all it gets."""
+    """What to run: `stdin` is given to it, `environment` is all it gets. The agent records its runs itself."""
 
     argv: list[str]
     stdin: bytes
     directory: str
     environment: dict[str, str]
+    by_agent: bool = False
 
 
 class CannotStart(Exception):
@@ -37,11 +38,12 @@ class CannotStart(Exception):
 
 
 class Outcome(NamedTuple):
-    """How it ended: `error` is None when it went well, else a sentence."""
+    """How it ended: `error` is None when it went well, else a sentence; `code` is None where we ended it."""
 
     stdout: str
     stderr: str
     error: str | None
+    code: int | None = None
 
 
 class _Stream:
@@ -120,7 +122,8 @@ class Running:
         """Let it run for at most TIMEOUT seconds, then end its whole process group; how it ended."""
         ended_early = _converse(self._process, self._stdin, self._out, self._err, self._stop, timeout)
         stderr = self._err.text()
-        return Outcome(self._out.text(), stderr, ended_early or _failure(self._process.returncode, stderr))
+        code = self._process.returncode
+        return Outcome(self._out.text(), stderr, ended_early or _failure(code, stderr), None if ended_early else code)
 
 
 def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, err: _Stream, stop: _Stop,

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from ..hermes import config, homes, runs, store
+from ..hermes import claims, config, homes, runs, store
 from ..hermes.homes import Home
 from ..hermes.store import Record
 from . import voice
@@ -81,31 +81,50 @@ def _run_claimed(home: Home, job_id: str, trigger: str, claim: runs.Claim) -> in
         from ..hermes.endings import record_interrupted
 
         record_interrupted(home, left)
-    record = store.find(home, job_id)
-    if trigger == SCHEDULE and not _should_run(record, home):
+    before = store.find(home, job_id)
+    if trigger == SCHEDULE and not _should_run(before, home):
         claim.release()
         return 0
     started = datetime.datetime.now(datetime.UTC)
     run = runs.Run(job_id, started.timestamp(), trigger)
     claim.begin(run)
+    if claims.take(home, job_id, trigger == SCHEDULE):
+        return _run_begun(home, before, run, claim)
+    say(f"Skipped: the agent's own scheduler has {job_id}.")
+    claim.release()
+    return 0
+
+
+def _run_begun(home: Home, before: Record, run: runs.Run, claim: runs.Claim) -> int:
+    """Run the job of BEFORE, whose RUN has begun, and record it."""
     voice.pass_on()
     from .command import NoCommand, command_for
     from .execute import CannotStart, Outcome, Running
 
+    by_agent = False
     try:
         settings = config.load(home.root)
-        running = Running(command_for(record, home, settings))
+        command = command_for(before, home, settings)
+        by_agent = command.by_agent
+        running = Running(command)
         claim.begin(run._replace(group=running.group, boot=runs.boot_id()))
-        from .conclude import conclude  # 20 ms, while the job runs
+        from .conclude import conclude, conclude_by_agent  # 20 ms, while the job runs
 
         outcome = running.wait(settings.timeout)
     except (NoCommand, CannotStart, config.ConfigError) as error:
-        from .conclude import conclude
+        from .conclude import conclude, conclude_by_agent
 
         outcome = Outcome("", "", str(error))
-    failed = conclude(home, record, started, outcome) is not None
+    started = datetime.datetime.fromtimestamp(run.started_at, datetime.UTC)
+    if by_agent:
+        conclusion = conclude_by_agent(home, before, started, outcome, claim.is_forgotten)
+    else:
+        conclusion = conclude(home, before, started, outcome)
     claim.release()
-    return 1 if failed else 0
+    from .rearm import rearm
+
+    rearm(home, conclusion.record)
+    return 1 if conclusion.error else 0
 
 
 def _should_run(record: Record, home: Home) -> bool:

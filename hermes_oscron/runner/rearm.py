@@ -1,4 +1,4 @@
-"""What a run changes in what fires its job: a completed one is disarmed, an interval without a calendar renewed.
+"""What a run may change in what fires its job: a completed one is disarmed, one that the agent rescheduled armed anew.
 
 The runner touches no timer and no crontab itself. It asks for a sync, which takes its turn with every other change of
 jobs, and may wait for systemd where a part of the unit that systemd is stopping must not.
@@ -6,25 +6,22 @@ jobs, and may wait for systemd where a part of the unit that systemd is stopping
 
 import sys
 
-from ..hermes import homes, records
-from ..hermes.homes import Home, instance
+from ..hermes import records
+from ..hermes.homes import Home
 from ..hermes.store import Record
-from ..schedule.errors import ScheduleError
-from ..schedule.types import INTERVAL, Schedule
 from ..schedulers.charge import in_charge
 from ..schedulers.plan import SchedulerError
 from .voice import say
 
 
-def rearm(home: Home, record: Record) -> None:
-    """Have what fires RECORD's job brought in line with it, where it may not be. The next regular sync would, too."""
-    over = records.state(record) != records.SCHEDULED
+def rearm(home: Home, record: Record | None) -> None:
+    """Have what fires the job of RECORD, None when that is no more, brought in line with it, as any sync would."""
     kind = in_charge(home.root)
     try:
-        if kind == "crontab" and over:
+        if kind == "crontab" and (record is None or records.state(record) != records.SCHEDULED):
             _sync_crontab(home.root)
-        elif kind == "systemd" and (over or _is_renewed_by_runs(home, record)):
-            _ask_systemd(instance(home.profile, str(record["id"])))
+        elif kind == "systemd":
+            _ask_systemd()
     except SchedulerError as error:
         say(f"{error} 'hermes-oscron sync' will put it right.", sys.stderr)
 
@@ -36,23 +33,7 @@ def _sync_crontab(root: str) -> None:
     detached.start([f"{wrapper.folder(root)}/{wrapper.VERBS}", "sync"])
 
 
-def _ask_systemd(instance: str) -> None:
-    from ..schedulers.choose import manager
-    from ..schedulers.systemd.scheduler import Systemd
+def _ask_systemd() -> None:
+    from ..schedulers.systemd.systemctl import manager
 
-    systemd = Systemd(manager())
-    if systemd.has(instance):
-        systemd.request_sync()
-
-
-def _is_renewed_by_runs(home: Home, record: Record) -> bool:
-    schedule = record.get("schedule")
-    if not isinstance(schedule, dict) or schedule.get("kind") != INTERVAL:
-        return False
-    from ..schedulers.systemd.calendar import is_perpetual
-
-    try:
-        parsed: Schedule = records.schedule_of(record, homes.timezone(home))
-    except ScheduleError:
-        return False
-    return not is_perpetual(parsed)
+    manager().request_sync()

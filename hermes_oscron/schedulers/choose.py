@@ -1,21 +1,14 @@
 """Which scheduler should fire here."""
 
-import os
-
 from ..hermes.config import Config, ConfigError
 from .charge import in_charge
 from .crontab.scheduler import Crontab
 from .foreground import Foreground
 from .plan import Scheduler
 from .systemd.scheduler import Systemd
-from .systemd.systemctl import Manager
+from .systemd.systemctl import manager
 
 AUTO = "auto"
-
-
-def manager() -> Manager:
-    """The systemd manager of this account: root's is the system's, anyone else's their own."""
-    return Manager(user=os.geteuid() != 0)
 
 
 def scheduler_of(root: str, kind: str) -> Scheduler:

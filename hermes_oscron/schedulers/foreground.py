@@ -18,7 +18,7 @@ from ..hermes.homes import state_dir
 from ..hermes.store import StoreError, make_private_dir
 from ..schedule.occurrences import next_occurrence
 from . import detached
-from .plan import Plan, Report, SchedulerError, to_fire
+from .plan import Plan, Report, SchedulerError, nothing, to_fire
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ class Foreground:
     def forget(self, instance: str) -> None:
         """Nothing: the thread reads jobs.json."""
 
-    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime, leave: Collection[str] = ()) -> Report:
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime,
+                  leave: Callable[[str], bool] = nothing) -> Report:
         """Nothing: the thread reads jobs.json. Until it has begun, nobody has seen what fell due."""
         begun, self._begun = self._begun, False
         return Report([], [], {}, unwatched=list(to_fire(plans)) if begun else [])
@@ -77,6 +78,9 @@ class Foreground:
         """Nothing, where nothing is fired. Raises SchedulerError while a `serve` fires."""
         if self.possible():
             raise SchedulerError("A 'hermes-oscron serve --scheduler foreground' fires the jobs; stop it first.")
+
+    def watch(self, profiles: Collection[str]) -> None:
+        """Nothing: the thread reads every profile's jobs."""
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """Nothing, while it fires."""

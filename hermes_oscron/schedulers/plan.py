@@ -1,7 +1,7 @@
 """What the bridge asks of whatever fires: plans in, a report out. Every scheduler keeps this protocol."""
 
 import datetime
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -60,6 +60,11 @@ class Report(NamedTuple):
     unwatched: list[str]
 
 
+def nothing(_instance: str) -> bool:
+    """Says of no instance that it is to be left as it is."""
+    return False
+
+
 class Scheduler(Protocol):
     """Something that fires jobs."""
 
@@ -91,11 +96,15 @@ class Scheduler(Protocol):
     def forget(self, instance: str) -> None:
         """Disarm INSTANCE, whose job is no more, and drop what is remembered of its runs. Raises SchedulerError."""
 
-    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime, leave: Collection[str] = ()) -> Report:
-        """Arm PLANS and nothing else, touching only what differs and nothing of the profiles LEAVE.
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime,
+                  leave: Callable[[str], bool] = nothing) -> Report:
+        """Arm PLANS and nothing else, touching only what differs and no instance that it is to LEAVE as it is.
 
         Raises SchedulerError where nothing could be done at all.
         """
+
+    def watch(self, profiles: Collection[str]) -> None:
+        """Have a sync asked for when anybody changes the jobs of PROFILES, of these alone. Raises SchedulerError."""
 
     def withdraw(self) -> None:
         """Fire nothing any more and leave nothing behind, for another to take over. Raises SchedulerError."""

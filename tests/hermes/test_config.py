@@ -13,12 +13,13 @@ def load(root: Path, text: str) -> Config:
 
 def test_without_a_file_everything_is_the_default(root: Path) -> None:
     assert config.load(str(root)) == load(root, "") == Config()
-    assert Config() == Config(command=(), timeout=3600.0, auth="token", hosts=(), scheduler="auto")
+    assert Config() == Config(agent="auto", command=(), timeout=3600.0, auth="token", hosts=(), scheduler="auto")
 
 
 def test_every_setting_is_read(root: Path) -> None:
     assert load(root, """
         [exec]
+        agent = "/opt/hermes/bin/hermes"
         command = ["claude", "-p"]
         timeout = 90
         [web]
@@ -26,7 +27,8 @@ def test_every_setting_is_read(root: Path) -> None:
         hosts = ["jobs.example.org", "10.0.0.1"]
         [scheduler]
         kind = "foreground"
-    """) == Config(("claude", "-p"), 90.0, "none", ("jobs.example.org", "10.0.0.1"), "foreground")
+    """) == Config("/opt/hermes/bin/hermes", ("claude", "-p"), 90.0, "none", ("jobs.example.org", "10.0.0.1"),
+                    "foreground")
 
 
 def test_a_setting_that_is_not_there_is_refused_by_its_name(root: Path) -> None:

@@ -36,6 +36,13 @@ def site(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Iterator[Sit
     chosen.clear()
 
 
+@pytest.fixture
+def unwatched(site: Site) -> Iterator[None]:
+    """Nobody asks for a sync of SITE but the test."""
+    with site.unwatched():
+        yield
+
+
 @pytest.fixture(scope="session")
 def crontab_site(machine: Box) -> CrontabSite:
     """An installation for the account `cora`, whose jobs cron fires."""

@@ -9,6 +9,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.conftest import wait_for
 from tests.machine.sites import Site, sleep_until
 
@@ -263,6 +265,7 @@ class Lifecycle:
         assert len(site.api.outputs(missed)) == 1
         assert site.api.job(paused)["last_run_at"] is None
 
+    @pytest.mark.usefixtures("unwatched")
     def test_what_was_disarmed_by_hand_is_told_and_put_back(self, site: Site) -> None:
         job = site.create(schedule=DAILY)
         site.take_away(job["id"])

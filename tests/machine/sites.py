@@ -22,6 +22,7 @@ from tests.machine.box import INSIDE, Box
 
 CRON_HEADER_LINES = 3
 """What crontab(1) of Debian puts at the top of what it installs."""
+ENDED = ("inactive", "failed")
 
 
 class Site:
@@ -134,10 +135,19 @@ class Site:
         self.oscron("sync")
 
     @contextlib.contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Nobody asks for a sync but the test, and none is under way."""
+        self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.path")
+        wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED)
+        yield
+        self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.path")
+
+    @contextlib.contextmanager
     def blackout(self) -> Iterator[None]:
         """Nothing fires for a while; after it comes what comes after every boot."""
-        self.systemctl("stop 'hermes-job@*.timer'")
-        yield
+        with self.unwatched():
+            self.systemctl("stop 'hermes-job@*.timer'")
+            yield
         self.oscron("sync")
 
     def stop_server(self) -> None:
@@ -231,9 +241,10 @@ class CrontabSite(Site):
 
     @contextlib.contextmanager
     def blackout(self) -> Iterator[None]:
-        self.box.run("systemctl stop cron")
-        yield
-        self.box.run("systemctl start cron")
+        with self.unwatched():
+            self.box.run("systemctl stop cron")
+            yield
+            self.box.run("systemctl start cron")
         self.oscron("sync")
 
     def syslog(self, job_id: str) -> str:
@@ -296,6 +307,8 @@ class ForegroundSite(Site):
 
     def repair(self) -> None:
         self.start_server()
+
+    unwatched = staticmethod(contextlib.nullcontext)
 
     @contextlib.contextmanager
     def blackout(self) -> Iterator[None]:

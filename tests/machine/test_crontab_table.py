@@ -126,6 +126,7 @@ def test_a_sync_with_nothing_to_do_does_not_touch_it(site: CrontabSite) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_what_is_wrong_with_lines_is_told_and_put_right(site: CrontabSite) -> None:
     job_id, gone = site.create(schedule="0 9 * * *")["id"], site.create(schedule="0 10 * * *")["id"]
     whole = site.crontab()
@@ -147,6 +148,7 @@ def test_what_is_wrong_with_lines_is_told_and_put_right(site: CrontabSite) -> No
         assert "All is as it should be" in site.doctor()[1]
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_a_line_that_is_there_twice_is_told_and_put_right(site: CrontabSite) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     whole = site.crontab()
@@ -156,6 +158,7 @@ def test_a_line_that_is_there_twice_is_told_and_put_right(site: CrontabSite) -> 
     assert site.crontab() == whole
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_commands_that_are_gone_are_told_and_put_back(site: CrontabSite) -> None:
     site.create(schedule="0 9 * * *")
     for name in ("hermes-cron-exec", "hermes-oscron"):
@@ -205,6 +208,7 @@ def test_a_change_of_another_while_we_wait_for_cron_stays(site: CrontabSite) -> 
     assert sorted(site.crontab().removeprefix(before).splitlines()) == [b"# ours", b"# theirs 1", b"# theirs 2"]
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_lines_of_a_profile_that_cannot_be_read_stay(site: CrontabSite) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     path = f"{site.hermes}/profiles/work/cron/jobs.json"

@@ -3,10 +3,13 @@
 import datetime
 import json
 
+import pytest
+
 from tests.conftest import wait_for
 from tests.machine.sites import Site, soon
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_a_timer_stopped_by_hand_is_told_and_put_back(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.systemctl(f"stop hermes-job@default:{job_id}.timer")
@@ -16,6 +19,7 @@ def test_a_timer_stopped_by_hand_is_told_and_put_back(site: Site) -> None:
     assert site.armed(job_id) and "All is as it should be" in site.oscron("doctor")
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_a_timer_changed_by_hand_is_told_and_put_right(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.run(f"sed -i s/09:00/10:00/ {site.unit_dir}/hermes-job@default:{job_id}.timer")
@@ -25,6 +29,7 @@ def test_a_timer_changed_by_hand_is_told_and_put_right(site: Site) -> None:
     assert "All is as it should be" in site.oscron("doctor")
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_a_timer_of_no_job_is_taken_away(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.run(f"cd {site.unit_dir} && cp hermes-job@default:{job_id}.timer hermes-job@default:feedfeedfeed.timer")
@@ -98,6 +103,7 @@ def test_an_unreadable_jobs_json_stops_every_verb_and_stays_as_it_is(site: Site)
         site.box.put(path, whole, site.user)
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_what_systemd_refuses_of_one_job_stops_no_other(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     broken = site.create(schedule="0 10 * * *")["id"]

@@ -152,8 +152,9 @@ def test_without_anything_to_run_a_prompt_the_error_says_what_to_install_or_set(
     ended = fire(job_id, *MANUAL)
     assert ended.returncode == 1
     told = record(root, job_id)["last_error"]
-    assert told == (f"Nothing here can run a prompt: install the Hermes agent, or set 'command' under [exec] in "
-                    f"{root}/oscron.toml, like command = [\"claude\", \"-p\"].")
+    assert told == (f"Nothing here can run a prompt: the Hermes agent was not found. Install it, name its `hermes` "
+                    f"with 'agent' under [exec] in {root}/oscron.toml, or set 'command' there, like "
+                    f"command = [\"claude\", \"-p\"].")
     assert section(page(root, job_id), "Error") == told
     assert record(root, job_id)["last_status"] == "error"
 

@@ -12,14 +12,12 @@ from hermes_oscron.hermes import outputs, runs, store
 from hermes_oscron.hermes.homes import Home
 from hermes_oscron.runner.conclude import conclude, page
 from hermes_oscron.runner.execute import Outcome
-from hermes_oscron.schedulers.systemd.systemctl import Manager
 from tests.runner.fires import (
     MANUAL,
     bridge,
     configure,
     fire,
     make,
-    make_due,
     make_script,
     pages,
     record,
@@ -176,21 +174,6 @@ def test_a_job_whose_schedule_cannot_be_read_keeps_its_result(root: Path) -> Non
     assert section(pages(root, job_id)[0], "Response") == "fine"
     assert "Bad hour" in record(root, job_id)["last_error"]
     assert bridge(root).show(job_id)["state"] == "error"
-
-
-@pytest.mark.parametrize("schedule", ["every 7m", "every 2h", "0 9 * * *", "in 30m"])
-def test_where_no_systemd_runs_none_is_asked(root: Path, home: Home, schedule: str, tmp_path: Path,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(Manager, "_run", lambda _, *arguments: asked.append(arguments))
-    monkeypatch.setattr(Manager, "unit_dir", str(tmp_path / "units"))
-    monkeypatch.setattr(Manager, "unreachable", lambda _: "systemd does not run this machine.")
-    job_id = make_script(root, "true\n", schedule=schedule)
-    make_due(root, job_id)
-    conclude(home, store.find(home, job_id), datetime.datetime.now(UTC), WELL)
-    assert record(root, job_id)["last_status"] == "ok"
-    assert asked == []
-    assert not (tmp_path / "units").exists()
 
 
 def test_the_run_is_over_when_it_is_recorded(root: Path, home: Home) -> None:

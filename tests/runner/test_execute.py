@@ -39,7 +39,7 @@ def shell(script: str, stdin: bytes = b"", timeout: float = 30.0) -> Outcome:
 
 
 def test_what_it_says_is_heard_and_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
-    assert shell("echo out; echo err >&2") == Outcome("out\n", "err\n", None)
+    assert shell("echo out; echo err >&2") == Outcome("out\n", "err\n", None, 0)
     assert capfd.readouterr() == ("out\n", "err\n")
 
 
@@ -70,7 +70,7 @@ def test_what_it_says_is_passed_on_as_it_comes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 400_000, 3_000_000])
 def test_it_gets_its_input_whole(size: int) -> None:
     stdin = (b"0123456789abcdef" * (size // 16 + 1))[:size]
-    assert run("md5sum", stdin=stdin) == Outcome(f"{hashlib.md5(stdin).hexdigest()}  -\n", "", None)
+    assert run("md5sum", stdin=stdin) == Outcome(f"{hashlib.md5(stdin).hexdigest()}  -\n", "", None, 0)
 
 
 def test_it_may_answer_while_it_reads() -> None:
@@ -156,7 +156,7 @@ def test_what_it_leaves_in_the_background_is_neither_waited_for_nor_ended(tmp_pa
     begun = time.monotonic()
     outcome = shell(f"sleep 30 & echo $! > {tmp_path}/pid; echo done")
     left = pid_in(tmp_path / "pid")
-    assert outcome == Outcome("done\n", "", None)
+    assert outcome == Outcome("done\n", "", None, 0)
     assert time.monotonic() - begun < 5
     assert is_alive(left)
     os.kill(left, signal.SIGKILL)
@@ -181,7 +181,7 @@ def test_who_does_not_end_when_asked_is_killed_with_the_whole_group(tmp_path: Pa
 
 @pytest.mark.parametrize("timeout", [3e6, 1e9 - 1])
 def test_any_timeout_can_be_waited_for(timeout: float) -> None:
-    assert shell("echo done", timeout=timeout) == Outcome("done\n", "", None)
+    assert shell("echo done", timeout=timeout) == Outcome("done\n", "", None, 0)
 
 
 def test_who_ignores_the_request_when_its_leader_heeds_it_is_killed_too(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 from ..conftest import (
@@ -43,9 +44,9 @@ def test_a_run_under_way_ends_by_itself_and_leaves_nothing(api: Api, root: Path)
     api.start_run(job["id"])
     api.post("/api/crons/delete", {"job_id": job["id"]})
     let_go(root)
-    wait_for(lambda: not api.running())
-    assert (root / "ended").exists()
-    assert api.get("/api/crons")["jobs"] == []
+    wait_for((root / "ended").exists)
+    assert api.get("/api/crons")["jobs"] == [] and api.running() == {}
+    time.sleep(0.5)  # the runner ends
     assert not (root / "cron" / "output" / job["id"]).exists()
     assert list((root / "cron" / "oscron" / "runs").iterdir()) == []
 

@@ -11,12 +11,14 @@ something was due that has not run.
 import datetime
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from ...hermes.homes import NAME, machine_zone, split_instance
+from ...hermes.homes import NAME, machine_zone
 from .. import detached
-from ..plan import Plan, Report, SchedulerError, to_fire
+from ..plan import Plan, Report, SchedulerError, nothing, to_fire
+from ..systemd import watches
+from ..systemd.systemctl import manager
 from . import daemon, wrapper
 from .line import line_of, to_the_minute
 from .table import Table
@@ -79,7 +81,8 @@ class Crontab:
         """Remove INSTANCE's line; nothing else is remembered of it. Raises SchedulerError."""
         self.disarm([instance])
 
-    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime, leave: Collection[str] = ()) -> Report:
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime,
+                  leave: Callable[[str], bool] = nothing) -> Report:
         """Have a line for each of PLANS and none beside; lines that say so already are not touched.
 
         Raises SchedulerError.
@@ -87,11 +90,12 @@ class Crontab:
         self._require_cron()
         before = self._entries()
         changes: dict[str, Entry | None] = {
-            instance: None for instance in before if instance not in plans and profile_of(instance) not in leave}
-        changes |= {plan.instance: self._entry(plan, now) for plan in plans.values()}
+            instance: None for instance in before if instance not in plans and not leave(instance)}
+        changes |= {plan.instance: self._entry(plan, now) for plan in plans.values() if not leave(plan.instance)}
         self._edit(changes)
         fired = to_fire(plans)
-        return Report([instance for instance in fired if before.get(instance) != changes[instance]],
+        return Report([instance for instance in fired
+                       if instance in changes and before.get(instance) != changes[instance]],
                       [instance for instance, entry in before.items()
                        if not entry.paused and instance not in fired and instance in changes],
                       {}, unwatched=list(fired))
@@ -101,6 +105,10 @@ class Crontab:
         if self.possible():
             self._table.edit(lambda lines: [line for line in lines if not self._ours.fullmatch(line)])
         wrapper.remove(self._root)
+
+    def watch(self, profiles: Collection[str]) -> None:
+        """Have systemd, where it runs, see changes of the jobs of PROFILES. Raises SchedulerError."""
+        watches.watch(manager(), profiles)
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """What is wrong with the lines, by instance."""
@@ -208,11 +216,6 @@ def encoded(text: str) -> bytes:
 def decoded(data: bytes) -> str:
     """What `encoded` made DATA of."""
     return data.decode("utf-8", "surrogateescape")
-
-
-def profile_of(instance: str) -> str:
-    """The profile whose job INSTANCE is."""
-    return split_instance(instance)[0]
 
 
 def quoted(path: str) -> str:

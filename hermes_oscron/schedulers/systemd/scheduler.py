@@ -9,10 +9,11 @@ import datetime
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ...hermes.homes import machine_zone, split_instance
-from ..plan import Plan, Report, SchedulerError, to_fire
+from ..plan import Plan, Report, SchedulerError, nothing, to_fire
+from . import watches
 from .systemctl import Manager
 from .timer import render
 
@@ -67,12 +68,13 @@ class Systemd:
         self.disarm([instance])
         self._manager.reset_failed(service_of(instance))
 
-    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime, leave: Collection[str] = ()) -> Report:
+    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime,
+                  leave: Callable[[str], bool] = nothing) -> Report:
         """Arm PLANS and nothing else; a timer that runs as it should is not touched. Raises SchedulerError."""
-        plans = to_fire(plans)
+        plans = {instance: plan for instance, plan in to_fire(plans).items() if not leave(instance)}
         files, active = self._files(), self._active()
-        stale = sorted(unit for unit in files | active if instance_of(unit) not in plans
-                       and split_instance(instance_of(unit))[0] not in leave)
+        stale = sorted(unit for unit in files | active
+                       if instance_of(unit) not in plans and not leave(instance_of(unit)))
         self._stop(stale)
         changed = {unit_of(plan.instance): content for plan in plans.values()
                    if (content := self._wanted(plan, now, files))}
@@ -89,6 +91,10 @@ class Systemd:
         """Stop and remove all timers of jobs. Raises SchedulerError."""
         if self.possible():
             self._stop(sorted(self._files() | self._active()))
+
+    def watch(self, profiles: Collection[str]) -> None:
+        """Have a change of the jobs of PROFILES, and of no others, seen. Raises SchedulerError."""
+        watches.watch(self._manager, profiles)
 
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """What is wrong with the timers, by instance."""
@@ -123,14 +129,6 @@ class Systemd:
     def has(self, instance: str) -> bool:
         """Whether there is a timer of ours for INSTANCE."""
         return os.path.exists(self._path(unit_of(instance)))
-
-    def request_sync(self) -> None:
-        """Have the sync unit put the timers in step, and do not wait for it. Raises SchedulerError.
-
-        For a part of a run that systemd may be stopping: a timer is ordered before its service, so that stopping the
-        timer waits for the service to have stopped (systemd.timer(5), Default Dependencies).
-        """
-        self._manager.call("start", "--no-block", "--", "hermes-oscron-sync.service")
 
     def troubles(self) -> list[str]:
         """Which of the units that the installation needs have failed, in sentences. Raises SchedulerError."""

@@ -18,13 +18,29 @@ class Manager:
 
     @property
     def runtime_dir(self) -> str:
-        """`$XDG_RUNTIME_DIR`, which a process that no session started does not have."""
+        """/run, or an account's `$XDG_RUNTIME_DIR`, which a process that no session started does not have."""
+        if not self.user:
+            return "/run"
         return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
 
     @property
     def unit_dir(self) -> str:
         """Runtime units: read without a reload, gone after a reboot (systemd.unit(5), unit file load path)."""
-        return f"{self.runtime_dir}/systemd/user" if self.user else "/run/systemd/system"
+        return f"{self.runtime_dir}/systemd/{'user' if self.user else 'system'}"
+
+    def request_sync(self) -> None:
+        """Have hermes-oscron-sync.service run, once more where it is running, and do not wait for it.
+
+        By the file for which its path unit looks: systemd takes a start for the run of a oneshot that is just ending,
+        but finds a file that is there whenever the service has ended (systemd.path(5), PathExists=).
+        Raises SchedulerError.
+        """
+        folder = f"{self.runtime_dir}/hermes-oscron"
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)
+            os.close(os.open(f"{folder}/sync-wanted", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise SchedulerError(f"{folder}/sync-wanted cannot be written: {error.strerror}.") from error
 
     def unreachable(self) -> str | None:
         """Why the manager cannot be reached, or None."""
@@ -76,6 +92,11 @@ class Manager:
             raise SchedulerError("systemctl is not installed.") from None
         except subprocess.TimeoutExpired:
             raise SchedulerError(f"systemd did not answer 'systemctl {arguments[0]}' for {TIMEOUT:.0f} s.") from None
+
+
+def manager() -> Manager:
+    """The systemd manager of this account: root's is the system's, anyone else's their own."""
+    return Manager(user=os.geteuid() != 0)
 
 
 def _refusal(result: "subprocess.CompletedProcess[str]") -> SchedulerError:
