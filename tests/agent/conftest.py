@@ -1,0 +1,28 @@
+"""The real Hermes agent, which ./tests/run installs beside the project, and a model for it to call."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.model import Model
+from tests.runner.fires import configure
+
+AGENT = Path(__file__).parents[2] / ".agent-venv" / "bin"
+"""The agent's commands; without them, run ./tests/run once."""
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    """A model server of the test's own."""
+    model = Model()
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def hermes(root: Path, model: Model) -> Path:
+    """ROOT as the agent's own home, whose prompts the agent runs with MODEL."""
+    (root / "config.yaml").write_text(model.config)
+    configure(root, f'[exec]\nagent = "{AGENT}/hermes"\n')
+    return root

@@ -1,0 +1,321 @@
+"""One fire of one job by the real agent, whose doing it is and whose record of it is what clients see."""
+
+import datetime
+import json
+import os
+import signal
+import subprocess
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_oscron.hermes import records, runs
+from hermes_oscron.hermes.homes import Home
+from tests.agent.conftest import AGENT
+from tests.agent.model import Call, Model, ModelFailure
+from tests.conftest import in_seconds, stored, wait_for, write_jobs, write_script
+from tests.runner.fires import (
+    MANUAL,
+    bridge,
+    command_line,
+    configure,
+    fire,
+    make,
+    make_due,
+    make_script,
+    page,
+    pages,
+    record,
+)
+
+
+def agent(root: Path, code: str) -> Any:
+    """What CODE, run in the agent's own Python with its home in ROOT, leaves in `answer`."""
+    run = subprocess.run([f"{AGENT}/python", "-c", f"import json\n{code}\nprint(json.dumps(answer, default=str))"],
+                         env={**os.environ, "HERMES_HOME": str(root)}, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def executions(root: Path, job_id: str) -> list[str]:
+    """How the runs of JOB_ID stand in the agent's ledger, newest first."""
+    return [str(run["status"]) for run in agent(
+        root, f"from cron.executions import list_executions; answer = list_executions(job_id='{job_id}')")]
+
+
+def test_a_prompt_is_run_by_the_agent_and_its_record_is_ours(hermes: Path, model: Model) -> None:
+    job_id = make(hermes, prompt="Say ping.", name="pinger", model="special-model")
+    make_due(hermes, job_id)
+    ended = fire(job_id)
+    assert ended.returncode == 0, ended.stderr
+    [call] = model.told("Say ping.")
+    assert call.model == "special-model"
+    assert "The model was here." in page(hermes, job_id).partition("## Response")[2]
+    job = bridge(hermes).show(job_id)
+    assert (job["last_status"], job["last_error"], job["last_delivery_error"], job["state"]) == (
+        "ok", None, None, "scheduled")
+    assert job["repeat"] == {"times": None, "completed": 1}
+    assert executions(hermes, job_id) == ["completed"]
+    assert "Say ping." not in " ".join(ended.args)
+
+
+def test_an_interval_keeps_its_grid_though_the_agent_counts_from_the_end_of_a_run(hermes: Path) -> None:
+    job_id = make(hermes, schedule="every 2h")
+    write_jobs(hermes, {**record(hermes, job_id), "next_run_at": "2026-01-01T00:30:00+00:00"})
+    assert fire(job_id).returncode == 0
+    due = records.instant(record(hermes, job_id)["next_run_at"])
+    assert due and (due.hour % 2, due.minute, due.second, due.microsecond) == (0, 30, 0, 0)
+
+
+def test_a_failing_model_is_a_failed_run_with_a_sentence(hermes: Path, model: Model) -> None:
+    def fail(_call: Call) -> str:
+        raise ModelFailure("the model has a headache")
+
+    model.answer = fail
+    job_id = make(hermes)
+    ended = fire(job_id, *MANUAL)
+    assert ended.returncode == 1 and "Failed: " in ended.stderr
+    job = record(hermes, job_id)
+    assert job["last_status"] == "error" and "headache" in job["last_error"]
+    assert executions(hermes, job_id) == ["failed"]
+    assert len(pages(hermes, job_id)) == 1
+
+
+def test_what_is_silent_is_written_and_not_delivered(hermes: Path, model: Model) -> None:
+    model.answer = lambda _call: "[SILENT]"
+    job_id = make(hermes, deliver="telegram:1")
+    assert fire(job_id, *MANUAL).returncode == 0
+    job = record(hermes, job_id)
+    assert (job["last_status"], job["last_delivery_error"]) == ("ok", None)
+    assert "[SILENT]" in page(hermes, job_id)
+
+
+def test_a_delivery_that_fails_is_told_and_the_run_is_not_failed_by_it(hermes: Path) -> None:
+    job_id = make(hermes, deliver="telegram:1")
+    ended = fire(job_id, *MANUAL)
+    assert ended.returncode == 0
+    job = bridge(hermes).show(job_id)
+    assert job["last_status"] == "ok" and "telegram" in job["last_delivery_error"]
+    assert "Not delivered: " in ended.stderr
+
+
+def test_a_script_whose_output_is_delivered_is_run_by_the_agent(hermes: Path, model: Model) -> None:
+    job_id = make_script(hermes, "echo from the script\n", deliver="telegram:1")
+    assert fire(job_id, *MANUAL).returncode == 0
+    assert "from the script" in page(hermes, job_id) and "no_agent" in page(hermes, job_id)
+    assert "telegram" in record(hermes, job_id)["last_delivery_error"]
+    assert model.calls == []
+
+
+def test_without_an_agent_what_is_not_delivered_is_told(hermes: Path) -> None:
+    configure(hermes, '[exec]\nagent = "none"\n')
+    job_id = make_script(hermes, "echo\n", deliver="telegram:1")
+    assert fire(job_id, *MANUAL).returncode == 0
+    assert "only the Hermes agent delivers" in record(hermes, job_id)["last_delivery_error"]
+
+
+def test_a_script_that_stays_here_runs_without_the_agent(hermes: Path) -> None:
+    job_id = make_script(hermes, "echo plain\n")
+    assert fire(job_id, *MANUAL).returncode == 0
+    assert executions(hermes, job_id) == [] and "plain" in page(hermes, job_id)
+
+
+def test_a_command_of_the_configuration_runs_prompts_in_the_agent_s_place(hermes: Path, model: Model) -> None:
+    configure(hermes, f'[exec]\nagent = "{AGENT}/hermes"\ncommand = ["cat"]\n')
+    job_id = make(hermes, prompt="to the command")
+    assert fire(job_id, *MANUAL).returncode == 0
+    assert "to the command" in page(hermes, job_id) and model.calls == []
+
+
+def test_the_output_of_another_job_a_skill_and_a_script_reach_the_model(hermes: Path, model: Model) -> None:
+    model.answer = lambda _call: "The cat is on the mat."
+    first = make(hermes, prompt="Where is the cat?")
+    assert fire(first, *MANUAL).returncode == 0
+    skill = hermes / "skills" / "herding" / "SKILL.md"
+    skill.parent.mkdir(parents=True)
+    skill.write_text("---\nname: herding\ndescription: Herd cats.\n---\n\nCats are herded with fish.\n")
+    job_id = make(hermes, prompt="Herd it.", context_from=[first], skills=["herding"],
+                  script=write_script(hermes, "weather.sh", "echo it rains\n"))
+    assert fire(job_id, *MANUAL).returncode == 0
+    [call] = model.told("Herd it.")
+    for told in ("The cat is on the mat.", "herded with fish", "it rains"):
+        assert told in call.text
+
+
+def test_a_paused_job_that_is_run_by_hand_stays_paused(hermes: Path, model: Model) -> None:
+    for schedule in ("0 9 * * *", in_seconds(3600)):
+        job_id = make(hermes, schedule=schedule, enabled=False)
+        assert fire(job_id, *MANUAL).returncode == 0
+        job = record(hermes, job_id)
+        assert (job["state"], job["enabled"], job["next_run_at"], job["last_status"]) == ("paused", False, None, "ok")
+    assert len(model.calls) == 2
+
+
+def test_a_job_that_the_agent_removes_when_it_is_done_is_no_more_and_its_outputs_stay(hermes: Path) -> None:
+    for fields in ({"schedule": in_seconds(3600)}, {"repeat": 1}):
+        job_id = make(hermes, **fields)
+        assert fire(job_id, *MANUAL).returncode == 0
+        assert stored(hermes) == [] and len(pages(hermes, job_id)) == 1
+        assert bridge(hermes).outputs(job_id, 5)
+
+
+def test_a_job_deleted_while_the_agent_runs_it_leaves_nothing(hermes: Path, model: Model) -> None:
+    def delete(_call: Call) -> str:
+        bridge(hermes).delete(job_id)
+        return "too late"
+
+    model.answer = delete
+    for fields in ({}, {"schedule": in_seconds(3600)}):
+        job_id = make(hermes, **fields)
+        assert fire(job_id, *MANUAL).returncode == 0
+        assert stored(hermes) == [] and not (hermes / "cron" / "output" / job_id).exists()
+        assert os.listdir(hermes / "cron" / "oscron" / "runs") == []
+
+
+def test_a_killed_run_is_recorded_and_the_next_one_is_not_taken_for_it(hermes: Path, home: Home, model: Model) -> None:
+    held = model.answer
+
+    def kill(_call: Call) -> str:
+        os.kill(runner.pid, signal.SIGKILL)
+        runner.wait()
+        return "nobody hears"
+
+    model.answer = kill
+    job_id = make(hermes)
+    make_due(hermes, job_id)
+    runner = subprocess.Popen(command_line(job_id), stderr=subprocess.DEVNULL)
+    wait_for(lambda: runs.interrupted(home), 30)
+    job = bridge(hermes).show(job_id)
+    assert job["last_status"] == "error" and "interrupted" in job["last_error"]
+    model.answer = held
+    assert fire(job_id, *MANUAL).returncode == 0
+    assert record(hermes, job_id)["last_status"] == "ok"
+
+
+def test_an_agent_that_is_timed_out_is_a_failed_run(hermes: Path, model: Model) -> None:
+    configure(hermes, f'[exec]\nagent = "{AGENT}/hermes"\ntimeout = 4\n')
+    model.answer = lambda _call: str(wait_for(lambda: record(hermes, job_id)["last_status"], 30))
+    job_id = make(hermes)
+    assert fire(job_id, *MANUAL).returncode == 1
+    assert "timed out after 4 s" in record(hermes, job_id)["last_error"]
+    assert record(hermes, job_id)["fire_claim"] is None
+
+
+def test_an_agent_without_the_door_is_a_failed_run_with_a_sentence(hermes: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "old", symlinks=True)
+    old = tmp_path / "old" / "bin" / "hermes"
+    old.write_text(f"#!{tmp_path}/old/bin/python\n")
+    old.chmod(0o755)
+    configure(hermes, f'[exec]\nagent = "{old}"\n')
+    job_id = make(hermes)
+    assert fire(job_id, *MANUAL).returncode == 1
+    assert "cannot run a single job" in record(hermes, job_id)["last_error"]
+    assert record(hermes, job_id)["last_error"] in page(hermes, job_id)
+
+
+def test_an_agent_that_is_not_one_is_a_failed_run_with_a_sentence(hermes: Path) -> None:
+    configure(hermes, '[exec]\nagent = "/nowhere/hermes"\n')
+    job_id = make(hermes)
+    assert fire(job_id, *MANUAL).returncode == 1
+    assert "/nowhere/hermes" in record(hermes, job_id)["last_error"]
+
+
+def test_the_agent_is_found_on_the_path(hermes: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(hermes, "")
+    monkeypatch.setenv("PATH", f"{AGENT}:{os.environ['PATH']}")
+    job_id = make(hermes)
+    assert fire(job_id, *MANUAL).returncode == 0
+    assert len(model.calls) == 1
+
+
+def test_a_job_runs_in_its_profile_and_is_recorded_in_its_owner_s(hermes: Path, model: Model) -> None:
+    work = hermes / "profiles" / "work"
+    (work / "cron").mkdir(parents=True)
+    (work / "config.yaml").write_text(model.config.replace("stub-model", "work-model"))
+    job_id = make(hermes, prompt="Say ping.", profile="work")
+    assert fire(job_id, *MANUAL).returncode == 0
+    assert model.told("Say ping.")[0].model == "work-model"
+    assert record(hermes, job_id)["last_status"] == "ok" and len(pages(hermes, job_id)) == 1
+    assert not (work / "cron" / "output").exists() or not any((work / "cron" / "output").iterdir())
+
+
+def test_a_job_whose_profile_is_gone_runs_in_its_owner_s_and_says_so(hermes: Path, model: Model) -> None:
+    (hermes / "profiles" / "work").mkdir(parents=True)
+    job_id = make(hermes, profile="work")
+    (hermes / "profiles" / "work").rmdir()
+    ended = fire(job_id, *MANUAL)
+    assert ended.returncode == 0 and "no profile 'work'" in ended.stdout
+    assert model.calls[0].model == "stub-model"
+
+
+def test_what_the_agent_s_own_scheduler_has_taken_is_not_run_again(hermes: Path, model: Model) -> None:
+    daily, once = make(hermes), make(hermes, schedule=in_seconds(3600))
+    for job_id in (daily, once):
+        make_due(hermes, job_id)
+    taken = agent(hermes, "from cron.jobs import *\nrecord_ticker_heartbeat()\ndue = get_due_jobs()\n"
+                          "answer = [advance_next_run(job['id']) for job in due]")
+    assert len(taken) == 2
+    for job_id in (daily, once):
+        ended = fire(job_id)
+        assert ended.returncode == 0 and "Skipped" in ended.stdout
+    assert model.calls == []
+
+
+def test_what_we_run_is_not_due_to_the_agent_s_own_scheduler(hermes: Path, model: Model) -> None:
+    due_to_the_ticker: list[Any] = []
+
+    def tick(_call: Call) -> str:
+        due_to_the_ticker.append(agent(hermes, "from cron.jobs import *\nanswer = get_due_jobs()"))
+        return "ran"
+
+    model.answer = tick
+    agent(hermes, "from cron.jobs import *\nrecord_ticker_heartbeat()\nanswer = 1")
+    for fields in ({}, {"schedule": in_seconds(3600)}):
+        job_id = make(hermes, **fields)
+        make_due(hermes, job_id)
+        assert fire(job_id).returncode == 0
+    script = make_script(hermes, f"""
+        {AGENT}/python -c 'from cron.jobs import *; print("due:", get_due_jobs())'
+    """)
+    make_due(hermes, script)
+    assert fire(script).returncode == 0
+    assert due_to_the_ticker == [[], []] and "due: []" in page(hermes, script)
+
+
+def test_jobs_of_each_kind_are_the_same_to_the_agent_whoever_made_them(hermes: Path) -> None:
+    """What the agent's own create_job writes and what ours does, field by field, for each kind."""
+    ours_alone = {"armed_at", "profile", "toast_notifications"}
+    differ = {"id", "created_at", "schedule", "schedule_display", "next_run_at"}
+    for schedule, minutes in (("0 9 * * 1-5", None), ("every 2h", 120), (in_seconds(3600), None)):
+        made = agent(hermes, f"from cron.jobs import create_job, get_job; "
+                             f"answer = get_job(create_job('do it', {schedule!r}, name='n')['id'])")
+        ours = agent(hermes, f"from cron.jobs import get_job; "
+                             f"answer = get_job({make(hermes, schedule=schedule, prompt='do it', name='n')!r})")
+        assert set(ours) - set(made) <= ours_alone
+        for key in set(made) & set(ours) - differ:
+            assert ours[key] == made[key], key
+        assert ours["schedule"]["kind"] == made["schedule"]["kind"]
+        assert ours["schedule"].get("minutes") == made["schedule"].get("minutes") == minutes
+        assert ours["schedule"].get("expr") == made["schedule"].get("expr")
+        for job in (made, ours):
+            seen = bridge(hermes).show(job["id"])
+            assert seen["state"] == "scheduled" and seen["next_run_at"]
+        due, theirs = (datetime.datetime.fromisoformat(job["next_run_at"]) for job in (ours, made))
+        assert abs((due - theirs).total_seconds()) < 10
+
+
+def test_what_the_agent_changes_of_our_jobs_is_what_we_show(hermes: Path) -> None:
+    job_id = make(hermes, schedule="0 9 * * *")
+    here = bridge(hermes)
+    agent(hermes, f"from cron.jobs import *; answer = pause_job('{job_id}', 'because')")
+    assert (here.show(job_id)["state"], here.show(job_id)["paused_reason"]) == ("paused", "because")
+    agent(hermes, f"from cron.jobs import *; answer = resume_job('{job_id}')")
+    assert here.show(job_id)["state"] == "scheduled"
+    agent(hermes, f"from cron.jobs import *; answer = update_job('{job_id}', {{'schedule': 'every 3h', 'name': 'x'}})")
+    assert (here.show(job_id)["schedule"]["expression"], here.show(job_id)["name"]) == ("every 3h", "x")
+    listed = agent(hermes, "from cron.jobs import *; answer = list_jobs()")
+    assert [job["id"] for job in listed] == [job_id]
+    agent(hermes, f"from cron.jobs import *; answer = remove_job('{job_id}')")
+    assert here.jobs()["jobs"] == []
