@@ -154,6 +154,9 @@ install() {
         echo "Serve the API:  $path serve, from where this machine starts its services"
     fi
     echo "Make a job:  $path create 'weekdays at 9:00' 'Summarise my mail'"
+    if command -v hermes >/dev/null || [ -e "$(hermes_root)/config.yaml" ]; then
+        echo "Let the agent's own scheduler stand down:  $path plugin install"
+    fi
     if "$BIN/hermes-oscron" doctor | grep -q 'fired by cron'; then
         echo "See them:    $path list; crontab -l"
     else
@@ -180,6 +183,8 @@ install_units() {
 }
 
 uninstall() {
+    [ ! -x "$BIN/hermes-oscron" ] || "$BIN/hermes-oscron" plugin remove >/dev/null ||
+        echo "install.sh: the agent's config.yaml still names this installation; see above." >&2
     [ ! -x "$BIN/hermes-oscron" ] || "$BIN/hermes-oscron" disarm ||
         echo "install.sh: not all that fires was found; what is left of it: 'crontab -l', 'systemctl list-timers'." >&2
     rm -f "${HERMES_HOME:-$HOME/.hermes}/cron/oscron/scheduler"

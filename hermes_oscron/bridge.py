@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from . import fields
 from .fields import Invalid
-from .hermes import homes, outputs, records, runs, store
+from .hermes import homes, outputs, plugin, records, runs, store, ticker
 from .hermes.endings import settle
 from .hermes.homes import Home
 from .hermes.store import Record
@@ -355,6 +355,8 @@ class Bridge:
             except store.StoreError as error:
                 found.append(str(error))
                 unread.add(home.profile)
+            if ticker.is_alive(home):
+                found.append(_double_fires(home))
             found += [f"{home.profile}:{run.job_id}: its last run was cut off and is not recorded yet."
                       for run in runs.interrupted(home)]
         differences = self.scheduler.differences(plans, now)
@@ -609,6 +611,13 @@ def _is_lost(record: Record, zone: ZoneInfo, now: datetime.datetime) -> bool:
         return False
     schedule = _schedule_or_none(record, zone)
     return schedule is None or (schedule.kind != ONCE and next_occurrence(schedule, now, zone) is None)
+
+
+def _double_fires(home: Home) -> str:
+    remedy = ("'hermes gateway restart' makes it stand down" if plugin.is_installed(home) else
+              "'hermes-oscron plugin install' makes it stand down once it is restarted")
+    return (f"{home.profile}: the agent's gateway fires jobs too, so that they could run twice; all that keeps them "
+            f"from it is that one of both claims a job first. {remedy}.")
 
 
 def _modified(path: str) -> int | None:

@@ -14,7 +14,8 @@ import click
 
 from .bridge import Bridge
 from .fields import Invalid
-from .hermes import config, homes, outputs, store
+from .hermes import config, homes, outputs, store, ticker
+from .hermes import plugin as agent_plugin
 from .schedule import text
 from .schedule.errors import ScheduleError
 from .schedule.occurrences import first_of
@@ -26,7 +27,7 @@ from .schedulers.systemd.systemctl import manager
 NEXT_WIDTH, LAST_WIDTH = len("2026-11-24 09:00"), len("error")
 
 EXPECTED = (Invalid, ScheduleError, SchedulerError, store.StoreError, store.NoSuchJob, homes.UnknownProfile,
-            config.ConfigError, OSError)
+            config.ConfigError, agent_plugin.PluginError, OSError)
 """What is the caller's to put right, and is told in one sentence."""
 
 
@@ -290,6 +291,31 @@ def next_times(schedule: str, count: int, start: str | None, zone: str | None) -
             click.echo(due.astimezone(here).isoformat())
     except OverflowError:
         raise click.ClickException("That reaches outside the years 1 to 9999.") from None
+
+
+@main.group(cls=Verbs)
+def plugin() -> None:
+    """Let the agent's own scheduler stand down, or fire again."""
+
+
+@plugin.command("install")
+def install_plugin() -> None:
+    """Let the agent of every profile fire nothing itself, and arm what it changes at once.
+
+    Sets cron.provider in each config.yaml; the rest of these files stays as it is. A gateway that runs needs a restart.
+    """
+    root = homes.root()
+    for home in agent_plugin.install(root, f"{sys.prefix}/bin/hermes-oscron", os.environ):
+        ticker.forget(home)
+        click.echo(f"{home.profile}: cron.provider is {agent_plugin.NAME} in {home.path}/config.yaml.")
+    click.echo("A gateway that runs stands down when it is restarted: hermes gateway restart")
+
+
+@plugin.command("remove")
+def remove_plugin() -> None:
+    """Undo 'plugin install': config.yaml is as it was, and the agent's gateway fires the jobs by itself again."""
+    for home in agent_plugin.remove(homes.root()):
+        click.echo(f"{home.profile}: {home.path}/config.yaml is as it was.")
 
 
 @main.command()

@@ -170,6 +170,7 @@ def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
     fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)  # whatever the umask is
             file.write(content)
             file.flush()
             os.fsync(fd)

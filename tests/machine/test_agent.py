@@ -1,22 +1,16 @@
 """A real agent and a real systemd: whoever makes or changes a job, the timer fires it and the agent runs it."""
 
-import contextlib
 import datetime
-import json
-import shlex
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.agent.model import Model
 from tests.conftest import wait_for
+from tests.machine.agents import PATH, agent, hermes
 from tests.machine.box import INSIDE, Box
 from tests.machine.sites import Site, add_account, free_port, soon
-
-AGENT = f"{INSIDE}/.agent-venv/bin"
-PATH = f"{AGENT}:/usr/local/bin:/usr/bin:/bin"
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +35,6 @@ def site(installed: Site, model: Model) -> Iterator[Site]:
     model.calls.clear()
     yield installed
     installed.clear()
-
-
-def hermes(site: Site, arguments: str, home: str = "") -> str:
-    """What the agent's own `hermes ARGUMENTS` says."""
-    return str(site.run(f"HERMES_HOME={home or site.hermes} hermes {arguments}").stdout)
-
-
-def agent(site: Site, code: str, home: str = "") -> Any:
-    """What CODE, in the agent's own Python, leaves in `answer`."""
-    code = f"import json\nfrom cron.jobs import *\n{code}\nprint(json.dumps(answer, default=str))"
-    said = site.run(f"HERMES_HOME={home or site.hermes} {AGENT}/python -c {shlex.quote(code)}").stdout
-    return json.loads(said.splitlines()[-1])
 
 
 def timer_of(site: Site, profile: str, job_id: str) -> str:
@@ -204,19 +186,3 @@ save_jobs(jobs)
         assert site.next_fire(job_id) == due
     assert site.api.outputs(made["cron"]) == ["an old output"]
     assert len(model.told("Say missed")) == 1 and not model.told("Say cron")
-
-
-@contextlib.contextmanager
-def gateway(site: Site) -> Iterator[None]:
-    """The agent's gateway runs, as its users run it."""
-    site.run("systemd-run --user --unit=gateway --collect --setenv=PATH=$PATH hermes gateway run")
-    wait_for(lambda: site.run(f"cat {site.hermes}/gateway_state.json", check=False).stdout, 30)
-    try:
-        yield
-    finally:
-        site.systemctl("stop gateway", check=False)
-
-
-def ticked(site: Site) -> float:
-    """When the gateway's own scheduler last looked, a unix time."""
-    return float(site.run(f"cat {site.hermes}/cron/ticker_heartbeat", check=False).stdout or 0)

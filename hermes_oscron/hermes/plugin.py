@@ -1,0 +1,154 @@
+"""The plugin by which the agent's own scheduler stands down: into every profile's home, and out of it again.
+
+Its files first, then the word in config.yaml that makes the agent use them; on removal the other way round.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+
+from . import homes, provider
+from .homes import Home
+from .provider import CannotEdit, Edit
+from .store import make_private_dir, replace_file
+
+NAME = "oscron"
+SOURCE = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/plugin"
+FILES = ("__init__.py", "plugin.yaml")
+KEPT = ("PATH", "HERMES_TIMEZONE")
+"""What of the installing shell's environment a sync needs."""
+
+
+class PluginError(Exception):
+    """The plugin could not be installed or removed; the text names the file and says what to do."""
+
+
+def install(root: str, program: str, environment: Mapping[str, str]) -> list[Home]:
+    """Let the agent of every profile of ROOT run PROGRAM sync when jobs change, and fire nothing; the homes.
+
+    A config.yaml that cannot be edited is told before anything is written. Raises PluginError.
+    """
+    here = _homes(root)
+    edits = {home: _edited(home) for home in here}
+    kept = {key: environment[key] for key in KEPT if environment.get(key)}
+    command = {"argv": [program, "sync"], "environment": {**kept, "HERMES_HOME": root}}
+    try:
+        for home, edit in edits.items():
+            make_private_dir(folder(home))
+            for name in FILES:
+                with open(f"{SOURCE}/{name}", "rb") as file:
+                    replace_file(f"{folder(home)}/{name}", file.read())
+            _write_json(f"{folder(home)}/command.json", command)
+            if edit:
+                content, made, is_new = edit
+                _write_json(f"{folder(home)}/edit.json", {**made._asdict(), "new_file": is_new})
+                _write_config(home, content)
+    except OSError as error:
+        raise PluginError(f"{error.filename or root} cannot be written: {error.strerror}.") from error
+    return here
+
+
+def remove(root: str) -> list[Home]:
+    """Take the plugin out of every profile of ROOT; the homes that had it. Raises PluginError."""
+    found = [home for home in _homes(root) if os.path.isdir(folder(home)) or _provider(home) == NAME]
+    contents = {home: _restored(home) for home in found}
+    try:
+        for home, content in contents.items():
+            if content is None:
+                _unlink(_config(home))
+            elif content != _read(home):
+                _write_config(home, content)
+            shutil.rmtree(folder(home), ignore_errors=True)
+    except OSError as error:
+        raise PluginError(f"{error.filename or root} cannot be written: {error.strerror}.") from error
+    return found
+
+
+def is_installed(home: Home) -> bool:
+    """Whether the agent of HOME uses the plugin."""
+    return os.path.exists(f"{folder(home)}/command.json") and _provider(home) == NAME
+
+
+def folder(home: Home) -> str:
+    """Where the agent looks for the plugin of HOME."""
+    return f"{home.path}/plugins/{NAME}"
+
+
+def _homes(root: str) -> list[Home]:
+    return [homes.home(root, profile) for profile in homes.profiles(root)]
+
+
+def _edited(home: Home) -> tuple[bytes, Edit, bool] | None:
+    """HOME's config.yaml with the provider set, how, and whether there was none; None where it is set already."""
+    content = _read(home)
+    try:
+        text = (content or b"").decode()
+        if provider.provider_of(text) == NAME:
+            return None
+        after, made = provider.with_provider(text, NAME)
+    except (CannotEdit, UnicodeDecodeError) as error:
+        raise PluginError(f"{_config(home)} was left as it is: {error}. Put 'provider: {NAME}' under 'cron' yourself, "
+                          f"then run this again.") from None
+    return after.encode(), made, content is None
+
+
+def _restored(home: Home) -> bytes | None:
+    """HOME's config.yaml as it was without the plugin; None where there was none. Raises PluginError."""
+    content = _read(home)
+    if content is None:
+        return None
+    made, was_new = _edit_made(home)
+    try:
+        after = provider.without_provider(content.decode(), NAME, made)
+    except (CannotEdit, UnicodeDecodeError) as error:
+        raise PluginError(f"{_config(home)} was left as it is: {error}.") from None
+    return after.encode() if after or not was_new else None
+
+
+def _edit_made(home: Home) -> tuple[Edit | None, bool]:
+    """The edit that installing made, if that is known, and whether it made the file."""
+    try:
+        with open(f"{folder(home)}/edit.json", encoding="utf-8") as file:
+            said = json.load(file)
+        return Edit(int(said["at"]), str(said["old"]), str(said["new"])), bool(said["new_file"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, False
+
+
+def _provider(home: Home) -> object:
+    try:
+        return provider.provider_of((_read(home) or b"").decode())
+    except (CannotEdit, UnicodeDecodeError):
+        return None
+
+
+def _read(home: Home) -> bytes | None:
+    try:
+        with open(_config(home), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PluginError(f"{_config(home)} cannot be read: {error.strerror}.") from error
+
+
+def _write_config(home: Home, content: bytes) -> None:
+    """Put CONTENT in the place of HOME's config.yaml, whose mode stays."""
+    path = _config(home)
+    replace_file(path, content, os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _config(home: Home) -> str:
+    return f"{home.path}/config.yaml"
+
+
+def _write_json(path: str, content: object) -> None:
+    replace_file(path, json.dumps(content, indent=2).encode())

@@ -1,0 +1,81 @@
+"""The agent's own gateway beside the timers: without the plugin nothing fires twice, with it the gateway fires nothing."""
+
+import contextlib
+import datetime
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.agent.model import Model
+from tests.conftest import wait_for
+from tests.machine.agents import PATH, agent, hermes
+from tests.machine.box import Box
+from tests.machine.sites import Site, add_account, free_port
+
+WATCHED = 125.0
+"""Seconds; the gateway's own scheduler looks once a minute."""
+
+
+@contextlib.contextmanager
+def gateway(site: Site) -> Iterator[None]:
+    """The agent's gateway runs, as its users run it."""
+    site.run("systemd-run --user --unit=gateway --collect --setenv=PATH=$PATH hermes gateway run")
+    wait_for(lambda: '"running"' in site.run(f"cat {site.hermes}/gateway_state.json", check=False).stdout, 60)
+    try:
+        yield
+    finally:
+        site.systemctl("stop gateway", check=False)
+
+
+def sources(site: Site) -> Counter[str]:
+    """How many runs of the agent each scheduler has begun."""
+    return Counter(agent(site, "from cron.executions import list_executions\n"
+                               "answer = [run['source'] for run in list_executions(limit=500)]"))
+
+
+def minutes(site: Site) -> Counter[str]:
+    """How often the script has run in each minute."""
+    return Counter(site.run("cat ran", check=False).stdout.split())
+
+
+def test_no_time_is_fired_twice_without_the_plugin_and_none_by_the_gateway_with_it(machine: Box) -> None:
+    model = Model()
+    add_account(machine, "otto")
+    site = Site(machine, "otto", free_port(), PATH=PATH)
+    site.put(f"{site.hermes}/config.yaml", model.config)
+    assert "plugin install" in site.install()
+    site.create("date +%H:%M >>~/ran", schedule="* * * * *")
+    agent(site, "answer = create_job('Say ping.', '* * * * *')")
+    begun = datetime.datetime.now(datetime.UTC)
+    with gateway(site):
+        wait_for(lambda: site.run(f"cat {site.hermes}/cron/ticker_heartbeat", check=False).stdout, 30)
+        status, said = site.doctor()
+        assert status == 1 and "could run twice" in said and "plugin install" in said
+        time.sleep(WATCHED)
+    _assert_once_each(site, model, begun)
+
+    config = site.run(f"cat {site.hermes}/config.yaml").stdout
+    said = site.oscron("plugin install")
+    assert "hermes gateway restart" in said
+    before, begun = sources(site), datetime.datetime.now(datetime.UTC)
+    site.run("rm ran")
+    model.calls.clear()
+    with gateway(site):
+        time.sleep(WATCHED)
+        assert site.doctor()[0] == 0
+        assert "oscron" in hermes(site, "cron status")
+    _assert_once_each(site, model, begun)
+    assert sources(site)["builtin"] == before["builtin"]
+    site.oscron("plugin remove")
+    assert site.run(f"cat {site.hermes}/config.yaml").stdout == config
+
+
+def _assert_once_each(site: Site, model: Model, begun: datetime.datetime) -> None:
+    """Each job has run once in each whole minute since BEGUN."""
+    time.sleep(3)  # the last runs end
+    whole = [begun + datetime.timedelta(minutes=number) for number in (1, 2)]
+    ran, asked = minutes(site), Counter(f"{time.strftime('%H:%M', time.gmtime(call.at))}" for call in model.calls)
+    assert set(ran.values()) == {1}, ran
+    assert set(asked.values()) == {1}, asked
+    for minute in whole:
+        assert f"{minute:%H:%M}" in ran and f"{minute:%H:%M}" in asked
