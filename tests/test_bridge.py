@@ -149,3 +149,23 @@ def test_what_cannot_be_recorded_is_not_running_for_ever(root: Path) -> None:
 def test_what_systemd_cannot_keep_is_refused(root: Path, when: str) -> None:
     with pytest.raises(ScheduleError, match=r"2199.*Write a cron expression"):
         Bridge(str(root), Foreground(str(root))).create({"prompt": "x", "schedule": when})
+
+
+def test_a_sync_gives_the_records_of_others_the_next_run_that_is_going_to_be(root: Path) -> None:
+    """croniter knows no clock changes, and the agent writes microseconds; what is due already stays."""
+    path = root / "cron" / "jobs.json"
+    path.parent.mkdir()
+    daily = {"kind": "cron", "expr": "0 9 * * *", "display": ""}
+    past = "2026-01-01T09:00:00.123456+00:00"
+    path.write_text(json.dumps({"jobs": [
+        {"id": "wrong", "prompt": "x", "schedule": daily, "next_run_at": "2099-01-01T09:00:00+00:00"},
+        {"id": "micro", "prompt": "x", "schedule": {"kind": "interval", "minutes": 90},
+         "next_run_at": "2099-01-01T09:00:00.654321+00:00"},
+        {"id": "due", "prompt": "x", "schedule": daily, "next_run_at": past},
+        {"id": "failed", "prompt": "x", "schedule": daily, "next_run_at": None, "state": "error"},
+    ]}))
+    Bridge(str(root), Foreground(str(root))).sync()
+    after = {record["id"]: record["next_run_at"] for record in json.loads(path.read_text())["jobs"]}
+    assert after["wrong"] == after["failed"] and after["wrong"][:2] == "20" and "T09:00:00+00:00" in after["wrong"]
+    assert not after["wrong"].startswith("2099") and after["due"] == past
+    assert records.instant(after["micro"]).microsecond == 0  # type: ignore[union-attr]

@@ -2,10 +2,9 @@
 
 import os
 
-from ..hermes import config, homes
+from ..hermes import agent, config, homes
 from ..hermes.homes import Home
 from ..hermes.store import Record
-from . import agent
 from .execute import Command
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..hermes import homes, outputs, records, store
+from ..hermes.agent import NO_DOOR, TAKEN
 from ..hermes.endings import record_end
 from ..hermes.homes import Home
 from ..hermes.store import Record
-from .agent import NO_DOOR, TAKEN
 from .command import stays_here
 from .execute import Outcome
 from .voice import say

@@ -58,6 +58,8 @@ def test_a_prompt_is_run_by_the_agent_and_its_record_is_ours(hermes: Path, model
         "ok", None, None, "scheduled")
     assert job["repeat"] == {"times": None, "completed": 1}
     assert executions(hermes, job_id) == ["completed"]
+    sessions = agent(hermes, "from hermes_state import SessionDB; answer = SessionDB().list_sessions_rich(limit=9)")
+    assert any(job_id in json.dumps(session) for session in sessions)
     assert "Say ping." not in " ".join(ended.args)
 
 
@@ -203,12 +205,23 @@ def test_an_agent_that_is_timed_out_is_a_failed_run(hermes: Path, model: Model) 
     assert record(hermes, job_id)["fire_claim"] is None
 
 
-def test_an_agent_without_the_door_is_a_failed_run_with_a_sentence(hermes: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "old", symlinks=True)
-    old = tmp_path / "old" / "bin" / "hermes"
-    old.write_text(f"#!{tmp_path}/old/bin/python\n")
-    old.chmod(0o755)
-    configure(hermes, f'[exec]\nagent = "{old}"\n')
+@pytest.mark.parametrize("modules", [
+    {}, {"jobs": "get_job = use_cron_store = None"},
+    {"executions": "latest_execution = None", "jobs": "get_job = use_cron_store = None",
+     "scheduler": "run_one_job = None", "scheduler_provider": "class CronScheduler: pass"},
+])
+def test_an_agent_without_the_door_is_a_failed_run_with_a_sentence(hermes: Path, tmp_path: Path,
+                                                                   modules: dict[str, str]) -> None:
+    """One of before it had one, and one that has moved it."""
+    venv.create(tmp_path / "other", symlinks=True)
+    command = tmp_path / "other" / "bin" / "hermes"
+    command.write_text(f"#!{tmp_path}/other/bin/python\n")
+    command.chmod(0o755)
+    [packages] = (tmp_path / "other").glob("lib/python*/site-packages")
+    (packages / "cron").mkdir()
+    for name, text in modules.items():
+        (packages / "cron" / f"{name}.py").write_text(text)
+    configure(hermes, f'[exec]\nagent = "{command}"\n')
     job_id = make(hermes)
     assert fire(job_id, *MANUAL).returncode == 1
     assert "cannot run a single job" in record(hermes, job_id)["last_error"]

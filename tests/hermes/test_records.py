@@ -186,3 +186,25 @@ def test_a_clock_set_back_does_not_make_a_job_wait_for_a_date_that_was_never_mea
 def test_a_clock_set_back_a_little_does_not_run_an_answered_occurrence_again() -> None:
     record = finished(job(), "10T09:00:03")
     assert not records.is_due(record, at("10T08:59:59"), UTC)
+
+
+def test_an_occurrence_that_the_agent_s_own_scheduler_has_taken_is_not_due() -> None:
+    record = job(next_run_at="2026-03-11T09:00:00+00:00", last_run_at="2026-03-09T09:00:03+00:00")
+    assert not records.is_due(record, at("10T09:00:00.5"), UTC)
+
+
+def test_a_claim_is_seen_by_the_agent_s_own_scheduler() -> None:
+    recurring, once = job(next_run_at="2026-03-10T09:00:00+00:00"), job(ONCE)
+    for record in (recurring, once):
+        records.claim(record, at("10T09:00:00.5"), UTC)
+    assert records.instant(recurring["next_run_at"]) == at("11T09:00:00")
+    assert records.is_claimed(once, at("10T09:10:00")) and not records.is_claimed(once, at("10T09:40:00"))
+    assert not records.is_claimed(once, at("10T08:00:00")) and not records.is_claimed(recurring, at("10T09:00:01"))
+    records.drop_claims(once)
+    assert not records.is_claimed(once, at("10T09:10:00"))
+
+
+def test_a_one_shot_that_the_agent_has_counted_already_is_not_counted_twice() -> None:
+    record = finished(job(ONCE, repeat={"times": 1, "completed": 1}), "10T09:00:03")
+    assert record["repeat"] == {"times": 1, "completed": 1}
+    assert record["state"] == "completed"

@@ -80,6 +80,23 @@ def test_whatever_the_agent_changes_is_armed_so_within_a_second(site: Site) -> N
     wait_for(lambda: not site.armed(job_id), 2)
 
 
+def test_our_jobs_are_listed_edited_and_removed_by_hermes_cron(site: Site) -> None:
+    job_id = site.api.create(name="ours", prompt="x", schedule="0 9 * * *")["id"]
+    listed = hermes(site, "cron list")
+    assert job_id in listed and "ours" in listed
+    hermes(site, f"cron edit {job_id} --schedule '15 8 * * *' --name theirs")
+    wait_for(lambda: (due := site.next_fire(job_id)) and (due.hour, due.minute) == (8, 15), 2)
+    assert site.api.job(job_id)["name"] == "theirs"
+    hermes(site, f"cron pause {job_id}")
+    wait_for(lambda: not site.armed(job_id), 2)
+    assert site.api.job(job_id)["state"] == "paused"
+    hermes(site, f"cron resume {job_id}")
+    wait_for(lambda: site.armed(job_id), 2)
+    hermes(site, f"cron remove {job_id}")
+    wait_for(lambda: not site.armed(job_id), 2)
+    assert site.api.get("/api/crons")["jobs"] == []
+
+
 def test_an_editor_s_change_is_armed_within_a_second(site: Site) -> None:
     job_id = site.api.create(schedule="0 9 * * *")["id"]
     site.run(f"sed -i 's/0 9 [*] [*] [*]/45 11 * * */' {site.hermes}/cron/jobs.json")

@@ -1,4 +1,4 @@
-"""The agent's own gateway beside the timers: without the plugin nothing fires twice, with it the gateway fires nothing."""
+"""The agent's own gateway beside the timers: without the plugin nothing fires twice, with it the gateway is silent."""
 
 import contextlib
 import datetime

@@ -3,8 +3,8 @@
 import os
 import re
 
-from ..hermes.config import Config
-from ..hermes.homes import Home
+from .config import Config
+from .homes import Home
 
 SHIM = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/agent/fire.py"
 INTERPRETER = re.compile(rb"""^(?:\#!\s*|'''exec'\s+|exec\s+)["']?(/[^\s"']*python[0-9.]*)""", re.MULTILINE)

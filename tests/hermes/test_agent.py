@@ -1,0 +1,71 @@
+"""Where the agent is found."""
+
+import os
+import venv
+from pathlib import Path
+
+import pytest
+
+from hermes_oscron.hermes.agent import NoAgent, python_of
+from hermes_oscron.hermes.config import Config
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """A virtual environment with a `hermes` in it; its bin folder."""
+    venv.create(tmp_path / "agent", symlinks=True)
+    write_command(tmp_path / "agent" / "bin" / "hermes", "#!/somewhere/else/python3\n")
+    return tmp_path / "agent" / "bin"
+
+
+@pytest.fixture
+def nowhere(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """ROOT, where no agent can be found."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return str(root)
+
+
+def write_command(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_it_is_found_on_the_path_in_the_home_and_among_one_s_own_commands(
+        nowhere: str, environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert python_of(nowhere, Config()) is None
+    for link in (tmp_path / ".local" / "bin" / "hermes", tmp_path / "sbin" / "hermes"):
+        link.parent.mkdir(parents=True)
+        link.symlink_to(environment / "hermes")
+        monkeypatch.setenv("PATH", f"relative::{tmp_path}/sbin:/usr/bin")
+        assert python_of(nowhere, Config()) == f"{environment}/python3"
+        link.unlink()
+    (Path(nowhere) / "hermes-agent").mkdir()
+    (Path(nowhere) / "hermes-agent" / "venv").symlink_to(environment.parent)
+    assert python_of(nowhere, Config()) == f"{environment}/python3"
+
+
+def test_its_python_is_the_one_its_command_names_where_none_is_beside_it(nowhere: str, environment: Path,
+                                                                        tmp_path: Path) -> None:
+    python = f"{environment}/python3"
+    for text in (f"#!{python}\nimport sys\n", f"#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\nimport sys\n",
+                 f"#!/bin/sh\nexec \"{python}\" -m hermes_cli \"$@\"\n"):
+        command = write_command(tmp_path / "opt" / "hermes", text)
+        assert python_of(nowhere, Config(agent=command)) == python
+
+
+def test_what_is_named_and_is_none_is_told(nowhere: str, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    other = write_command(tmp_path / "other" / "hermes", "#!/bin/sh\necho\n")
+    for named in (str(tmp_path / "missing"), str(folder), other):
+        with pytest.raises(NoAgent, match=named):
+            python_of(nowhere, Config(agent=named))
+
+
+def test_none_is_none(nowhere: str, environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{environment}:{os.environ['PATH']}")
+    assert python_of(nowhere, Config(agent="none")) is None
+    assert python_of(nowhere, Config()) == f"{environment}/python3"
