@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from . import fields
 from .fields import Invalid
-from .hermes import homes, outputs, plugin, records, runs, store, ticker
+from .hermes import config, delivery, history, homes, outputs, plugin, records, runs, store, ticker
 from .hermes.endings import settle
 from .hermes.homes import Home
 from .hermes.store import Record
@@ -111,6 +111,24 @@ class Bridge:
     def outputs(self, job_id: str, limit: int) -> list[tuple[str, str]]:
         """File name and content, windowed, of the newest LIMIT outputs of JOB_ID, newest first."""
         return outputs.newest(self.home, job_id, limit)
+
+    def history(self, job_id: str, offset: int, limit: int) -> tuple[list[history.Page], int]:
+        """LIMIT runs of JOB_ID from OFFSET on, newest first, and how many there are."""
+        return history.page(self.home, job_id, offset, limit)
+
+    def output(self, job_id: str, filename: str) -> str:
+        """What the run FILENAME of JOB_ID wrote. Raises NoSuchRun."""
+        return history.content(self.home, job_id, filename)
+
+    def completions(self, since: float) -> list[Job]:
+        """The runs that ended after SINCE, a unix time: each job's last one. Raises StoreError."""
+        home = self.home
+        settle(home)
+        return history.completions(home, since)
+
+    def delivery_options(self) -> dict[str, str]:
+        """What `deliver` may say, and how to show it to people. Raises ConfigError."""
+        return delivery.options(self.home, config.load(self.root))
 
     # Writing
 

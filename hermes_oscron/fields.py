@@ -1,6 +1,7 @@
 """What a client may write into a job, and in which form: the one door for it, whether by HTTP or by terminal."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ from .hermes.homes import NAME, Home
 
 LONGEST = {"name": 200, "prompt": 500_000}
 """Characters."""
+
+OUTPUT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,250}\.md")
+"""The name of a run's output."""
 
 OWNED = {"id", "state", "next_run_at", "last_run_at", "last_status", "last_error", "last_delivery_error",
          "created_at", "schedule_display", "paused_at", "paused_reason", "owner_profile", "read_only", "armed_at"}
@@ -37,6 +41,15 @@ def job_id(value: object) -> str:
         raise Invalid("job_id is missing.")
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise Invalid("job_id is malformed: it has up to 64 letters, digits, '-', '_' and '.', and no '.' first.")
+    return value
+
+
+def filename(value: object) -> str:
+    """VALUE as the name of a run's output. Raises Invalid."""
+    if value is None or value == "":
+        raise Invalid("filename is missing.")
+    if not isinstance(value, str) or not OUTPUT.fullmatch(value):
+        raise Invalid("filename is malformed: it is the name of an output, like 2027-03-15_09-00-04.md, and no path.")
     return value
 
 

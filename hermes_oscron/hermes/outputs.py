@@ -2,12 +2,15 @@
 
 import datetime
 import os
+import stat
 
 from .homes import Home
 from .store import make_private_dir, replace_file
 
 KEEP = 50
 """How many outputs of a job stay, as in the agent."""
+LARGEST = 16 * 1024 * 1024
+"""Bytes of an output that are read; runs write less."""
 WINDOW = 8000
 HEAD = 200
 RESPONSE = "## Response"
@@ -48,11 +51,29 @@ def newest(home: Home, job_id: str, limit: int) -> list[tuple[str, str]]:
     found = []
     for name in names(home, job_id)[:limit]:
         try:
-            with open(f"{_folder(home, job_id)}/{name}", encoding="utf-8", errors="replace") as file:
-                found.append((name, window(file.read())))
-        except FileNotFoundError:
-            continue  # the runner's retention came between
+            found.append((name, window(read(home, job_id, name)[0])))
+        except OSError:
+            continue  # the runner's retention came between, or it is no file that a run wrote
     return found
+
+
+def read(home: Home, job_id: str, name: str, most: int = LARGEST) -> tuple[str, os.stat_result]:
+    """What is in the output NAME of JOB_ID, up to MOST bytes, and its status. Raises OSError.
+
+    No link is followed and nothing but a file is read: whoever can write here need not be who reads it.
+    """
+    folder = os.open(_folder(home, job_id), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if "/" in name or not name.endswith(".md"):
+            raise FileNotFoundError(name)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    finally:
+        os.close(folder)
+    with open(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(name)
+        return file.read(most).decode("utf-8", "replace"), status
 
 
 def window(content: str) -> str:

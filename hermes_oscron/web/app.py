@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import bottle
 from .. import fields
 from ..bridge import Bridge
 from ..fields import Invalid
+from ..hermes import history
 from ..hermes.config import ConfigError
+from ..hermes.history import NoSuchRun
 from ..hermes.homes import UnknownProfile
 from ..hermes.store import NoSuchJob, StoreError
 from ..schedule.errors import ScheduleError
@@ -22,7 +25,7 @@ log = logging.getLogger(__name__)
 
 LARGEST_BODY = 1024 * 1024
 TRUE = {"1", "true", "yes", "on"}
-DEFAULT_OUTPUTS, MOST_OUTPUTS = 5, 500
+DEFAULT_OUTPUTS, DEFAULT_RUNS, MOST_OUTPUTS = 5, 50, 500
 
 Answer = dict[str, Any]
 
@@ -56,6 +59,25 @@ def make_app(bridge: Bridge, door: Door) -> bottle.Bottle:
         job_id = fields.job_id(_query("job_id"))
         found = bridge.outputs(job_id, _limit(_query("limit")))
         return {"job_id": job_id, "outputs": [{"filename": name, "content": content} for name, content in found]}
+
+    def runs_of() -> Answer:
+        job_id = fields.job_id(_query("job_id"))
+        offset = _whole("offset", 0, 0, 1_000_000)
+        pages, total = bridge.history(job_id, offset, _whole("limit", DEFAULT_RUNS, 1, MOST_OUTPUTS))
+        return {"job_id": job_id, "runs": [page._asdict() for page in pages], "total": total, "offset": offset}
+
+    def one_run() -> Answer:
+        job_id, filename = fields.job_id(_query("job_id")), fields.filename(_query("filename"))
+        content = bridge.output(job_id, filename)
+        return {"job_id": job_id, "filename": filename, "content": content, "snippet": history.snippet(content),
+                "usage": history.usage(content)}
+
+    def recent() -> Answer:
+        since = _seconds(_query("since"))
+        return {"completions": bridge.completions(since), "since": since}
+
+    def delivery_options() -> Answer:
+        return {"platforms": [{"value": value, "label": label} for value, label in bridge.delivery_options().items()]}
 
     def create() -> Answer:
         return {"ok": True, "job": bridge.create(_body())}
@@ -91,6 +113,10 @@ def make_app(bridge: Bridge, door: Door) -> bottle.Bottle:
     route("GET", "/api/crons", crons)
     route("GET", "/api/crons/status", status)
     route("GET", "/api/crons/output", output)
+    route("GET", "/api/crons/history", runs_of)
+    route("GET", "/api/crons/run", one_run)
+    route("GET", "/api/crons/recent", recent)
+    route("GET", "/api/crons/delivery-options", delivery_options)
     for verb in (create, update, delete, run, pause, resume):
         route("POST", f"/api/crons/{verb.__name__}", verb)
     app.default_error_handler = lambda error: _respond(error.status_code, {"error": _sentence(error)})
@@ -117,7 +143,7 @@ def _answered(serve: Callable[[], Answer | bytes], door: Door | None) -> tuple[i
         return error.status, {"error": str(error)}
     except (Invalid, ScheduleError) as error:
         return 400, {"error": str(error)}
-    except (NoSuchJob, UnknownProfile) as error:
+    except (NoSuchJob, NoSuchRun, UnknownProfile) as error:
         return 404, {"error": str(error)}
     except (SchedulerError, StoreError, ConfigError) as error:
         log.error("%s %s: %s", request.method, request.path, error)
@@ -171,6 +197,26 @@ def _only_job_id(body: Answer) -> str:
 def _query(name: str) -> str | None:
     query = bottle.request.query
     return str(query.getunicode(name, default="\ufffd")) if name in query else None
+
+
+def _whole(name: str, otherwise: int, least: int, most: int) -> int:
+    """The query's NAME as a whole number, brought between LEAST and MOST. Raises Invalid."""
+    text = _query(name)
+    if text is None:
+        return otherwise
+    try:
+        return min(max(int(text), least), most)
+    except ValueError:
+        raise Invalid(f"{name} takes a whole number.") from None
+
+
+def _seconds(text: str | None) -> float:
+    """TEXT as a unix time; what is none is the beginning of all."""
+    try:
+        since = float(text or "")
+    except ValueError:
+        return 0.0
+    return since if math.isfinite(since) else 0.0
 
 
 def _limit(text: str | None) -> int:
