@@ -20,7 +20,8 @@ def test_the_runs_are_listed_newest_first_with_their_sizes_and_times(api: Api, r
     answer = api.get("/api/crons/history?job_id=a&offset=2&limit=3")
     assert (answer["job_id"], answer["total"], answer["offset"]) == ("a", 7, 2)
     assert answer["runs"] == [
-        {"filename": f"2027-03-0{day}_09-00-00.md", "size": day, "modified": float(day), "usage": {}} for day in (5, 4, 3)]
+        {"filename": f"2027-03-0{day}_09-00-00.md", "size": day, "modified": float(day), "usage": {}}
+        for day in (5, 4, 3)]
     assert len(api.get("/api/crons/history?job_id=a")["runs"]) == 7
     assert api.get("/api/crons/history?job_id=a&offset=99")["runs"] == []
 
