@@ -231,6 +231,7 @@ leave() {
     if [ "$FIRES" = systemd ]; then
         "$PLACE/venv/bin/hermes-oscron" delete "$id" >/dev/null 2>&1 || true
         systemctl "$MANAGER" stop hermes-oscron-sync.path 2>/dev/null || true
+        rm -rf "$RUNTIME/hermes-oscron"
         for unit in hermes-job@.service $SYNC_UNITS; do
             rm -f "$RUNTIME_UNITS/$unit"
         done
