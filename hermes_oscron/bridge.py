@@ -272,7 +272,11 @@ class Bridge:
     def _reconcile(self) -> Report:
         now, homes_here = _now(), self._homes()
         idle = self.scheduler.unavailable() is not None
-        self.scheduler.watch([home.profile for home in homes_here])  # before the jobs are read: no change goes unseen
+        unwatched: dict[str, str] = {}
+        try:
+            self.scheduler.watch([home.profile for home in homes_here])  # before jobs are read: no change goes unseen
+        except SchedulerError as error:
+            unwatched["changes that others make"] = str(error)
         plans: dict[str, Plan] = {}
         overdue: set[str] = set()
         running: set[str] = set()
@@ -291,7 +295,7 @@ class Bridge:
             return instance in running or homes.split_instance(instance)[0] in unread
 
         report = self.scheduler.reconcile(plans, now, leave)
-        refused = {**unread, **report.refused}
+        refused = {**unwatched, **unread, **report.refused}
         for instance in sorted({*report.unwatched, *overdue} - running):
             profile, job_id = homes.split_instance(instance)
             try:

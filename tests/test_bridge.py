@@ -3,6 +3,7 @@
 import datetime
 import json
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from hermes_oscron.hermes import homes, records, store
 from hermes_oscron.schedule import text
 from hermes_oscron.schedule.errors import ScheduleError
 from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.schedulers.plan import SchedulerError
 from tests import strategies
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]
@@ -169,3 +171,17 @@ def test_a_sync_gives_the_records_of_others_the_next_run_that_is_going_to_be(roo
     assert after["wrong"] == after["failed"] and after["wrong"][:2] == "20" and "T09:00:00+00:00" in after["wrong"]
     assert not after["wrong"].startswith("2099") and after["due"] == past
     assert records.instant(after["micro"]).microsecond == 0  # type: ignore[union-attr]
+
+
+def test_changes_that_cannot_be_watched_for_are_told_and_stop_no_sync(root: Path) -> None:
+    class Blind(Foreground):
+        def watch(self, profiles: Collection[str]) -> None:
+            raise SchedulerError("systemd refused: no space left on device")
+
+    path = root / "cron" / "jobs.json"
+    path.parent.mkdir()
+    schedule = {"kind": "cron", "expr": "0 9 * * *"}
+    path.write_text(json.dumps({"jobs": [{"id": "a", "prompt": "x", "schedule": schedule}]}))
+    report = Bridge(str(root), Blind(str(root))).sync()
+    assert list(report.refused.values()) == ["systemd refused: no space left on device"]
+    assert json.loads(path.read_text())["jobs"][0]["next_run_at"]

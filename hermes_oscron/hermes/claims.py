@@ -4,12 +4,12 @@ The agent's scheduler looks at jobs.json once a minute and takes what is due by 
 `run_claim`; all that under its tick lock. Where it has ever run, we take an occurrence in the same way.
 """
 
+import contextlib
 import datetime
 import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from . import homes, store
 from .homes import Home
@@ -26,6 +26,7 @@ def take(home: Home, job_id: str, scheduled: bool) -> bool:
     """
     if not os.path.exists(f"{home.cron_dir}/ticker_heartbeat"):
         return True
+    from ..schedule.errors import ScheduleError
     from ..schedule.types import ONCE  # 20 ms, and only where there is somebody to take turns with
     from . import records
 
@@ -34,12 +35,13 @@ def take(home: Home, job_id: str, scheduled: bool) -> bool:
         record = store.find(home, job_id)
         if records.is_claimed(record, now) or (scheduled and not records.is_due(record, now, zone)):
             return False
-        if scheduled or records.schedule_of(record, zone).kind == ONCE:
-            store.change(home, job_id, lambda record: records.claim(record, now, zone))
+        with contextlib.suppress(ScheduleError):  # what nothing can keep, the agent's scheduler does not fire either
+            if scheduled or records.schedule_of(record, zone).kind == ONCE:
+                store.change(home, job_id, lambda record: records.claim(record, now, zone))
     return True
 
 
-@contextmanager
+@contextlib.contextmanager
 def _no_tick(home: Home) -> Iterator[None]:
     """Let the agent's scheduler take no job meanwhile."""
     fd = os.open(f"{home.cron_dir}/.tick.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

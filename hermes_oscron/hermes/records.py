@@ -201,5 +201,8 @@ def correct_next_run(record: Record, before: Record, ended: datetime.datetime, z
     if state(record) == PAUSED:
         record["next_run_at"] = None
     elif state(record) == SCHEDULED:
-        following = next_occurrence(schedule_of(record, zone), ended, zone, grid(before))
+        try:
+            following = next_occurrence(schedule_of(record, zone), ended, zone, grid(before))
+        except (ScheduleError, OverflowError):
+            return  # nothing can keep it; doctor tells
         record["next_run_at"] = following.astimezone(zone).isoformat() if following else None
