@@ -300,9 +300,9 @@ def plugin() -> None:
 
 @plugin.command("install")
 def install_plugin() -> None:
-    """Let the agent of every profile fire nothing itself, and arm what it changes at once.
+    """Let the agent fire nothing itself, in every profile.
 
-    Sets cron.provider in each config.yaml; the rest of these files stays as it is. A gateway that runs needs a restart.
+    What it changes is armed at once. Sets cron.provider in each config.yaml; the rest of these files stays as it is. A gateway that runs needs a restart.
     """
     root = homes.root()
     for home in agent_plugin.install(root, f"{sys.prefix}/bin/hermes-oscron", os.environ):
@@ -313,7 +313,7 @@ def install_plugin() -> None:
 
 @plugin.command("remove")
 def remove_plugin() -> None:
-    """Undo 'plugin install': config.yaml is as it was, and the agent's gateway fires the jobs by itself again."""
+    """Let the agent fire by itself again; config.yaml is as it was."""
     for home in agent_plugin.remove(homes.root()):
         click.echo(f"{home.profile}: {home.path}/config.yaml is as it was.")
 
