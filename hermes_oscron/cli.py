@@ -302,7 +302,8 @@ def plugin() -> None:
 def install_plugin() -> None:
     """Let the agent fire nothing itself, in every profile.
 
-    What it changes is armed at once. Sets cron.provider in each config.yaml; the rest of these files stays as it is. A gateway that runs needs a restart.
+    What it changes is armed at once. Sets cron.provider in each config.yaml; the rest of these files stays as it is. A
+    gateway that runs needs a restart.
     """
     root = homes.root()
     for home in agent_plugin.install(root, f"{sys.prefix}/bin/hermes-oscron", os.environ):
