@@ -57,6 +57,7 @@ class Bridge:
     def __init__(self, root: str, wanted: Scheduler) -> None:
         self.root = root
         self.wanted = self._present = wanted
+        self._found = in_charge(root)
 
     @property
     def scheduler(self) -> Scheduler:
@@ -255,6 +256,8 @@ class Bridge:
         Raises SchedulerError.
         """
         present = self.scheduler
+        if self.wanted.kind == self._found:  # they were to stay where they were; who has moved them since is not undone
+            self.wanted = present
         if present.kind == self.wanted.kind:
             yield
             return

@@ -16,8 +16,10 @@ from hermes_oscron.bridge import Bridge
 from hermes_oscron.hermes import homes, records, store
 from hermes_oscron.schedule import text
 from hermes_oscron.schedule.errors import ScheduleError
+from hermes_oscron.schedulers.charge import in_charge, put_in_charge
 from hermes_oscron.schedulers.foreground import Foreground
-from hermes_oscron.schedulers.plan import SchedulerError
+from hermes_oscron.schedulers.plan import Report, SchedulerError
+from hermes_oscron.schedulers.systemd.scheduler import Systemd
 from tests import strategies
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]
@@ -171,6 +173,18 @@ def test_a_sync_gives_the_records_of_others_the_next_run_that_is_going_to_be(roo
     assert after["wrong"] == after["failed"] and after["wrong"][:2] == "20" and "T09:00:00+00:00" in after["wrong"]
     assert not after["wrong"].startswith("2099") and after["due"] == past
     assert records.instant(after["micro"]).microsecond == 0  # type: ignore[union-attr]
+
+
+def test_a_sync_that_had_to_wait_does_not_undo_a_move_that_was_made_meanwhile(
+        root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took the scheduler that was in charge for the one to stay with."""
+    put_in_charge(str(root), "foreground")
+    waited = Bridge(str(root), Foreground(str(root)))
+    put_in_charge(str(root), "systemd")
+    monkeypatch.setattr(Systemd, "watch", lambda *_: None)
+    monkeypatch.setattr(Systemd, "reconcile", lambda *_: Report(["armed"], [], {}, []))
+    assert waited.sync().armed == ["armed"]
+    assert in_charge(str(root)) == "systemd"
 
 
 def test_changes_that_cannot_be_watched_for_are_told_and_stop_no_sync(root: Path) -> None:

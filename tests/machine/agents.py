@@ -8,12 +8,14 @@ from tests.machine.box import INSIDE
 from tests.machine.sites import Site
 
 AGENT = f"{INSIDE}/.agent-venv/bin"
+HERMES = f"{AGENT}/python -m hermes_cli.main"
+"""The agent's command; its own script names a Python by a path that is another one inside."""
 PATH = f"{AGENT}:/usr/local/bin:/usr/bin:/bin"
 
 
 def hermes(site: Site, arguments: str, home: str = "") -> str:
     """What the agent's own `hermes ARGUMENTS` says."""
-    return str(site.run(f"HERMES_HOME={home or site.hermes} hermes {arguments}").stdout)
+    return str(site.run(f"HERMES_HOME={home or site.hermes} {HERMES} {arguments}").stdout)
 
 
 def agent(site: Site, code: str, home: str = "") -> Any:

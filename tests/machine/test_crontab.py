@@ -41,8 +41,8 @@ def started_by_cron(site: CrontabSite, job_id: str) -> int:
 def test_a_job_has_the_environment_of_the_installation_and_nothing_is_mailed(machine: Box) -> None:
     """In a home that needs quoting for the shell and for cron, below variables that mean other things."""
     machine.run("touch /run/mails && chmod 666 /run/mails")
-    machine.put("/usr/sbin/sendmail", SENDMAIL)
-    machine.run("chmod 755 /usr/sbin/sendmail")
+    machine.put("/usr/sbin/sendmail.new", SENDMAIL)
+    machine.run("chmod 755 /usr/sbin/sendmail.new; mv /usr/sbin/sendmail.new /usr/sbin/sendmail")
     add_account(machine, "otto", f"--home-dir {shlex.quote(ODD_HOME)}")
     site = CrontabSite(machine, "otto", free_port(), HERMES_HOME=ODD_ROOT, PATH=ODD_PATH)
     site.install()

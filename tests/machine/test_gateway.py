@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.agent.model import Model
 from tests.conftest import wait_for
-from tests.machine.agents import PATH, agent, hermes
+from tests.machine.agents import HERMES, PATH, agent, hermes
 from tests.machine.box import Box
 from tests.machine.sites import Site, add_account, free_port
 
@@ -19,7 +19,7 @@ WATCHED = 125.0
 @contextlib.contextmanager
 def gateway(site: Site) -> Iterator[None]:
     """The agent's gateway runs, as its users run it."""
-    site.run("systemd-run --user --unit=gateway --collect --setenv=PATH=$PATH hermes gateway run")
+    site.run(f"systemd-run --user --unit=gateway --collect --setenv=PATH=$PATH {HERMES} gateway run")
     wait_for(lambda: '"running"' in site.run(f"cat {site.hermes}/gateway_state.json", check=False).stdout, 60)
     try:
         yield
