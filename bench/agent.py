@@ -13,7 +13,7 @@ from tests.machine.sites import Site, add_account, free_port
 from tests.machine.test_gateway import gateway
 
 JOBS = 12
-SPAN = 360
+SPAN = 240
 """Seconds over which the jobs are spread: the gateway looks once a minute, so where in the minute counts."""
 
 
@@ -31,7 +31,7 @@ def main() -> None:
                 times = json.dumps([due.isoformat() for due in dues])
                 agent(site, f"answer = [create_job('{site.user}, job %d.' % i, due)['id'] "
                             f"for i, due in enumerate({times})]")
-            time.sleep((dues[-1] - datetime.datetime.now(datetime.UTC)).total_seconds() + 90)
+            time.sleep((dues[-1] - datetime.datetime.now(datetime.UTC)).total_seconds() + 75)
         medians = []
         for site, name in ((ours, "timer, runner, agent"), (theirs, "the agent's gateway")):
             late = [min(call.at for call in model.told(f"{site.user}, job {i}.")) - due.timestamp()

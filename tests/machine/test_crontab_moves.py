@@ -113,6 +113,7 @@ def test_no_job_is_ever_armed_twice_however_a_move_ends(site: MovingSite) -> Non
     assert site.crontab() == THEIRS
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_a_configured_scheduler_is_moved_to_by_a_sync(site: MovingSite) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.put(f"{site.hermes}/oscron.toml", '[scheduler]\nkind = "crontab"\n')
