@@ -183,6 +183,10 @@ install_units() {
 }
 
 uninstall() {
+    # First whatever could ask for a sync, which would arm again what is disarmed, and the sync that may be under way.
+    # shellcheck disable=SC2086
+    systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service >/dev/null 2>&1 || true
+    systemctl "$MANAGER" stop hermes-oscron-changed.service 'hermes-oscron-watch@*.path' >/dev/null 2>&1 || true
     [ ! -x "$BIN/hermes-oscron" ] || "$BIN/hermes-oscron" plugin remove >/dev/null ||
         echo "install.sh: the agent's config.yaml still names this installation; see above." >&2
     [ ! -x "$BIN/hermes-oscron" ] || "$BIN/hermes-oscron" disarm ||
@@ -192,9 +196,6 @@ uninstall() {
         timers=$(systemctl "$MANAGER" list-units --all --plain --no-legend --full 'hermes-job@*.timer' | cut -d' ' -f1)
         # shellcheck disable=SC2086
         [ -z "$timers" ] || systemctl "$MANAGER" stop -- $timers
-        # shellcheck disable=SC2086
-        systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service 2>/dev/null || true
-        systemctl "$MANAGER" stop 'hermes-oscron-watch@*.path' 2>/dev/null || true
         systemctl "$MANAGER" stop '*hermes*job.slice' 2>/dev/null || true
         systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
     fi
