@@ -197,7 +197,7 @@ uninstall() {
         # shellcheck disable=SC2086
         [ -z "$timers" ] || systemctl "$MANAGER" stop -- $timers
         systemctl "$MANAGER" stop '*hermes*job.slice' 2>/dev/null || true
-        systemctl "$MANAGER" reset-failed 'hermes-job@*' 2>/dev/null || true
+        systemctl "$MANAGER" reset-failed 'hermes-job@*' 'hermes-oscron*' 2>/dev/null || true
     fi
     rm -rf "$RUNTIME_UNITS"/hermes-job@*.timer "$RUNTIME/hermes-oscron"
     for unit in $UNITS; do
