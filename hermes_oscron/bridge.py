@@ -15,9 +15,11 @@ from zoneinfo import ZoneInfo
 
 from . import fields
 from .fields import Invalid
-from .hermes import homes, outputs, records, runs, store
+from .hermes import completions, homes, outputs, records, runs, store
+from .hermes.completions import Completion
 from .hermes.endings import settle
 from .hermes.homes import Home
+from .hermes.outputs import Page
 from .hermes.store import Record
 from .schedule import text
 from .schedule.errors import ScheduleError
@@ -100,6 +102,20 @@ class Bridge:
     def outputs(self, job_id: str, limit: int) -> list[tuple[str, str]]:
         """File name and content, windowed, of the newest LIMIT outputs of JOB_ID, newest first."""
         return outputs.newest(self.home, job_id, limit)
+
+    def history(self, job_id: str, offset: int, limit: int) -> tuple[list[Page], int]:
+        """LIMIT outputs of JOB_ID from OFFSET on, newest first and without their content, and how many there are."""
+        return outputs.history(self.home, job_id, offset, limit)
+
+    def output(self, job_id: str, filename: str) -> str:
+        """The output FILENAME of JOB_ID. Raises NoSuchRun."""
+        return outputs.read(self.home, job_id, filename)
+
+    def completions(self, since: float) -> list[Completion]:
+        """The last runs of the active profile's jobs that ended after SINCE (unix seconds), the first to end first."""
+        home = self.home
+        settle(home)
+        return completions.since(home, since)
 
     # Writing
 
