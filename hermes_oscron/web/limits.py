@@ -4,6 +4,7 @@ Waitress has limits of its own, and these go beyond them: its timeout begins ane
 disk, and a chunk's size line without end it keeps in memory.
 """
 
+import contextlib
 import json
 import socket
 import struct
@@ -52,11 +53,10 @@ def bound(server: Any) -> None:
 
 def _maintain(channels: list["Channel"]) -> None:
     now = time.monotonic()
-    for channel in channels:
-        channel.will_close = channel.will_close or channel.is_late(now)
     idle = sorted((each for each in channels if each.is_idle()), key=lambda each: each.waiting_since)
-    for channel in idle[:max(0, len(channels) - CROWDED)]:
-        channel.will_close = True
+    crowding = idle[:max(0, len(channels) - CROWDED)]
+    for channel in {*crowding, *(each for each in channels if each.is_late(now))}:
+        channel.cut()
 
 
 class _Body(OverflowableBuffer):  # type: ignore[misc]  # waitress has no types
@@ -127,6 +127,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def service(self) -> None:
         super().service()
         self.waiting_since = time.monotonic()
+
+    def handle_close(self) -> None:
+        """Close; what the client has sent meanwhile is taken off first, or it would hear of a reset and no answer."""
+        with contextlib.suppress(OSError):
+            for _ in range(64):  # who never stops sending hears of the reset
+                if not self.socket or not self.socket.recv(65536):
+                    break
+        super().handle_close()
+
+    def cut(self) -> None:
+        """Close in the next round of the loop, whether or not the client takes anything."""
+        self.will_close = True
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def is_idle(self) -> bool:
         """Whether nothing is under way but maybe a request that has not come whole."""

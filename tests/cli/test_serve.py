@@ -38,6 +38,27 @@ def test_an_address_that_is_not_ours_is_an_error(cli: Cli) -> None:
         assert host in cli.refused("serve", "--host", host, "--port", "0")
 
 
+def test_it_listens_beyond_loopback_only_when_told(cli: Cli, root: Path, tmp_path: Path) -> None:
+    said = cli.refused("serve", "--host", "0.0.0.0", "--port", "0")
+    assert "Other machines" in said and "--beyond-loopback" in said
+    process, url = start_server("--host", "0.0.0.0", "--beyond-loopback", log=tmp_path / "log")
+    try:
+        assert Api(url.replace("0.0.0.0", "127.0.0.1"), None).call("GET", "/api/crons")[0] == 401
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert "can run code as this account" in (tmp_path / "log").read_text()
+
+
+def test_every_loopback_address_will_do(cli: Cli, tmp_path: Path) -> None:
+    process, url = start_server("--host", "127.0.0.2", log=tmp_path / "log")
+    try:
+        assert Api(url, None).call("GET", "/api/crons")[0] == 401
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def test_a_wrong_option_is_a_usage_error(cli: Cli) -> None:
     cli.refused("serve", "--port", "70000", code=2)
     cli.refused("serve", "--scheduler", "sundial", code=2)
