@@ -330,7 +330,7 @@ class Bridge:
         for home in self._homes():
             try:
                 settle(home)
-                parts += [home.profile, store.signature(home), _modified(f"{home.path}/config.yaml")]
+                parts += [home.profile, store.signature(home), homes.timezone(home).key]
             except store.StoreError as error:
                 parts += [home.profile, str(error)]
         return tuple(parts)
@@ -569,13 +569,6 @@ def _is_lost(record: Record, zone: ZoneInfo, now: datetime.datetime) -> bool:
         return False
     schedule = _schedule_or_none(record, zone)
     return schedule is None or (schedule.kind != ONCE and next_occurrence(schedule, now, zone) is None)
-
-
-def _modified(path: str) -> int | None:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return None
 
 
 def _elapsed(run: runs.Run) -> float:
