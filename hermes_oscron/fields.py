@@ -28,6 +28,8 @@ def checked(fields: Mapping[str, Any], home: Home) -> dict[str, Any]:
         if key not in _CHECKS:
             raise Invalid(f"There is no field '{_short(key)}'; the fields are {', '.join(sorted(_CHECKS))}.")
         _CHECKS[key](key, value, home)
+    if "repeat" in given:
+        given["repeat"] = int(given["repeat"])  # 3.0 is a whole number too
     return given
 
 
@@ -60,12 +62,14 @@ def _texts(key: str, value: object, _home: Home) -> None:
 
 
 def _text_or_texts(key: str, value: object, home: Home) -> None:
-    if not isinstance(value, str):
+    if isinstance(value, str):
+        text(key, value)
+    else:
         _texts(key, value, home)
 
 
 def _count(key: str, value: object, _home: Home) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value % 1 or not 1 <= value <= 1_000_000:
         raise Invalid(f"'{key}' takes a whole number from 1 up; without it a job repeats for ever.")
 
 

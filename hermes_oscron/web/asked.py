@@ -44,8 +44,10 @@ def nothing_else(given: dict[str, Any]) -> None:
 
 
 def query(name: str) -> str | None:
-    """The query's NAME, None where it is not given; what is no UTF-8 has a sign for that in it."""
+    """The query's NAME, None where it is not given; what is no UTF-8 has a sign for that in it. Raises Invalid."""
     given = bottle.request.query
+    if len(given.getall(name)) > 1:
+        raise Invalid(f"'{name}' is given more than once.")
     return str(given.getunicode(name, default="\ufffd")) if name in given else None
 
 
