@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..hermes.homes import state_dir
-from ..hermes.store import make_private_dir, replace_file
+from ..hermes.store import StoreError, make_private_dir, replace_file
 from .attempts import Attempts
 from .sessions import Sessions
 
@@ -45,13 +45,16 @@ class Door:
         self._attempts = Attempts()
 
     def admit(self, caller: Caller) -> None:
-        """Raise Refused unless CALLER shows the token or a session, or is this very account on a unix socket."""
+        """Raise Refused unless CALLER shows the token or a session, or is this very account on a unix socket.
+
+        Raises StoreError where the token cannot be read.
+        """
         if self._needs_nothing(caller):
             return
         if caller.authorization:
             scheme, _, given = caller.authorization.partition(" ")
             self._check(caller, given.strip() if scheme.lower() == "bearer" else "")
-        elif not self._sessions.knows(caller.session, token(self._root)):
+        elif not self._sessions.knows(caller.session, self._token()):
             raise Refused(401, "This needs the header 'Authorization: Bearer TOKEN'; 'hermes-oscron token' prints it.")
 
     def knows(self, caller: Caller) -> bool:
@@ -66,11 +69,11 @@ class Door:
         """What CALLER, who gives PASSWORD, has to show from now on. Raises Refused, StoreError."""
         if not self._needs_nothing(caller):
             self._check(caller, password)
-        return self._sessions.begin(token(self._root))
+        return self._sessions.begin(self._token())
 
     def end_session(self, caller: Caller) -> None:
         """Let CALLER's session be good no more. Raises StoreError."""
-        self._sessions.end(caller.session, token(self._root))
+        self._sessions.end(caller.session, self._token())
 
     def check_names(self, host: str, origin: str | None) -> None:
         """Raise Refused unless HOST is ours and ORIGIN, where there is one, is the same place."""
@@ -78,6 +81,13 @@ class Door:
             raise Refused(403, f"The Host '{host[:100]}' is not this server's; [web] hosts in oscron.toml names more.")
         if origin is not None and _place(origin) != host.lower():
             raise Refused(403, f"The Origin '{origin[:100]}' is a foreign one.")
+
+    def _token(self) -> str:
+        """The token as it is now. Raises StoreError."""
+        try:
+            return token(self._root)
+        except OSError as error:
+            raise StoreError(f"{error.filename} cannot be read or made: {error.strerror}.") from error
 
     def _needs_nothing(self, caller: Caller) -> bool:
         return self.is_open or caller.address == f"uid:{os.geteuid()}"
@@ -87,7 +97,7 @@ class Door:
         wait = math.ceil(self._attempts.wait(caller.address))
         if wait:
             raise Refused(429, f"Too many wrong tokens came from your address; try again in {wait} s.", wait)
-        if not hmac.compare_digest(given.encode("utf-8", "replace"), token(self._root).encode()):
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token().encode()):
             self._attempts.note(caller.address)
             raise Refused(401, "That is not the token; 'hermes-oscron token' prints it, and a call carries it in the "
                                "header 'Authorization: Bearer TOKEN'.")

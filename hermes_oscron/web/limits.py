@@ -22,7 +22,9 @@ from .asked import LARGEST_BODY
 CONNECTIONS = 100
 """At a time; more wait in the kernel."""
 CROWDED = 80
-"""Connections from which on those that have not asked anything for the longest time go."""
+"""Connections from which on nobody may be without a question for long."""
+CROWDED_TIME = 1.0
+"""Seconds then."""
 LARGEST_HEAD = 32 * 1024
 """Bytes of a request's first line and headers."""
 LARGEST_REQUEST = 64 * 1024 * 1024
@@ -53,10 +55,10 @@ def bound(server: Any) -> None:
 
 def _maintain(channels: list["Channel"]) -> None:
     now = time.monotonic()
-    idle = sorted((each for each in channels if each.is_idle()), key=lambda each: each.waiting_since)
-    crowding = idle[:max(0, len(channels) - CROWDED)]
-    for channel in {*crowding, *(each for each in channels if each.is_late(now))}:
-        channel.cut()
+    crowded = len(channels) > CROWDED
+    for channel in channels:
+        if channel.is_late(now) or (crowded and channel.is_idle() and now - channel.waiting_since > CROWDED_TIME):
+            channel.cut()
 
 
 class _Body(OverflowableBuffer):  # type: ignore[misc]  # waitress has no types

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from ..hermes.store import StoreError, make_private_dir, replace_file
 
 LIFETIME = 30 * 24 * 3600
 """Seconds that a login is good for."""
+LINE = re.compile(r"([0-9a-f]{64}) ([0-9]{1,15})\n")
 MOST = 64
 """Logins at a time; one more ends the oldest."""
 
@@ -59,10 +61,10 @@ class Sessions:
     def _logins(self) -> list[_Login]:
         try:
             with open(self._path, encoding="ascii", errors="replace") as file:
-                lines = [line.split() for line in file]
+                lines = [LINE.fullmatch(line) for line in file]
         except OSError:
             return []
-        return [_Login(line[0], int(line[1])) for line in lines if len(line) == 2 and line[1].isdecimal()]
+        return [_Login(line[1], int(line[2])) for line in lines if line]
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[list[_Login]]:

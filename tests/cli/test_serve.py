@@ -97,6 +97,26 @@ def test_what_was_missed_while_it_was_down_runs_once_unless_paused(cli: Cli, roo
     assert {record["id"]: record.get("state") for record in stored(root)}["one-shot"] == "completed"
 
 
+def test_it_serves_a_socket_in_the_file_system_that_systemd_passes(cli: Cli, root: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listening, (tmp_path / "log").open("wb") as log:
+        listening.bind(path)
+        listening.listen()
+        passed = listening.fileno()
+        script = f'exec 3<&{passed}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+        process = subprocess.Popen(["bash", "-c", script, "bash", *COMMAND, "serve"], pass_fds=[passed], stdout=log,
+                                   stderr=log, env=os.environ)
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                client.sendall(b"GET /api/crons HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                assert client.makefile("rb").readline().split()[1] == b"200"
+        finally:
+            process.terminate()
+            process.wait(10)
+    assert f"unix:{path}" in (tmp_path / "log").read_text()
+
+
 def test_it_serves_the_socket_that_systemd_passes(cli: Cli, root: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, (tmp_path / "log").open("wb") as log:
         passed = listening.fileno()

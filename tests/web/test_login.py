@@ -147,7 +147,7 @@ def test_sessions_are_in_a_file_for_its_owner_alone_that_tells_no_cookie(api: Ap
 def test_a_spoilt_file_of_sessions_knows_none_and_is_made_anew(api: Api, root: Path) -> None:
     path = root / "cron" / "oscron" / "sessions"
     _, cookie = log_in(api)
-    for content in (b"", b"\xff\xfe", b"x\n", b"x y z\n", b"x 1e9\n"):
+    for content in (b"", b"\xff\xfe", b"x\n", b"x y z\n", b"x 1e9\n", b"\xff 9999999999\n", b"x " + b"9" * 5000):
         path.write_bytes(content)
         assert call(api, cookie) == 401
     assert call(api, log_in(api)[1]) == 200
