@@ -10,13 +10,12 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from . import fields
 from .fields import Invalid
-from .hermes import completions, homes, outputs, records, runs, store
-from .hermes.completions import Completion
+from .hermes import homes, outputs, records, runs, store
 from .hermes.endings import settle
 from .hermes.homes import Home
 from .hermes.outputs import Page
@@ -28,6 +27,9 @@ from .schedule.types import INTERVAL, ONCE, Schedule
 from .schedulers.charge import in_charge, put_in_charge
 from .schedulers.choose import scheduler_of
 from .schedulers.plan import Plan, Report, Scheduler, SchedulerError, plan_of
+
+if TYPE_CHECKING:
+    from .hermes.completions import Completion
 
 Job = dict[str, Any]
 
@@ -111,8 +113,10 @@ class Bridge:
         """The output FILENAME of JOB_ID. Raises NoSuchRun."""
         return outputs.read(self.home, job_id, filename)
 
-    def completions(self, since: float) -> list[Completion]:
+    def completions(self, since: float) -> "list[Completion]":
         """The last runs of the active profile's jobs that ended after SINCE (unix seconds), the first to end first."""
+        from .hermes import completions  # with the agent's database; 8 ms that no other verb needs
+
         home = self.home
         settle(home)
         return completions.since(home, since)

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import os
 import re
+import sqlite3
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -31,53 +32,76 @@ class Completion(NamedTuple):
 def since(home: Home, moment: float) -> list[Completion]:
     """The last runs of HOME's jobs that ended after MOMENT (unix seconds), by their ends. Raises StoreError."""
     found = []
-    for record in store.read(home):
-        ended = records.instant(record.get("last_run_at"))
-        if ended and ended.timestamp() > moment:
-            found.append(_completion(home, record, ended))
+    with contextlib.closing(_Sessions()) as sessions:
+        for record in store.read(home):
+            ended = records.instant(record.get("last_run_at"))
+            if ended and ended.timestamp() > moment:
+                found.append(_completion(home, record, ended, sessions))
     return sorted(found, key=lambda completion: completion.completed_at)
 
 
-def _completion(home: Home, record: Record, ended: datetime.datetime) -> Completion:
+def _completion(home: Home, record: Record, ended: datetime.datetime, sessions: "_Sessions") -> Completion:
     return Completion(
         record["id"], str(record.get("name") or record.get("prompt") or record["id"])[:200],
         str(record.get("last_status") or "unknown"), ended.timestamp(),
         record.get("toast_notifications") is not False,
-        None if record.get("no_agent") else _session(home, record, ended),
+        None if record.get("no_agent") else _session(home, record, ended, sessions),
     )
 
 
-def _session(home: Home, record: Record, ended: datetime.datetime) -> str | None:
+def _session(home: Home, record: Record, ended: datetime.datetime, sessions: "_Sessions") -> str | None:
     """The session of RECORD's run that ended at ENDED: the newest that began before it, and after the run before."""
     job_id = str(record["id"])
-    pages, _ = outputs.history(home, job_id, 1, 1)
-    after = pages[0].modified if pages else 0.0
     place = _place_of_execution(home, record)
+    known = sessions.of(place, job_id)
+    if not known:
+        return None
+    pages, _ = outputs.history(home, job_id, 1, 1)
+    after = int(pages[0].modified) if pages else 0
     zone = homes.timezone(place)
-    for session in _sessions(place, job_id):
+    for session in known:
         with contextlib.suppress(ValueError):
             began = datetime.datetime.strptime(session[-len("20260315_090000"):], SESSION_STAMP).replace(tzinfo=zone)
-            if int(after) <= began.timestamp() <= ended.timestamp():
+            if after <= began.timestamp() <= ended.timestamp():
                 return session
     return None
 
 
-def _sessions(home: Home, job_id: str) -> list[str]:
-    """The sessions of JOB_ID in the agent's own database, newest first; none where it cannot be read."""
-    path = f"{home.path}/state.db"
-    if not os.path.exists(path):
-        return []
-    import sqlite3  # 4 ms, and only for those who have an agent
+class _Sessions:
+    """What the agents' own databases know, each opened once."""
 
+    def __init__(self) -> None:
+        self._databases: dict[str, sqlite3.Connection | None] = {}
+
+    def of(self, home: Home, job_id: str) -> list[str]:
+        """The sessions of JOB_ID, newest first; none where the database cannot be read."""
+        path = f"{home.path}/state.db"
+        if path not in self._databases:
+            self._databases[path] = _opened(path)
+        database = self._databases[path]
+        if database is None:
+            return []
+        between = (f"cron_{job_id}_", f"cron_{job_id}_:", LOOK_BACK)  # a colon comes after the digits
+        try:
+            rows = database.execute("SELECT id FROM sessions WHERE source = 'cron' AND id > ? AND id < ? "
+                                    "ORDER BY id DESC LIMIT ?", between).fetchall()
+        except sqlite3.Error:
+            return []
+        return [row[0] for row in rows if re.fullmatch(rf"cron_{re.escape(job_id)}_\d{{8}}_\d{{6}}", str(row[0]))]
+
+    def close(self) -> None:
+        for database in filter(None, self._databases.values()):
+            database.close()
+
+
+def _opened(path: str) -> "sqlite3.Connection | None":
+    """The database at PATH, to be read; None where there is none."""
+    if not os.path.exists(path):
+        return None
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=1)) as database:
-            rows = database.execute(
-                "SELECT id FROM sessions WHERE source = 'cron' AND id > ? AND id < ? ORDER BY id DESC LIMIT ?",
-                (f"cron_{job_id}_", f"cron_{job_id}_:", LOOK_BACK),  # a colon comes after the digits
-            ).fetchall()
+        return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=1)
     except sqlite3.Error:
-        return []
-    return [row[0] for row in rows if re.fullmatch(rf"cron_{re.escape(job_id)}_\d{{8}}_\d{{6}}", str(row[0]))]
+        return None
 
 
 def _place_of_execution(home: Home, record: Record) -> Home:
