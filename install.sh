@@ -10,12 +10,14 @@
 #   ./install.sh --uninstall      take away what was installed; jobs, outputs and the token stay
 #   ./install.sh --try            show it working in a temporary place, and leave nothing behind
 #
-# HERMES_HOME and HERMES_TIMEZONE, where set, are kept for the jobs. PORT chooses another port than 8791.
+# HERMES_HOME and HERMES_TIMEZONE, where set, are kept for the jobs. PORT chooses another port than 8791, and
+# SOCKET=/path a socket in the file system, for that account alone, in its place.
 
 set -eu
 
 SOURCE=$(cd "$(dirname "$0")" && pwd)
 PORT=${PORT:-8791}
+SOCKET=${SOCKET:-}
 SYNC_UNITS="hermes-oscron-sync.service hermes-oscron-sync.path"
 UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service $SYNC_UNITS hermes-oscron-sync.timer
     hermes-oscron-changed.path hermes-oscron-changed.service hermes-oscron-watch@.path"
@@ -91,8 +93,8 @@ write_units() {
         environment="$environment\\nEnvironment=\"HERMES_TIMEZONE=$(for_unit "$HERMES_TIMEZONE")\""
     mkdir -p "$dir"
     for unit in "$@"; do
-        sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment|" -e "s|@LISTEN@|127.0.0.1:$PORT|" \
-            -e "s|@ROOT@|$(for_path "$(hermes_root)")|" \
+        sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment|" \
+            -e "s|@LISTEN@|$(for_unit "${SOCKET:-127.0.0.1:$PORT}")|" -e "s|@ROOT@|$(for_path "$(hermes_root)")|" \
             -e "s|@TARGET@|$TARGET|" -e "s|@USER@|$UNIT_USER|" "$SOURCE/units/$unit" >"$dir/$unit.new"
         mv "$dir/$unit.new" "$dir/$unit"
     done
@@ -149,7 +151,7 @@ install() {
     fi
     "$BIN/hermes-oscron" sync --scheduler "$SCHEDULER" >/dev/null || fail "the jobs could not be armed; see above."
     if [ -n "$managed" ]; then
-        echo "Listening on http://127.0.0.1:$PORT. Its token:  $path token"
+        echo "Listening on ${SOCKET:-http://127.0.0.1:$PORT}. Its token:  $path token"
     else
         echo "Serve the API:  $path serve, from where this machine starts its services"
     fi
@@ -177,7 +179,7 @@ install_units() {
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet enable $ENABLED
     systemctl "$MANAGER" restart hermes-oscron.socket 2>/dev/null ||
-        fail "cannot listen on 127.0.0.1:$PORT; if something else does, choose a port: PORT=8792 ./install.sh"
+        fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT}; if something else does, choose a port: PORT=8792 ./install.sh"
     systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path
     systemctl "$MANAGER" try-restart 'hermes-oscron-watch@*.path'
 }
@@ -314,7 +316,7 @@ install_for() {
     chmod -R a+rX "$copy"
     status=0
     setpriv --reuid "$account" --regid "$(id -g "$account")" --init-groups --reset-env \
-        env PORT="$PORT" "$copy/install.sh" "$@" || status=$?
+        env PORT="$PORT" SOCKET="$SOCKET" "$copy/install.sh" "$@" || status=$?
     rm -rf "$copy"
     exit "$status"
 }

@@ -76,24 +76,27 @@ def as_json(verb: Callable[..., Any]) -> Callable[..., None]:
 @click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", default=None, type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8791]")
 @click.option("--scheduler", type=click.Choice(config.SCHEDULERS), help="What fires the jobs.")
-def serve(host: str | None, port: int | None, scheduler: str | None) -> None:
+@click.option("--beyond-loopback", is_flag=True, help="Let --host be one that other machines reach.")
+def serve(host: str | None, port: int | None, scheduler: str | None, beyond_loopback: bool) -> None:
     """Serve the HTTP API."""
     from .web import server
+    from .web.listening import CannotServe
 
     try:
-        server.serve(homes.root(), host or server.HOST, server.PORT if port is None else port, scheduler)
-    except server.CannotServe as error:
+        server.serve(homes.root(), host, port, scheduler, beyond_loopback)
+    except CannotServe as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 @main.command()
-def token() -> None:
+@click.option("--rotate", is_flag=True, help="Make a new one; the old one and all logins are good no more.")
+def token(rotate: bool) -> None:
     """Print the token that clients of the API send."""
     from .web import credentials
 
-    click.echo(credentials.token(homes.root()))
+    click.echo(credentials.rotate(homes.root()) if rotate else credentials.token(homes.root()))
 
 
 @main.command()

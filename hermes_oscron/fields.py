@@ -11,7 +11,6 @@ from .hermes.homes import NAME, Home
 LONGEST = {"name": 200, "prompt": 500_000}
 """Characters."""
 
-OUTPUT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,250}\.md")
 """The name of a run's output."""
 
 OWNED = {"id", "state", "next_run_at", "last_run_at", "last_status", "last_error", "last_delivery_error",
@@ -32,6 +31,8 @@ def checked(fields: Mapping[str, Any], home: Home) -> dict[str, Any]:
         if key not in _CHECKS:
             raise Invalid(f"There is no field '{_short(key)}'; the fields are {', '.join(sorted(_CHECKS))}.")
         _CHECKS[key](key, value, home)
+    if "repeat" in given:
+        given["repeat"] = int(given["repeat"])  # 3.0 is a whole number too
     return given
 
 
@@ -45,10 +46,10 @@ def job_id(value: object) -> str:
 
 
 def filename(value: object) -> str:
-    """VALUE as the name of a run's output. Raises Invalid."""
-    if value is None or value == "":
+    """VALUE as the name of an output. Raises Invalid."""
+    if not isinstance(value, str) or not value:
         raise Invalid("filename is missing.")
-    if not isinstance(value, str) or not OUTPUT.fullmatch(value):
+    if "/" in value or "\\" in value or value in (".", "..") or not value.isprintable() or len(value) > 255:
         raise Invalid("filename is malformed: it is the name of an output, like 2027-03-15_09-00-04.md, and no path.")
     return value
 
@@ -73,12 +74,14 @@ def _texts(key: str, value: object, _home: Home) -> None:
 
 
 def _text_or_texts(key: str, value: object, home: Home) -> None:
-    if not isinstance(value, str):
+    if isinstance(value, str):
+        text(key, value)
+    else:
         _texts(key, value, home)
 
 
 def _count(key: str, value: object, _home: Home) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value % 1 or not 1 <= value <= 1_000_000:
         raise Invalid(f"'{key}' takes a whole number from 1 up; without it a job repeats for ever.")
 
 

@@ -8,6 +8,7 @@
     [web]
     auth = "token"               # or "none", on loopback alone
     hosts = ["jobs.example.org"] # names besides the loopback ones by which clients may call
+    listen = "unix:/run/hermes-oscron/socket"  # instead of a port, where neither systemd nor --host says otherwise
 
     [scheduler]
     kind = "auto"                # systemd, crontab, foreground
@@ -32,6 +33,7 @@ class Config(NamedTuple):
     auth: str = "token"
     hosts: tuple[str, ...] = ()
     scheduler: str = "auto"
+    listen: str = ""
 
 
 def load(root: str) -> Config:
@@ -56,6 +58,7 @@ def _checked(tables: dict[str, Any], path: str) -> Config:
         ("exec", "timeout"): ("timeout", _seconds, "a number of seconds above zero"),
         ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
         ("web", "hosts"): ("hosts", _words, "a list of host names"),
+        ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),
         ("scheduler", "kind"): ("scheduler", _one_of(*SCHEDULERS), f"one of {', '.join(SCHEDULERS)}"),
     }
     values = {}
@@ -87,6 +90,10 @@ def _seconds(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10**9:
         return float(value)
     return None
+
+
+def _unix_socket(value: Any) -> Any:
+    return value if isinstance(value, str) and value.startswith("unix:/") and "\0" not in value else None
 
 
 def _one_of(*allowed: str) -> Any:

@@ -17,6 +17,9 @@ from .homes import NAME, Home
 
 Record = dict[str, Any]
 
+TICK = 20_000_000
+"""Nanoseconds after which a change of a file has another time than the one before; the kernel's clock for files has
+ticks of up to 10 ms (CONFIG_HZ, time(7))."""
 LOCK_PATIENCE = 30.0
 """Seconds to wait for the lock, as the agent does; every holder needs milliseconds."""
 
@@ -58,11 +61,21 @@ def _document(entries: list[Any], others: dict[str, Any], signature: "_Signature
 
 
 class _Signature(NamedTuple):
-    """What changes whenever a file is replaced or rewritten."""
+    """What changes whenever a file is replaced or rewritten.
+
+    Two changes within one tick of the kernel's clock leave the same times, and the second may have the inode and the
+    size of the first. So a file that has just changed is known by its content.
+    """
 
     inode: int
     mtime_ns: int
+    ctime_ns: int
     size: int
+    content: bytes | None
+
+    @classmethod
+    def of(cls, status: os.stat_result, content: bytes | None) -> "_Signature":
+        return cls(status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, content)
 
 
 _documents: dict[str, _Document] = {}
@@ -75,13 +88,17 @@ def is_record(entry: Any) -> bool:
 
 def signature(home: Home) -> "_Signature | None":
     """Changes whenever HOME's jobs.json does; None without one. Raises StoreError."""
+    now = time.time_ns()
     try:
         status = os.stat(home.jobs_file)
+        if now - status.st_ctime_ns > TICK:
+            return _Signature.of(status, None)
+        with open(home.jobs_file, "rb") as file:
+            return _Signature.of(status, file.read())
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StoreError(f"{home.jobs_file} cannot be read: {error.strerror}.") from error
-    return _Signature(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def read(home: Home) -> list[Record]:
@@ -224,11 +241,16 @@ def _load(home: Home) -> _Document:
         return known
     if current is None:
         return _document([], {}, None)
+    now = time.time_ns()
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
-            text = file.read().decode("utf-8-sig")
-        content = json.loads(text, strict=False)
+            read = file.read()
+        found = _Signature.of(status, read if now - status.st_ctime_ns <= TICK else None)
+        if known and known.signature and known.signature.content == read:
+            _documents[path] = known._replace(signature=found)
+            return _documents[path]
+        content = json.loads(read.decode("utf-8-sig"), strict=False)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
@@ -238,16 +260,17 @@ def _load(home: Home) -> _Document:
     if not isinstance(content, dict) or not isinstance(content.get("jobs", []), list):
         raise StoreError(f'{path} is not {{"jobs": [...]}}. Repair it or move it away; it was left as it is.')
     others = {key: value for key, value in content.items() if key != "jobs"}
-    document = _document(content.get("jobs", []), others,
-                         _Signature(status.st_ino, status.st_mtime_ns, status.st_size))
+    document = _document(content.get("jobs", []), others, found)
     _documents[path] = document
     return document
 
 
 def _save(home: Home, document: _Document) -> None:
     """Write DOCUMENT in the place of the file. The lock is held."""
+    text = document.text()
     try:
-        replace_file(home.jobs_file, document.text())
+        replace_file(home.jobs_file, text)
+        signature = _Signature.of(os.stat(home.jobs_file), text)
     except OSError as error:
         raise StoreError(f"{home.jobs_file} cannot be written: {error.strerror}. It is as it was.") from error
-    _documents[home.jobs_file] = document._replace(signature=signature(home))
+    _documents[home.jobs_file] = document._replace(signature=signature)

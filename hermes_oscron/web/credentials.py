@@ -1,6 +1,8 @@
-"""Who may call: the token, and the names by which this server may be called."""
+"""Who may call: with the token or a session of it, from an account's own socket, and by which names."""
 
 import hmac
+import ipaddress
+import math
 import os
 import secrets
 from collections.abc import Iterable
@@ -8,40 +10,102 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..hermes.homes import state_dir
-from ..hermes.store import make_private_dir
+from ..hermes.store import StoreError, make_private_dir, replace_file
+from .attempts import Attempts
+from .sessions import Sessions
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Refused(Exception):
-    """The caller may not; `status` is 401 or 403, the text says why."""
+    """The caller may not; `status` is 401, 403 or 429, the text says why, `wait` for how many seconds."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, wait: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
+        self.wait = wait
 
 
-class Door(NamedTuple):
-    """What a request must show: TOKEN (None where none is asked for), and one of HOSTS as its Host."""
+class Caller(NamedTuple):
+    """Who calls: the address, `uid:N` on a unix socket, and what is shown: a header and a cookie, both maybe empty."""
 
-    token: str | None
-    hosts: frozenset[str]
+    address: str
+    authorization: str
+    session: str
 
-    def admit(self, authorization: str) -> None:
-        """Raise Refused unless AUTHORIZATION, the header, carries the token."""
-        if self.token is None:
+
+class Door:
+    """What a request must show: the token of ROOT, unless the door IS_OPEN, and one of HOSTS as its Host."""
+
+    def __init__(self, root: str, hosts: frozenset[str], is_open: bool = False) -> None:
+        self.is_open = is_open
+        self._root = root
+        self._hosts = hosts
+        self._sessions = Sessions(root)
+        self._attempts = Attempts()
+
+    def admit(self, caller: Caller) -> None:
+        """Raise Refused unless CALLER shows the token or a session, or is this very account on a unix socket.
+
+        Raises StoreError where the token cannot be read.
+        """
+        if self._needs_nothing(caller):
             return
-        scheme, _, given = authorization.partition(" ")
-        matches = hmac.compare_digest(given.strip().encode(), self.token.encode())
-        if scheme.lower() != "bearer" or not matches:
+        if caller.authorization:
+            scheme, _, given = caller.authorization.partition(" ")
+            self._check(caller, given.strip() if scheme.lower() == "bearer" else "")
+        elif not self._sessions.knows(caller.session, self._token()):
             raise Refused(401, "This needs the header 'Authorization: Bearer TOKEN'; 'hermes-oscron token' prints it.")
+
+    def knows(self, caller: Caller) -> bool:
+        """Whether CALLER would be admitted."""
+        try:
+            self.admit(caller)
+        except Refused:
+            return False
+        return True
+
+    def begin_session(self, caller: Caller, password: str) -> str:
+        """What CALLER, who gives PASSWORD, has to show from now on. Raises Refused, StoreError."""
+        if not self._needs_nothing(caller):
+            self._check(caller, password)
+        return self._sessions.begin(self._token())
+
+    def end_session(self, caller: Caller) -> None:
+        """Let CALLER's session be good no more. Raises StoreError."""
+        self._sessions.end(caller.session, self._token())
 
     def check_names(self, host: str, origin: str | None) -> None:
         """Raise Refused unless HOST is ours and ORIGIN, where there is one, is the same place."""
-        if _name(f"//{host}") not in self.hosts:
+        if _name(f"//{host}") not in self._hosts:
             raise Refused(403, f"The Host '{host[:100]}' is not this server's; [web] hosts in oscron.toml names more.")
         if origin is not None and _place(origin) != host.lower():
             raise Refused(403, f"The Origin '{origin[:100]}' is a foreign one.")
+
+    def _token(self) -> str:
+        """The token as it is now. Raises StoreError."""
+        try:
+            return token(self._root)
+        except OSError as error:
+            raise StoreError(f"{error.filename} cannot be read or made: {error.strerror}.") from error
+
+    def _needs_nothing(self, caller: Caller) -> bool:
+        return self.is_open or caller.address == f"uid:{os.geteuid()}"
+
+    def _check(self, caller: Caller, given: str) -> None:
+        """Raise Refused unless GIVEN is the token; an address that has given many wrong ones has to wait."""
+        wait = math.ceil(self._attempts.wait(caller.address))
+        if wait:
+            raise Refused(429, f"Too many wrong tokens came from your address; try again in {wait} s.", wait)
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token().encode()):
+            self._attempts.note(caller.address)
+            raise Refused(401, "That is not the token; 'hermes-oscron token' prints it, and a call carries it in the "
+                               "header 'Authorization: Bearer TOKEN'.")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ADDRESS, an IP address, is reached from this machine alone."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def hosts(bound: str, configured: Iterable[str]) -> frozenset[str]:
@@ -70,6 +134,14 @@ def token(root: str) -> str:
             os.rename(unfinished, path)
             return token(root)
     os.unlink(unfinished)
+    return token(root)
+
+
+def rotate(root: str) -> str:
+    """A new token for the installation in ROOT; the old one and every session of it are good no more."""
+    path = f"{state_dir(root)}/token"
+    make_private_dir(os.path.dirname(path))
+    replace_file(path, secrets.token_urlsafe(32).encode() + b"\n")
     return token(root)
 
 

@@ -2,9 +2,7 @@
 
 import contextlib
 import datetime
-import json
 import logging
-import os
 import socket
 import threading
 import time
@@ -12,72 +10,86 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import waitress.server
-from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask
 
 from ..bridge import Bridge
 from ..hermes import config
+from ..hermes.config import Config
 from ..hermes.store import StoreError
 from ..schedulers.choose import choose
 from ..schedulers.foreground import Foreground
 from ..schedulers.plan import SchedulerError
-from . import credentials
+from . import credentials, limits, listening
 from .app import make_app, make_refusing_app
+from .listening import CannotServe
 
 log = logging.getLogger(__name__)
 
 HOST, PORT = "127.0.0.1", 8791
-LISTEN_FDS_START = 3
-"""The first socket that systemd passes (sd_listen_fds(3))."""
 IDLE = 60.0
 """Seconds without a call after which a server that systemd would start again leaves."""
-LARGEST_REQUEST = 64 * 1024 * 1024
-"""Bytes; what is larger is not read to its end."""
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-class CannotServe(Exception):
-    """The server cannot start as it was asked to; the text says why."""
-
-
-def serve(root: str, host: str, port: int, scheduler: str | None) -> None:
+def serve(root: str, host: str | None, port: int | None, scheduler: str | None, beyond_loopback: bool) -> None:
     """Serve the jobs of ROOT until SIGTERM, or until idle where systemd listens for us.
 
+    HOST or PORT given go before the configuration. Only BEYOND_LOOPBACK lets HOST be one that other machines reach.
     Raises CannotServe, ConfigError, SchedulerError.
     """
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    passed = _passed_socket()
+    passed = listening.passed_socket()
     try:
         settings = config.load(root)
     except config.ConfigError as error:
         if passed:
             _refuse(passed, error)
         raise
-    listening = passed or _listen(host, port)
-    bound, bound_port = listening.getsockname()[:2]
-    open_door = settings.auth == "none"
-    if open_door and bound not in credentials.LOOPBACK:
-        raise CannotServe(f"auth = \"none\" is for loopback alone, and {bound} is not: take it out of oscron.toml.")
-    if open_door:
-        log.warning("auth = \"none\": whoever reaches %s:%d on this machine can run code as this account.",
-                    bound, bound_port)
-    door = credentials.Door(None if open_door else credentials.token(root),
-                            credentials.hosts(bound, settings.hosts))
-    bridge = Bridge(root, choose(root, settings, scheduler))
-    app = _Busy(make_app(bridge, door))
     with contextlib.ExitStack() as stack:
+        ours = passed or _listen(settings, host, port, stack)
+        is_open = settings.auth == "none"
+        _weigh(ours, is_open, bool(passed) or beyond_loopback)
+        credentials.token(root)
+        door = credentials.Door(root, credentials.hosts(listening.hostname_of(ours), settings.hosts), is_open)
+        bridge = Bridge(root, choose(root, settings, scheduler))
+        app = _Busy(make_app(bridge, door))
         if isinstance(bridge.wanted, Foreground):
             bridge.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are told here, not by a thread
             stack.enter_context(bridge.wanted.firing(bridge.plans))
             bridge.sync()
         elif scheduler:
             _move(bridge)
-        server = _server(app, listening)
+        server = _server(app, ours)
         if passed:
             _leave_when_idle(server, app, IDLE)
-        log.info("Listening on http://%s:%d; %s fires the jobs.", bound, bound_port, bridge.scheduler.kind)
+        log.info("Listening on %s; %s fires the jobs.", listening.name_of(ours), bridge.scheduler.kind)
         server.run()
+
+
+def _listen(settings: Config, host: str | None, port: int | None, stack: contextlib.ExitStack) -> socket.socket:
+    """The socket to serve, whose file, if it has one, goes with STACK. Raises CannotServe."""
+    if settings.listen and host is None and port is None:
+        ours = listening.listen_in_file(settings.listen.removeprefix(listening.UNIX))
+        stack.callback(listening.leave, ours)
+        return ours
+    return listening.listen_on_port(host or HOST, PORT if port is None else port)
+
+
+def _weigh(ours: socket.socket, is_open: bool, beyond_loopback: bool) -> None:
+    """Say in the log who can run code here. Raises CannotServe where that are more than BEYOND_LOOPBACK allows."""
+    name = listening.name_of(ours)
+    beyond = listening.reaches_beyond(ours)
+    if is_open and beyond:
+        raise CannotServe(f"auth = \"none\" is for loopback alone, and {name} is not: take it out of oscron.toml.")
+    if beyond and not beyond_loopback:
+        raise CannotServe(f"Other machines reach {name}: whoever has the token runs code here, and the token crosses "
+                          f"the network as it is. Let a proxy with TLS call a loopback address, or say "
+                          f"--beyond-loopback.")
+    if is_open:
+        log.warning("auth = \"none\": whoever reaches %s on this machine can run code as this account.", name)
+    if beyond:
+        log.warning("Other machines reach %s: whoever has the token can run code as this account, and token and "
+                    "answers cross the network as they are. Put a proxy with TLS in front.", name)
 
 
 def _move(bridge: Bridge) -> None:
@@ -97,30 +109,12 @@ def _refuse(passed: socket.socket, error: config.ConfigError) -> None:
     server.run()
 
 
-def _server(app: "_Busy", listening: socket.socket) -> Any:
+def _server(app: "_Busy", ours: socket.socket) -> Any:
     server = waitress.server.create_server(
-        app, sockets=[listening], threads=8, ident=None, max_request_body_size=LARGEST_REQUEST,
-        clear_untrusted_proxy_headers=True,
+        app, sockets=[ours], threads=8, ident=None, clear_untrusted_proxy_headers=True, **limits.SETTINGS
     )
-    server.channel_class = _Channel
+    limits.bound(server)
     return server
-
-
-class _Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
-    """What waitress refuses before the application sees it, answered as everything else is."""
-
-    def execute(self) -> None:
-        refused = self.request.error
-        body = json.dumps({"error": f"{refused.reason}: {refused.body}"}).encode()
-        self.status = f"{refused.code} {refused.reason}"
-        self.response_headers += [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
-
-
-class _Channel(HTTPChannel):  # type: ignore[misc]
-    error_task_class = _Refusal
 
 
 class _Busy:
@@ -148,18 +142,3 @@ def _leave_when_idle(server: Any, app: _Busy, idle: float) -> None:
             server.trigger.pull_trigger(close_if_idle)  # in the server's own loop, so that no call is lost
 
     threading.Thread(target=watch, name="idle", daemon=True).start()
-
-
-def _passed_socket() -> socket.socket | None:
-    """The socket systemd listens on for us, or None (sd_listen_fds(3))."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        return None
-    return socket.socket(fileno=LISTEN_FDS_START)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        raise CannotServe(f"Cannot listen on {host}:{port}: {error}.") from error

@@ -38,6 +38,27 @@ def test_an_address_that_is_not_ours_is_an_error(cli: Cli) -> None:
         assert host in cli.refused("serve", "--host", host, "--port", "0")
 
 
+def test_it_listens_beyond_loopback_only_when_told(cli: Cli, root: Path, tmp_path: Path) -> None:
+    said = cli.refused("serve", "--host", "0.0.0.0", "--port", "0")
+    assert "Other machines" in said and "--beyond-loopback" in said
+    process, url = start_server("--host", "0.0.0.0", "--beyond-loopback", log=tmp_path / "log")
+    try:
+        assert Api(url.replace("0.0.0.0", "127.0.0.1"), None).call("GET", "/api/crons")[0] == 401
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert "can run code as this account" in (tmp_path / "log").read_text()
+
+
+def test_every_loopback_address_will_do(cli: Cli, tmp_path: Path) -> None:
+    process, url = start_server("--host", "127.0.0.2", log=tmp_path / "log")
+    try:
+        assert Api(url, None).call("GET", "/api/crons")[0] == 401
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def test_a_wrong_option_is_a_usage_error(cli: Cli) -> None:
     cli.refused("serve", "--port", "70000", code=2)
     cli.refused("serve", "--scheduler", "sundial", code=2)
@@ -74,6 +95,26 @@ def test_what_was_missed_while_it_was_down_runs_once_unless_paused(cli: Cli, roo
     assert {path.name: path.read_text() for path in root.glob("*") if path.name in (
         "recurring", "one-shot", "paused", "answered")} == {"recurring": "x\n", "one-shot": "x\n"}
     assert {record["id"]: record.get("state") for record in stored(root)}["one-shot"] == "completed"
+
+
+def test_it_serves_a_socket_in_the_file_system_that_systemd_passes(cli: Cli, root: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listening, (tmp_path / "log").open("wb") as log:
+        listening.bind(path)
+        listening.listen()
+        passed = listening.fileno()
+        script = f'exec 3<&{passed}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+        process = subprocess.Popen(["bash", "-c", script, "bash", *COMMAND, "serve"], pass_fds=[passed], stdout=log,
+                                   stderr=log, env=os.environ)
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                client.sendall(b"GET /api/crons HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                assert client.makefile("rb").readline().split()[1] == b"200"
+        finally:
+            process.terminate()
+            process.wait(10)
+    assert f"unix:{path}" in (tmp_path / "log").read_text()
 
 
 def test_it_serves_the_socket_that_systemd_passes(cli: Cli, root: Path, tmp_path: Path) -> None:

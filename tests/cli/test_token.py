@@ -24,3 +24,12 @@ def test_an_emptied_token_file_is_made_anew(cli: Cli, root: Path) -> None:
     path.touch(0o600)
     result = cli.run("token")
     assert result.returncode == 0 and len(result.stdout.strip()) >= 32, result.stderr[-300:]
+
+
+def test_rotate_makes_a_new_one_that_the_running_server_asks_for(cli: Cli, server: str, root: Path) -> None:
+    old = cli.out("token").strip()
+    new = cli.out("token", "--rotate").strip()
+    assert new != old and new == cli.out("token").strip() and len(new) >= 32
+    assert stat.S_IMODE((root / "cron" / "oscron" / "token").stat().st_mode) == 0o600
+    assert Api(server, old).call("GET", "/api/crons")[0] == 401
+    assert Api(server, new).call("GET", "/api/crons")[0] == 200

@@ -13,7 +13,8 @@ def load(root: Path, text: str) -> Config:
 
 def test_without_a_file_everything_is_the_default(root: Path) -> None:
     assert config.load(str(root)) == load(root, "") == Config()
-    assert Config() == Config(agent="auto", command=(), timeout=3600.0, auth="token", hosts=(), scheduler="auto")
+    assert Config() == Config(agent="auto", command=(), timeout=3600.0, auth="token", hosts=(), scheduler="auto",
+                              listen="")
 
 
 def test_every_setting_is_read(root: Path) -> None:
@@ -25,10 +26,11 @@ def test_every_setting_is_read(root: Path) -> None:
         [web]
         auth = "none"
         hosts = ["jobs.example.org", "10.0.0.1"]
+        listen = "unix:/run/hermes-oscron"
         [scheduler]
         kind = "foreground"
     """) == Config("/opt/hermes/bin/hermes", ("claude", "-p"), 90.0, "none", ("jobs.example.org", "10.0.0.1"),
-                    "foreground")
+                    "foreground", "unix:/run/hermes-oscron")
 
 
 def test_a_setting_that_is_not_there_is_refused_by_its_name(root: Path) -> None:
@@ -43,6 +45,7 @@ def test_a_wrong_value_is_refused_with_what_the_setting_takes(root: Path) -> Non
     for text in ('exec.command = "claude -p"', "exec.command = []", "exec.command = ['']", "exec.command = [1]",
                  "exec.timeout = 0", "exec.timeout = -5", "exec.timeout = '1h'", "exec.timeout = true",
                  "exec.timeout = nan", "web.auth = 'None'", "web.auth = false", "web.hosts = 'x'",
+                 "web.listen = '127.0.0.1:80'", "web.listen = 'unix:run'", "web.listen = 5",
                  "scheduler.kind = 'cron.d'"):
         with pytest.raises(ConfigError, match=rf"oscron\.toml: {text.split(' ')[0]} takes "):
             load(root, text)

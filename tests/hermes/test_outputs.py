@@ -2,6 +2,8 @@ import datetime
 import stat
 from pathlib import Path
 
+import pytest
+
 from hermes_oscron.hermes import outputs
 from hermes_oscron.hermes.homes import Home
 
@@ -89,3 +91,33 @@ def test_over_8000_characters_the_window_is_the_beginning_and_the_response() -> 
 
 def test_over_8000_characters_without_a_response_the_window_is_the_end() -> None:
     assert outputs.window("x" + "y" * 8000) == "y" * 8000
+
+
+def test_what_a_run_used_is_in_the_lines_of_its_heading() -> None:
+    for line, used in (
+        ("**Tokens:** 1,234 in / 56 out", {"input_tokens": 1234, "output_tokens": 56, "total_tokens": 1290}),
+        ("**Tokens:** 12 input, 3 output (20 total)", {"input_tokens": 12, "output_tokens": 3, "total_tokens": 20}),
+        ("**Tokens:** 99 tokens", {"total_tokens": 99}),
+        ("**Tokens:** " + "9" * 5000 + " in", {}),
+        ("**Cost:** $1,234.5", {"estimated_cost_usd": 1234.5}),
+        ("**Cost:** unknown", {}),
+        ("**Duration:** 62.5s", {"duration_seconds": 62.5}),
+        ("**Duration:** 1h 2m 3s", {"duration_seconds": 3723.0}),
+        ("**Duration:** 7", {"duration_seconds": 7.0}),
+        ("**Model:** a/b-c:free \n**Provider:** custom", {"model": "a/b-c:free", "provider": "custom"}),
+        ("**Model:**", {}), ("Model: x", {}), ("a **Model:** x", {}), ("", {}),
+    ):
+        assert outputs.usage(f"# Cron Job: x\n\n**Job ID:** a\n{line}\n\n## Prompt\n\nhi\n") == used, line
+
+
+def test_what_the_job_says_is_no_heading() -> None:
+    for page in ("## Prompt\n\n**Model:** x\n", "# Cron Job: x\n\n---\n\n**Model:** x\n",
+                 "**Model:** y\n\n## Response\n**Model:** x\n**Cost:** $5\n"):
+        assert outputs.usage(page) in ({}, {"model": "y"})
+
+
+def test_several_outputs_together_have_an_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "LARGEST_ANSWER", 2000)
+    for n in range(5):
+        outputs.write(home, "a", NOON + n * SECOND, str(n) * 900)
+    assert [content[0] for _, content in outputs.newest(home, "a", 5)] == ["4", "3"]

@@ -171,3 +171,18 @@ def test_once_jobs_json_is_mended_jobs_fire_again(api: Api, root: Path) -> None:
     path.unlink()
     job = api.create(schedule=in_seconds(1), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
     assert wait_for(lambda: api.job(job["id"])["last_status"], 5) == "ok"
+
+
+def test_a_token_that_cannot_be_read_answers_503_with_its_path(api: Api, root: Path) -> None:
+    path = root / "cron" / "oscron" / "token"
+    path.unlink()
+    path.mkdir()
+    for call in (("GET", "/api/crons"), ("GET", "/api/auth/status"), ("POST", "/api/auth/login", {"password": "x"})):
+        status, answer = api.call(*call)
+        assert status == 503 and str(path) in answer["error"], call
+
+
+def test_a_parameter_that_is_given_twice_is_refused(api: Api) -> None:
+    for query in ("status?job_id=a&job_id=b", "output?job_id=a&limit=1&limit=2", "recent?since=1&since=1"):
+        status, answer = api.call("GET", f"/api/crons/{query}")
+        assert status == 400 and is_refusal(api, answer), query

@@ -115,6 +115,7 @@ def test_an_empty_name_becomes_the_first_50_characters_of_the_prompt(api: Api) -
 def test_a_job_repeats_for_ever_unless_told_and_a_one_shot_once(api: Api) -> None:
     assert api.create()["repeat"] == {"times": None, "completed": 0}
     assert api.create(repeat=3)["repeat"] == {"times": 3, "completed": 0}
+    assert str(api.create(repeat=3.0)["repeat"]["times"]) == "3"
     assert api.create(schedule="in 2h")["repeat"] == {"times": 1, "completed": 0}
 
 

@@ -1,3 +1,6 @@
+import contextlib
+import http.client
+import json
 import os
 import socket
 import stat
@@ -6,10 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from hermes_oscron.web import credentials
 
 from ..conftest import Api, start_server, stored
 
-GUARDED = [("GET", "/api/crons"), ("GET", "/api/crons/status"), ("GET", "/api/crons/output?job_id=a"),
+GUARDED = [("GET", "/api/crons"), *(("GET", f"/api/crons/{look}?job_id=a") for look in (
+               "status", "output", "history", "run", "recent", "delivery-options")),
            *(("POST", f"/api/crons/{verb}") for verb in ("create", "update", "delete", "run", "pause", "resume"))]
 JOB = {"prompt": "p", "schedule": "30m"}
 
@@ -30,15 +37,25 @@ def refused_to_serve(*arguments: str) -> tuple[int, str]:
     return result.returncode, result.stderr
 
 
+def call_from(address: str, url: str, method: str, path: str, headers: dict[str, str]) -> tuple[int, Any]:
+    """The status and the answer of a call that comes from ADDRESS, one of loopback."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10, source_address=(address, 0))
+    with contextlib.closing(connection):
+        body = json.dumps(JOB) if method == "POST" else None
+        connection.request(method, path, body, {"Content-Type": "application/json", **headers})
+        response = connection.getresponse()
+        return response.status, json.load(response)
+
+
 def token_file(root: Path) -> Path:
     return root / "cron" / "oscron" / "token"
 
 
 def test_nothing_but_health_is_answered_without_the_token(server: str, root: Path) -> None:
     for token in (None, "wrong", "é"):
-        for method, path in GUARDED:
+        for n, (method, path) in enumerate(GUARDED):
             headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
-            status, answer = Api(server, None).call(method, path, JOB if method == "POST" else None, headers=headers)
+            status, answer = call_from(f"127.0.1.{n}", server, method, path, headers)
             assert (status, set(answer)) == (401, {"error"}), (path, token)
     assert stored(root) == []
 
@@ -55,6 +72,39 @@ def test_the_token_goes_in_the_bearer_scheme_alone(api: Api) -> None:
                            (str(api.token), 401), (f"Bearer {api.token}x", 401), ("Bearer ", 401)):
         assert api.call("GET", "/api/crons", headers={"Authorization": header})[0] == status, header
     assert Api(api.url, None).call("GET", f"/api/crons?token={api.token}")[0] == 401
+
+
+def test_ten_wrong_tokens_in_a_minute_close_the_door_to_their_address_alone(api: Api, root: Path) -> None:
+    wrong = {"Authorization": "Bearer wrong"}
+    right = {"Authorization": f"Bearer {api.token}"}
+    for _ in range(10):
+        assert call_from("127.0.0.9", api.url, "GET", "/api/crons", wrong)[0] == 401
+    for headers in (wrong, right):
+        status, answer = call_from("127.0.0.9", api.url, "GET", "/api/crons", headers)
+        assert status == 429 and "try again in" in answer["error"]
+    assert call_from("127.0.0.8", api.url, "GET", "/api/crons", right)[0] == 200
+    assert call_from("127.0.0.8", api.url, "GET", "/api/crons", wrong)[0] == 401
+
+
+def test_whoever_has_to_wait_hears_for_how_long(api: Api) -> None:
+    for _ in range(10):
+        api.call("GET", "/api/crons", headers={"Authorization": "Bearer wrong"})
+    assert api.call("GET", "/api/crons")[0] == 429
+    assert 50 <= int(api.headers["Retry-After"]) <= 60
+
+
+def test_a_call_without_any_token_is_no_wrong_one(api: Api) -> None:
+    for _ in range(15):
+        assert Api(api.url, None).call("GET", "/api/crons")[0] == 401
+    assert api.call("GET", "/api/crons")[0] == 200
+
+
+def test_a_new_token_ends_the_old_one_at_once(api: Api, root: Path) -> None:
+    new = credentials.rotate(str(root))
+    assert new != api.token
+    assert api.call("GET", "/api/crons")[0] == 401
+    assert Api(api.url, new).call("GET", "/api/crons")[0] == 200
+    assert stat.S_IMODE(token_file(root).stat().st_mode) == 0o600
 
 
 def test_the_token_is_in_a_file_that_its_owner_alone_can_read(api: Api, root: Path) -> None:

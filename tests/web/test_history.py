@@ -1,73 +1,76 @@
 import os
+import time
 from pathlib import Path
 
 from ..conftest import Api, write_script
-
-HEADING = "# Cron Job: x\n\n**Job ID:** a\n"
-
-
-def write(root: Path, job_id: str, name: str, text: str) -> Path:
-    path = root / "cron" / "output" / job_id / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
+from .test_output import days, write_outputs
 
 
-def test_the_runs_are_listed_newest_first_with_their_sizes_and_times(api: Api, root: Path) -> None:
-    for day in range(1, 8):
-        path = write(root, "a", f"2027-03-0{day}_09-00-00.md", "x" * day)
-        os.utime(path, (day, day))
-    answer = api.get("/api/crons/history?job_id=a&offset=2&limit=3")
-    assert (answer["job_id"], answer["total"], answer["offset"]) == ("a", 7, 2)
-    assert answer["runs"] == [
-        {"filename": f"2027-03-0{day}_09-00-00.md", "size": day, "modified": float(day), "usage": {}}
-        for day in (5, 4, 3)]
-    assert len(api.get("/api/crons/history?job_id=a")["runs"]) == 7
-    assert api.get("/api/crons/history?job_id=a&offset=99")["runs"] == []
+def names(api: Api, query: str = "") -> list[str]:
+    return [run["filename"] for run in api.get(f"/api/crons/history?job_id=a{query}")["runs"]]
 
 
-def test_a_job_without_runs_has_none(api: Api) -> None:
-    answer = api.get("/api/crons/history?job_id=never-was")
-    assert answer == {"job_id": "never-was", "runs": [], "total": 0, "offset": 0}
-
-
-def test_fifty_come_unless_a_number_is_given_and_that_stays_within_bounds(api: Api, root: Path) -> None:
-    for number in range(60):
-        write(root, "a", f"2027-03-01_09-00-{number:02}.md", "")
-    for query, count in (("", 50), ("&limit=0", 1), ("&limit=-5", 1), ("&limit=9999", 60), ("&limit=7", 7)):
-        assert len(api.get(f"/api/crons/history?job_id=a{query}")["runs"]) == count
-    for query in ("limit=many", "offset=", "offset=1.5", "limit=%00"):
-        status, answer = api.call("GET", f"/api/crons/history?job_id=a&{query}")
-        assert status == 400 and "whole number" in answer["error"]
-    for query in ("", "?job_id=", "?job_id=../a"):
-        assert api.call("GET", f"/api/crons/history{query}")[0] == 400
-
-
-def test_what_a_run_used_is_read_from_its_own_heading_alone(api: Api, root: Path) -> None:
-    write(root, "a", "2027-03-01_09-00-00.md", f"""{HEADING}**Model:** big-model 2\n**Provider:** custom
-**Tokens:** 1,234 in / 56 out\n**Cost:** $0.0123\n**Duration:** 2m 3.5s\n\n## Prompt\n\n**Cost:** $99\n""")
-    write(root, "a", "2027-03-02_09-00-00.md", f"{HEADING}\n## Prompt\n\n**Model:** forged\n")
-    forged, used = (run["usage"] for run in api.get("/api/crons/history?job_id=a")["runs"])
-    assert forged == {}
-    assert used == {"model": "big-model 2", "provider": "custom", "input_tokens": 1234, "output_tokens": 56,
-                    "total_tokens": 1290, "estimated_cost_usd": 0.0123, "duration_seconds": 123.5}
-
-
-def test_a_run_of_ours_tells_how_long_it_took(api: Api, root: Path) -> None:
-    job = api.create(no_agent=True, script=write_script(root, "a.sh", "sleep 0.2"))
+def test_a_run_is_a_file_with_its_size_and_time(api: Api, root: Path) -> None:
+    job = api.create(no_agent=True, script=write_script(root, "a.sh", "echo hello there"))
     api.run_to_end(job["id"])
-    [run] = api.get(f"/api/crons/history?job_id={job['id']}")["runs"]
-    assert 0.1 <= run["usage"]["duration_seconds"] < 5
+    answer = api.get(f"/api/crons/history?job_id={job['id']}")
+    run, = answer.pop("runs")
+    assert answer == {"job_id": job["id"], "total": 1, "offset": 0}
+    path = root / "cron" / "output" / job["id"] / run["filename"]
+    assert set(run) == {"filename", "size", "modified", "usage"}
+    assert (run["size"], run["modified"]) == (path.stat().st_size, path.stat().st_mtime)
+    assert abs(run["modified"] - time.time()) < 60
+    assert 0 <= run["usage"]["duration_seconds"] < 10
 
 
-def test_links_and_what_is_no_file_are_not_read(api: Api, root: Path) -> None:
-    secret = root / "secret.md"
-    secret.write_text("**Model:** secret")
-    folder = write(root, "a", "2027-03-01_09-00-00.md", "fine").parent
-    (folder / "2027-03-02_09-00-00.md").symlink_to(secret)
-    (folder / "2027-03-03_09-00-00.md").mkdir()
-    os.mkfifo(folder / "2027-03-04_09-00-00.md")
-    (root / "cron" / "output" / "b").symlink_to(folder)
-    assert [run["filename"] for run in api.get("/api/crons/history?job_id=a")["runs"]] == ["2027-03-01_09-00-00.md"]
-    assert [output["content"] for output in api.get("/api/crons/output?job_id=a")["outputs"]] == ["fine"]
-    assert api.get("/api/crons/history?job_id=b")["runs"] == []
+def test_the_newest_fifty_come_first_unless_asked_otherwise(api: Api, root: Path) -> None:
+    write_outputs(root, "a", **days(60))
+    everything = [f"{name}.md" for name in reversed(days(60))]
+    assert names(api) == everything[:50]
+    assert names(api, "&limit=3") == everything[:3]
+    assert names(api, "&offset=58") == everything[58:]
+    assert names(api, "&offset=2&limit=2") == everything[2:4]
+    assert names(api, "&offset=60") == names(api, "&offset=99999999999999999999") == []
+    assert api.get("/api/crons/history?job_id=a&offset=58")["total"] == 60
+
+
+def test_the_limit_is_clamped(api: Api, root: Path) -> None:
+    write_outputs(root, "a", **days(300), **{f"x{name}": "x" for name in days(300)})
+    for limit, count in {"0": 1, "-3": 1, "500": 500, "501": 500, "9" * 5000: 500}.items():
+        assert len(names(api, f"&limit={limit}")) == count, limit
+    assert names(api, "&offset=-5") == names(api)
+
+
+def test_what_is_no_number_is_refused(api: Api) -> None:
+    for query in ("limit=", "limit=many", "limit=2.5", "offset=x", "offset=", "limit=%ff", "offset=--1"):
+        status, answer = api.call("GET", f"/api/crons/history?job_id=a&{query}")
+        assert status == 400 and query.partition("=")[0] in answer["error"], query
+
+
+def test_a_job_that_never_ran_has_none(api: Api) -> None:
+    assert api.get("/api/crons/history?job_id=never-was") == {"job_id": "never-was", "runs": [], "total": 0,
+                                                              "offset": 0}
+
+
+def test_a_missing_or_malformed_job_id_is_refused(api: Api) -> None:
+    for query in ("", "?job_id=", "?job_id=..", "?job_id=..%2Fa", "?job_id=a%00"):
+        status, answer = api.call("GET", f"/api/crons/history{query}")
+        assert status == 400 and "job_id" in answer["error"], query
+
+
+def test_what_a_run_used_is_told_with_it(api: Api, root: Path) -> None:
+    write_outputs(root, "a", r="# Cron Job: x\n\n**Model:** m\n**Tokens:** 1,234 in / 56 out\n\n## Response\n\nhi\n")
+    run, = api.get("/api/crons/history?job_id=a")["runs"]
+    assert run["usage"] == {"model": "m", "input_tokens": 1234, "output_tokens": 56, "total_tokens": 1290}
+
+
+def test_only_files_of_the_job_s_own_folder_are_runs(api: Api, root: Path) -> None:
+    write_outputs(root, "a", **days(1))
+    folder = root / "cron" / "output" / "a"
+    (folder / "link.md").symlink_to("/etc/hostname")
+    (folder / "folder.md").mkdir()
+    os.mkfifo(folder / "pipe.md")
+    (folder / ".hidden.md").write_text("x")
+    (root / "cron" / "output" / "b").symlink_to("/etc")
+    assert names(api) == ["2026-01-01_09-00-00.md"]
+    assert api.get("/api/crons/history?job_id=b")["total"] == 0

@@ -1,59 +1,118 @@
+import datetime
 import os
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 from ..conftest import Api, write_jobs, write_script
-from .test_history import write
+from .test_output import write_outputs
+
+NOON = datetime.datetime(2026, 3, 15, 12, 0, 0, tzinfo=datetime.UTC)
 
 
-def test_what_ended_since_is_told_oldest_first(api: Api, root: Path) -> None:
-    before = time.time() - 1
-    well = api.create(name="well", no_agent=True, script=write_script(root, "a.sh", "true"))["id"]
-    badly = api.create(name="badly", no_agent=True, script=write_script(root, "b.sh", "exit 3"),
-                       toast_notifications=False)["id"]
-    api.create(name="never ran")
-    for job_id in (well, badly):
-        api.run_to_end(job_id)
+def write_sessions(home: Path, *ids: str, source: str = "cron") -> None:
+    """Put sessions into HOME's state.db as the agent does."""
+    database = sqlite3.connect(home / "state.db")
+    database.execute("CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, source TEXT NOT NULL, started_at REAL)")
+    database.executemany("INSERT INTO sessions VALUES (?, ?, 0)", [(each, source) for each in ids])
+    database.commit()
+    database.close()
+
+
+def record(job_id: str, **fields: Any) -> dict[str, Any]:
+    return {"id": job_id, "name": f"job {job_id}", "prompt": "p", "last_run_at": NOON.isoformat(), "last_status": "ok",
+            **fields}
+
+
+def session_of(api: Api, job_id: str = "a") -> Any:
+    return {each["job_id"]: each["session_id"] for each in api.get("/api/crons/recent")["completions"]}[job_id]
+
+
+def test_a_job_that_has_just_ended_is_told(api: Api, root: Path) -> None:
+    before = time.time()
+    job = api.create(no_agent=True, script=write_script(root, "a.sh", "exit 3"), name="n", toast_notifications=False)
+    api.create()
+    api.run_to_end(job["id"])
     answer = api.get(f"/api/crons/recent?since={before}")
+    completion, = answer["completions"]
     assert answer["since"] == before
-    first, second = answer["completions"]
-    assert before < first.pop("completed_at") <= second.pop("completed_at") <= time.time() + 1
-    assert first == {"job_id": well, "name": "well", "status": "ok", "toast_notifications": True, "session_id": None}
-    assert second == {"job_id": badly, "name": "badly", "status": "error", "toast_notifications": False,
-                      "session_id": None}
-    assert api.get(f"/api/crons/recent?since={time.time() + 1}")["completions"] == []
+    assert before <= completion.pop("completed_at") <= time.time()
+    assert completion == {"job_id": job["id"], "name": "n", "status": "error", "toast_notifications": False,
+                          "session_id": None}
 
 
-def test_without_a_number_all_is_told(api: Api, root: Path) -> None:
-    write_jobs(root, {"id": "a", "prompt": "p", "last_run_at": "2026-01-01T00:00:00+00:00", "last_status": "ok",
-                      "schedule": {"kind": "cron", "expr": "0 9 * * *"}})
-    for query in ("", "?since=", "?since=yesterday", "?since=nan", "?since=-inf", "?since=0"):
-        answer = api.get(f"/api/crons/recent{query}")
-        assert answer["since"] == 0.0 and [each["job_id"] for each in answer["completions"]] == ["a"]
+def test_what_ended_before_is_not_told_again(api: Api, root: Path) -> None:
+    write_jobs(root, record("a"), record("unix", last_run_at=NOON.timestamp() + 5), record("never", last_run_at=None),
+               record("odd", last_run_at="yesterday"))
+    for since, told in ((0, ["a", "unix"]), (NOON.timestamp() - 1, ["a", "unix"]), (NOON.timestamp(), ["unix"]),
+                        (NOON.timestamp() + 5, [])):
+        answer = api.get(f"/api/crons/recent?since={since}")
+        assert [each["job_id"] for each in answer["completions"]] == told
+
+
+def test_since_that_is_no_number_is_0(api: Api, root: Path) -> None:
+    write_jobs(root, record("a"))
+    for since in ("", "?since=", "?since=x", "?since=nan", "?since=inf", "?since=-1e999", "?since=%ff"):
+        answer = api.get(f"/api/crons/recent{since}")
+        assert (answer["since"], len(answer["completions"])) == (0, 1), since
+
+
+def test_every_field_has_its_type_whatever_the_record_holds(api: Api, root: Path) -> None:
+    write_jobs(root, {"id": "bare", "last_run_at": NOON.isoformat(), "name": None, "last_status": None,
+                      "toast_notifications": None})
+    completion, = api.get("/api/crons/recent")["completions"]
+    assert completion == {"job_id": "bare", "name": "bare", "status": "unknown", "completed_at": NOON.timestamp(),
+                          "toast_notifications": True, "session_id": None}
+
+
+def test_jobs_of_other_profiles_are_not_told(api: Api, root: Path) -> None:
+    (root / "profiles" / "work").mkdir(parents=True)
+    write_jobs(root / "profiles" / "work", record("a"))
+    assert api.get("/api/crons/recent")["completions"] == []
+
+
+def test_the_session_is_the_one_of_the_last_run(api: Api, root: Path) -> None:
+    write_jobs(root, record("a"))
+    write_sessions(root, "cron_a_20260314_115500", "cron_a_20260315_115500", "cron_a_20260315_130000",
+                   "cron_ab_20260315_115800", "cron_a_b_20260315_115800", "cron_a_20269999_115500", "20260315_115900_x")
+    assert session_of(api) == "cron_a_20260315_115500"
+
+
+def test_a_session_of_the_run_before_is_not_that_of_the_last(api: Api, root: Path) -> None:
+    write_jobs(root, record("a"))
+    write_outputs(root, "a", **{"2026-03-14_12-00-00": "before", "2026-03-15_12-00-00": "last"})
+    yesterday = NOON.timestamp() - 24 * 3600
+    os.utime(root / "cron" / "output" / "a" / "2026-03-14_12-00-00.md", (yesterday, yesterday))
+    write_sessions(root, "cron_a_20260314_115500")
+    assert session_of(api) is None
+
+
+def test_a_session_that_is_no_run_s_is_none_of_ours(api: Api, root: Path) -> None:
+    write_jobs(root, record("a"), record("script", no_agent=True))
+    write_sessions(root, "cron_a_20260315_115500", source="telegram")
+    write_sessions(root, "cron_script_20260315_115500")
+    assert session_of(api) is session_of(api, "script") is None
+
+
+def test_the_session_of_a_job_of_another_profile_is_there(api: Api, root: Path) -> None:
+    (root / "profiles" / "work").mkdir(parents=True)
+    write_jobs(root, record("a", profile="work"), record("gone", profile="gone"))
+    write_sessions(root / "profiles" / "work", "cron_a_20260315_115500")
+    assert (session_of(api), session_of(api, "gone")) == ("cron_a_20260315_115500", None)
+
+
+def test_a_database_that_cannot_be_read_knows_no_session(api: Api, root: Path) -> None:
+    write_jobs(root, record("a"))
+    (root / "state.db").write_bytes(b"no database")
+    assert session_of(api) is None
 
 
 def test_the_last_run_of_a_job_that_the_agent_has_removed_is_told(api: Api, root: Path) -> None:
-    now = time.time()
     for job_id, title in (("once", "# Cron Job: Call home"), ("failed", "# Cron Job: Call mum (FAILED)"),
                           ("old", "# x")):
-        path = write(root, job_id, "2027-03-01_09-00-00.md", f"{title}\n\n## Response\n\nx\n")
-        os.utime(path, (now - 500 * (job_id == "old"),) * 2)
+        write_outputs(root, job_id, **{"2027-03-01_09-00-00": f"{title}\n\n## Response\n\nx\n"})
+    os.utime(root / "cron" / "output" / "old" / "2027-03-01_09-00-00.md", (0, 0))
     told = {each["job_id"]: (each["name"], each["status"]) for each in
-            api.get(f"/api/crons/recent?since={now - 100}")["completions"]}
+            api.get(f"/api/crons/recent?since={time.time() - 100}")["completions"]}
     assert told == {"once": ("Call home", "ok"), "failed": ("Call mum", "error")}
-
-
-def test_the_session_of_a_run_is_the_agent_s_last_one_for_it(api: Api, root: Path) -> None:
-    write_jobs(root, {"id": "a", "prompt": "p", "last_run_at": "2026-01-02T00:00:00+00:00",
-                      "schedule": {"kind": "cron", "expr": "0 9 * * *"}})
-    connection = sqlite3.connect(root / "state.db")
-    connection.execute("CREATE TABLE sessions (id TEXT PRIMARY KEY, started_at REAL NOT NULL)")
-    for session, at in (("cron_a_20260101_000000", 1767225600), ("cron_a_20260102_000000", 1767311999),
-                        ("cron_a_20270101_000000", 1798761600), ("cron_ab_20260102_000000", 1767312000)):
-        connection.execute("INSERT INTO sessions VALUES (?, ?)", (session, at))
-    connection.commit()
-    connection.close()
-    assert api.get("/api/crons/recent")["completions"][0]["session_id"] == "cron_a_20260102_000000"
-    (root / "state.db").write_text("not a database at all")
-    assert api.get("/api/crons/recent")["completions"][0]["session_id"] is None

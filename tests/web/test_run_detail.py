@@ -1,40 +1,97 @@
+import os
+import time
 from pathlib import Path
 
-from ..conftest import Api
-from .test_history import HEADING, write
+from ..conftest import Api, write_script
+from .test_output import write_outputs
 
-NAME = "2027-03-01_09-00-00.md"
+PAGE = """# Cron Job: nightly
+
+**Job ID:** a
+**Run Time:** 2026-03-15 09:00:00
+**Model:** gpt-9
+**Provider:** custom
+**Tokens:** 1,234 in / 56 out
+**Cost:** $0.0123
+**Duration:** 62.5s
+
+## Prompt
+
+**Model:** not this one
+
+## Response
+
+all is well
+"""
 
 
-def detail(api: Api, root: Path, text: str) -> dict[str, object]:
-    write(root, "a", NAME, text)
-    answer: dict[str, object] = api.get(f"/api/crons/run?job_id=a&filename={NAME}")
-    return answer
+def test_a_run_is_its_file_whole_with_the_beginning_of_the_response(api: Api, root: Path) -> None:
+    write_outputs(root, "a", r=PAGE)
+    assert api.get("/api/crons/run?job_id=a&filename=r.md") == {
+        "job_id": "a", "filename": "r.md", "content": PAGE, "snippet": "all is well",
+        "usage": {"model": "gpt-9", "provider": "custom", "input_tokens": 1234, "output_tokens": 56,
+                  "total_tokens": 1290, "estimated_cost_usd": 0.0123, "duration_seconds": 62.5},
+    }
 
 
-def test_one_run_comes_whole_with_its_beginning_and_what_it_used(api: Api, root: Path) -> None:
-    text = f"{HEADING}**Model:** m\n\n## Prompt\n\n{'long ' * 5000}\n\n## Response\n\n{'y' * 700}\n"
-    assert detail(api, root, text) == {"job_id": "a", "filename": NAME, "content": text, "snippet": "y" * 600,
-                                       "usage": {"model": "m"}}
+def test_every_run_of_the_history_can_be_read(api: Api, root: Path) -> None:
+    job = api.create(no_agent=True, script=write_script(root, "a.sh", "echo hello"))
+    api.run_to_end(job["id"])
+    run, = api.get(f"/api/crons/history?job_id={job['id']}")["runs"]
+    detail = api.get(f"/api/crons/run?job_id={job['id']}&filename={run['filename']}")
+    assert (detail["snippet"], detail["usage"]) == ("hello", run["usage"])
 
 
-def test_a_run_that_said_nothing_has_an_empty_beginning(api: Api, root: Path) -> None:
-    for text in ("no heading", f"{HEADING}\n## Response\n\n  \n"):
-        assert detail(api, root, text)["snippet"] == "(empty)"
+def test_the_snippet_has_600_characters_or_says_that_there_are_none(api: Api, root: Path) -> None:
+    write_outputs(root, "a", long="## Response\n\n" + "é" * 700, none="## Response\n\n  \n", without="# Cron Job\n")
+    for name, snippet in (("long", "é" * 600), ("none", "(empty)"), ("without", "(empty)")):
+        assert api.get(f"/api/crons/run?job_id=a&filename={name}.md")["snippet"] == snippet
+
+
+def test_a_long_run_is_no_window(api: Api, root: Path) -> None:
+    write_outputs(root, "a", r="x" * 100_000)
+    assert len(api.get("/api/crons/run?job_id=a&filename=r.md")["content"]) == 100_000
 
 
 def test_a_run_that_is_not_there_is_not_found(api: Api, root: Path) -> None:
-    write(root, "a", NAME, "x")
-    for job_id, name in (("a", "2027-03-02_09-00-00.md"), ("b", NAME)):
-        status, answer = api.call("GET", f"/api/crons/run?job_id={job_id}&filename={name}")
-        assert status == 404 and name in answer["error"]
+    write_outputs(root, "a", r="x")
+    (root / "cron" / "output" / "a" / "notes.txt").write_text("x")
+    for query in ("job_id=a&filename=other.md", "job_id=b&filename=r.md", "job_id=a&filename=notes.txt",
+                  "job_id=a&filename=r.MD", f"job_id=a&filename={'x' * 250}.md"):
+        status, answer = api.call("GET", f"/api/crons/run?{query}")
+        assert (status, set(answer)) == (404, {"error"}), query
 
 
-def test_a_path_is_no_name_of_a_run(api: Api, root: Path) -> None:
-    write(root, "a", NAME, "x")
-    for name in ("", "..%2fb%2fx.md", "%2fetc%2fpasswd", "../x.md", ".x.md", "x.txt", "x%00.md", "a%2f" + NAME,
-                 "x" * 300 + ".md"):
+def test_a_path_is_refused(api: Api, root: Path) -> None:
+    write_outputs(root, "a", r="x")
+    for name in ("../a/r.md", "..%2Fa%2Fr.md", "%2Fetc%2Fpasswd", "..", ".", "a%5Cb.md", "r.md%00", "r.md%0A", "",
+                 "x" * 300):
         status, answer = api.call("GET", f"/api/crons/run?job_id=a&filename={name}")
         assert status == 400 and "filename" in answer["error"], name
     assert api.call("GET", "/api/crons/run?job_id=a")[0] == 400
-    assert api.call("GET", f"/api/crons/run?filename={NAME}")[0] == 400
+    assert api.call("GET", "/api/crons/run?job_id=..&filename=r.md")[0] == 400
+
+
+def test_no_link_leads_out_of_the_folder_and_no_pipe_is_waited_for(api: Api, root: Path) -> None:
+    write_outputs(root, "a", r="x")
+    folder = root / "cron" / "output" / "a"
+    (root / "secret.md").write_text("secret")
+    (folder / "link.md").symlink_to(root / "secret.md")
+    (folder / "folder.md").mkdir()
+    os.mkfifo(folder / "pipe.md")
+    (root / "cron" / "output" / "b").symlink_to(root)
+    for query in ("job_id=a&filename=link.md", "job_id=a&filename=folder.md", "job_id=a&filename=pipe.md",
+                  "job_id=b&filename=secret.md"):
+        assert api.call("GET", f"/api/crons/run?{query}")[0] == 404, query
+    assert api.get("/api/crons/output?job_id=a&limit=9")["outputs"] == [{"filename": "r.md", "content": "x"}]
+
+
+def test_of_a_file_without_end_the_beginning_is_answered_soon(api: Api, root: Path) -> None:
+    write_outputs(root, "a", r="## Response\n\nit began well\n")
+    os.truncate(root / "cron" / "output" / "a" / "r.md", 2**40)
+    started = time.monotonic()
+    content = api.get("/api/crons/run?job_id=a&filename=r.md")["content"]
+    assert content.startswith("## Response\n\nit began well\n")
+    assert content.endswith(" bytes more]\n") and len(content) < 20 * 1024**2
+    api.get("/api/crons/output?job_id=a")
+    assert time.monotonic() - started < 10

@@ -1,0 +1,65 @@
+"""The routes under /api/auth: for clients that know a password and keep a cookie. The password is the token."""
+
+from typing import Any
+
+import bottle
+
+from ..fields import Invalid
+from . import asked
+from .credentials import Caller, Door
+from .crons import Routes
+from .sessions import LIFETIME
+
+COOKIE = "hermes_oscron_session"
+
+
+def routes(door: Door) -> Routes:
+    """What answers each method and path, for whom DOOR admits."""
+
+    def login() -> dict[str, Any]:
+        body = asked.body()
+        password = body.pop("password", None)
+        asked.nothing_else(body)
+        if not isinstance(password, str) or not password:
+            raise Invalid("password is missing: it is the token, which 'hermes-oscron token' prints.")
+        _set_cookie(door.begin_session(caller(), password), LIFETIME)
+        return {"ok": True}
+
+    def logout() -> dict[str, Any]:
+        asked.nothing_else(asked.body(empty=True))
+        door.end_session(caller())
+        _set_cookie("", 0)
+        return {"ok": True}
+
+    def status() -> dict[str, Any]:
+        guarded = not door.is_open
+        return {"auth_enabled": guarded, "logged_in": door.knows(caller()), "password_auth_enabled": guarded}
+
+    return {("POST", "/api/auth/login"): login, ("POST", "/api/auth/logout"): logout,
+            ("GET", "/api/auth/status"): status}
+
+
+def caller() -> Caller:
+    """Who makes this request, as far as it says."""
+    said = bottle.request.environ  # as latin-1 (PEP 3333); Bottle's own getter fails on what is no UTF-8
+    return Caller(said.get("REMOTE_ADDR", ""), said.get("HTTP_AUTHORIZATION", ""),
+                  _cookie(said.get("HTTP_COOKIE", "")))
+
+
+def _cookie(header: str) -> str:
+    """The value of our cookie in HEADER; http.cookies gives up at what other pages have set."""
+    for pair in header.split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
+
+
+def _set_cookie(value: str, lifetime: int) -> None:
+    """Let the client keep VALUE for LIFETIME seconds.
+
+    Whether it came by https, a proxy in between knows and we do not; the browser says it in the Origin.
+    """
+    secure = "; Secure" if bottle.request.environ.get("HTTP_ORIGIN", "").lower().startswith("https://") else ""
+    bottle.response.add_header("Set-Cookie", f"{COOKIE}={value}; Max-Age={lifetime}; Path=/; HttpOnly; "
+                                             f"SameSite=Strict{secure}")

@@ -1,0 +1,88 @@
+"""Logins that are still good. They outlive the server, which leaves when nobody calls, and end with the token.
+
+A client's cookie is a random text. What is kept of it, in a file for its owner alone, is its HMAC by the token: whoever
+reads the file learns no cookie, and a new token knows none of the old ones.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..hermes.homes import state_dir
+from ..hermes.store import StoreError, make_private_dir, replace_file
+
+LIFETIME = 30 * 24 * 3600
+"""Seconds that a login is good for."""
+LINE = re.compile(r"([0-9a-f]{64}) ([0-9]{1,15})\n")
+MOST = 64
+"""Logins at a time; one more ends the oldest."""
+
+
+class _Login(NamedTuple):
+    mark: str
+    until: int
+
+
+class Sessions:
+    """The logins of the installation in ROOT."""
+
+    def __init__(self, root: str) -> None:
+        self._path = f"{state_dir(root)}/sessions"
+
+    def begin(self, token: str) -> str:
+        """A new login under TOKEN: what the client has to show from now on. Raises StoreError."""
+        shown = secrets.token_urlsafe(32)
+        with self._changing() as logins:
+            logins.append(_Login(_mark(shown, token), int(time.time()) + LIFETIME))
+            del logins[:-MOST]
+        return shown
+
+    def knows(self, shown: str, token: str) -> bool:
+        """Whether SHOWN is of a login under TOKEN that is good."""
+        if not shown:
+            return False
+        mark, now = _mark(shown, token), time.time()
+        return any(hmac.compare_digest(login.mark, mark) and now < login.until for login in self._logins())
+
+    def end(self, shown: str, token: str) -> None:
+        """Let SHOWN be good no more. Raises StoreError."""
+        if self.knows(shown, token):
+            mark = _mark(shown, token)
+            with self._changing() as logins:
+                logins[:] = [login for login in logins if login.mark != mark]
+
+    def _logins(self) -> list[_Login]:
+        try:
+            with open(self._path, encoding="ascii", errors="replace") as file:
+                lines = [LINE.fullmatch(line) for line in file]
+        except OSError:
+            return []
+        return [_Login(line[1], int(line[2])) for line in lines if line]
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[list[_Login]]:
+        """The logins that are good, to be changed by one at a time and written."""
+        try:
+            make_private_dir(os.path.dirname(self._path))
+            fd = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                now = time.time()
+                logins = [login for login in self._logins() if now < login.until]
+                yield logins
+                replace_file(self._path, "".join(f"{login.mark} {login.until}\n" for login in logins).encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be written: {error.strerror}.") from error
+
+
+def _mark(shown: str, token: str) -> str:
+    return hmac.new(token.encode(), shown.encode("utf-8", "replace"), hashlib.sha256).hexdigest()

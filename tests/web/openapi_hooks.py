@@ -1,0 +1,34 @@
+"""For schemathesis (its SCHEMATHESIS_HOOKS): what only this server knows, and that every call is a client of its own.
+
+The wrong tokens that schemathesis tries would otherwise keep out the right ones, which tests/web/test_door.py is about.
+"""
+
+import itertools
+from typing import Any
+
+import schemathesis
+import urllib3.connection
+from hypothesis import strategies as st
+
+schemathesis.openapi.format("schedule", st.one_of(
+    st.builds("{} {} {} * *".format, st.integers(0, 59), st.integers(0, 23), st.integers(1, 28)),
+    st.builds("every {}{}".format, st.integers(2, 50), st.sampled_from("hd")),
+    st.builds("{} at {}:{:02}".format, st.sampled_from(["weekdays", "daily", "every monday"]), st.integers(1, 23),
+              st.integers(0, 59)),
+    st.builds("20{}-03-15T09:00:00".format, st.integers(40, 90)),
+    st.builds("in {}h".format, st.integers(2, 90)),
+))
+schemathesis.openapi.format("script", st.sampled_from(["hello.sh", "not-there.py", "sub/folder.sh"]))
+schemathesis.openapi.format("profile", st.sampled_from(["default", "work"]))
+schemathesis.openapi.format("folder", st.sampled_from(["/", "/tmp"]))
+
+_addresses = (f"127.{n // 65536}.{n // 256 % 256}.{n % 256}" for n in itertools.count(131072))
+_connect = urllib3.connection.HTTPConnection.connect
+
+
+def _connect_from_elsewhere(self: Any) -> None:
+    self.source_address = (next(_addresses), 0)
+    _connect(self)
+
+
+urllib3.connection.HTTPConnection.connect = _connect_from_elsewhere  # type: ignore[method-assign]

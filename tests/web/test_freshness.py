@@ -1,0 +1,143 @@
+"""An answer from memory is the one that the disk would give, whoever has changed what there is."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_oscron.bridge import Bridge
+from hermes_oscron.hermes import runs, store
+from hermes_oscron.hermes.homes import Home
+from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.web.listing import Listing
+
+from ..conftest import Api, write_jobs
+
+DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
+
+
+@pytest.fixture
+def listing(root: Path, monkeypatch: pytest.MonkeyPatch) -> Listing:
+    monkeypatch.setattr(Foreground, "unavailable", lambda self: None)  # whatever fires is not asked here
+    return Listing(Bridge(str(root), Foreground(str(root))))
+
+
+def names(listing: Listing) -> list[str]:
+    return [job["name"] for job in json.loads(listing.body(all_profiles=False))["jobs"]]
+
+
+def content(name: str) -> str:
+    return json.dumps({"jobs": [{"id": "a", "name": name, "prompt": "p", "schedule": DAILY}]})
+
+
+def rewrite(path: Path, name: str) -> None:
+    """Change the file at PATH in its place; its size and the time of its change stay."""
+    before = path.stat()
+    path.write_text(content(name))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino) == (
+        before.st_size, before.st_mtime_ns, before.st_ino)
+
+
+def count_readings(listing: Listing, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What grows by one each time that LISTING makes its answer anew."""
+    readings: list[Any] = []
+    jobs = listing._bridge.jobs
+    monkeypatch.setattr(listing._bridge, "jobs", lambda *given: readings.append(given) or jobs(*given))
+    return readings
+
+
+def test_while_nothing_changes_the_answer_is_made_once(
+    listing: Listing, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY})
+    time.sleep(0.05)
+    readings = count_readings(listing, monkeypatch)
+    assert [names(listing) for _ in range(20)] == [["x"]] * 20
+    assert len(readings) == 1
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(listing: Listing, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
+    path.write_text(content("00"))
+    for n in range(10, 30):
+        time.sleep(0.025)
+        assert names(listing) == names(listing)
+        rewrite(path, str(n))
+        assert names(listing) == [str(n)]
+
+
+def test_changes_within_one_tick_of_the_clock_are_seen(listing: Listing, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
+    path.write_text(content("000"))
+    for n in range(100, 600):
+        rewrite(path, str(n))
+        assert names(listing) == [str(n)]
+
+
+def test_files_that_take_turns_within_one_tick_are_seen(listing: Listing, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
+    for n in range(100, 600):
+        replacement = path.with_name("new")
+        replacement.write_text(content(str(n)))
+        replacement.rename(path)
+        assert names(listing) == [str(n)]
+
+
+def test_a_change_by_another_within_the_tick_of_our_own_is_seen(home: Home, root: Path) -> None:
+    write_jobs(root, {"id": "a", "name": "first", "prompt": "p"})
+    for n in range(100, 300):
+        store.change(home, "a", lambda record, n=n: record.update(name=f"ours {n}"))
+        path = root / "cron" / "jobs.json"
+        theirs = path.read_text().replace(f"ours {n}", f"them {n}")
+        before = path.stat()
+        path.write_text(theirs)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert store.find(home, "a")["name"] == f"them {n}"
+
+
+def test_another_zone_is_seen_though_its_file_keeps_size_and_time(
+    listing: Listing, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HERMES_TIMEZONE")
+    write_jobs(root, {"id": "a", "schedule": DAILY})
+    path = root / "config.yaml"
+    path.write_text("timezone: Asia/Tokyo\n")
+    before = path.stat()
+    for zone, offset in (("Asia/Tokyo", "+09:00"), ("Asia/Dubai", "+04:00"), ("Asia/Tokyo", "+09:00")):
+        path.write_text(f"timezone: {zone}\n")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        job, = json.loads(listing.body(all_profiles=False))["jobs"]
+        assert job["next_run_at"].endswith(offset)
+
+
+def test_a_profile_that_comes_or_goes_is_seen(listing: Listing, root: Path) -> None:
+    def count() -> int:
+        return int(json.loads(listing.body(all_profiles=False))["other_profile_count"])
+
+    assert count() == 0
+    write_jobs(root / "profiles" / "work", {"id": "a", "schedule": DAILY})
+    assert count() == 1
+    (root / "profiles" / "work").rename(root / "elsewhere")
+    assert count() == 0
+
+
+def test_whoever_runs_a_job_the_status_says_so_at_once(api: Api, home: Home) -> None:
+    for _ in range(20):
+        claim = runs.claim(home, "a")
+        assert claim
+        claim.begin(runs.Run("a", time.time(), "manual"))
+        assert list(api.running()) == ["a"] and api.get("/api/crons/status?job_id=a")["running"]
+        claim.release()
+        assert api.running() == {} and not api.get("/api/crons/status?job_id=a")["running"]
+
+
+def test_a_server_sees_a_change_that_keeps_size_and_time(api: Api, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
+    path.write_text(content("00"))
+    for n in range(10, 60):
+        rewrite(path, str(n))
+        assert api.job("a")["name"] == str(n)

@@ -1,0 +1,168 @@
+import http.cookies
+import stat
+from pathlib import Path
+
+import pytest
+
+from hermes_oscron.web import credentials, sessions
+
+from ..conftest import Api
+from .test_door import serving, token_file
+
+
+def log_in(api: Api, password: str | None = None, **headers: str) -> tuple[int, str]:
+    """The status of a login with PASSWORD, or the token, and the cookie as the client sends it back."""
+    status, answer = api.call("POST", "/api/auth/login", {"password": password or api.token},
+                              headers={"Authorization": "", **headers})
+    assert status != 200 or answer == {"ok": True}
+    return status, api.headers.get("Set-Cookie", "").partition(";")[0]
+
+
+def call(api: Api, cookie: str, method: str = "GET", path: str = "/api/crons", body: object = None) -> int:
+    """The status of a call that shows COOKIE alone."""
+    return api.call(method, path, body, headers={"Authorization": "", "Cookie": f"theme=dark; a,b=c; {cookie}"})[0]
+
+
+def auth_status(api: Api, **headers: str) -> object:
+    return api.call("GET", "/api/auth/status", headers={"Authorization": "", **headers})[1]
+
+
+def test_the_token_is_the_password(api: Api) -> None:
+    status, cookie = log_in(api)
+    assert status == 200
+    assert call(api, cookie) == 200
+    assert call(api, cookie, "POST", "/api/crons/create", {"prompt": "p", "schedule": "30m"}) == 200
+    assert call(api, "") == call(api, cookie + "x") == 401
+
+
+def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(api: Api) -> None:
+    log_in(api)
+    morsel, = http.cookies.SimpleCookie(api.headers["Set-Cookie"]).values()
+    assert (morsel["httponly"], morsel["samesite"], morsel["path"], morsel["secure"]) == (True, "Strict", "/", "")
+    assert 0 < int(morsel["max-age"]) <= 31 * 24 * 3600
+
+
+def test_a_cookie_from_https_goes_back_by_https_alone(root: Path, tmp_path: Path) -> None:
+    (root / "oscron.toml").write_text('[web]\nhosts = ["jobs.example.org"]\n')
+    with serving(tmp_path) as url:
+        api = Api(url, token_file(root).read_text().strip())
+        log_in(api, Host="jobs.example.org", Origin="https://jobs.example.org")
+        assert "; Secure" in api.headers["Set-Cookie"]
+
+
+def test_a_wrong_password_is_refused_and_makes_no_session(api: Api, root: Path) -> None:
+    for password in ("wrong", "é", f"{api.token} "):
+        assert log_in(api, password) == (401, "")
+    assert not (root / "cron" / "oscron" / "sessions").exists()
+
+
+def test_what_is_no_password_is_refused(api: Api) -> None:
+    for body in ({}, {"password": None}, {"password": ""}, {"password": 5}, {"password": api.token, "user": "root"}):
+        assert api.call("POST", "/api/auth/login", body)[0] == 400, body
+
+
+def test_passwords_and_tokens_are_counted_together(api: Api) -> None:
+    for _ in range(5):
+        assert log_in(api, "wrong")[0] == 401
+        assert api.call("GET", "/api/crons", headers={"Authorization": "Bearer wrong"})[0] == 401
+    assert log_in(api)[0] == 429
+    assert int(api.headers["Retry-After"]) > 0
+
+
+def test_who_is_logged_in_stays_so_while_others_guess(api: Api) -> None:
+    _, cookie = log_in(api)
+    for _ in range(12):
+        log_in(api, "wrong")
+    assert call(api, cookie) == 200
+
+
+def test_a_login_from_a_foreign_page_is_refused(api: Api) -> None:
+    assert log_in(api, Origin="http://evil.example")[0] == 403
+    assert log_in(api, Host="evil.example")[0] == 403
+
+
+def test_a_session_lets_no_foreign_page_in(api: Api) -> None:
+    _, cookie = log_in(api)
+    headers = {"Authorization": "", "Cookie": cookie, "Origin": "http://127.0.0.1:1"}
+    assert api.call("POST", "/api/crons/create", {"prompt": "p", "schedule": "30m"}, headers=headers)[0] == 403
+
+
+def test_a_session_outlives_the_server(root: Path, tmp_path: Path) -> None:
+    with serving(tmp_path) as url:
+        _, cookie = log_in(Api(url, token_file(root).read_text().strip()))
+    with serving(tmp_path) as url:
+        assert call(Api(url, None), cookie) == 200
+
+
+def test_a_new_token_ends_every_session(api: Api, root: Path) -> None:
+    cookies = [log_in(api)[1] for _ in range(3)]
+    credentials.rotate(str(root))
+    assert [call(api, cookie) for cookie in cookies] == [401] * 3
+
+
+def test_logging_out_ends_that_session_for_good(root: Path, tmp_path: Path) -> None:
+    with serving(tmp_path) as url:
+        api = Api(url, token_file(root).read_text().strip())
+        (_, mine), (_, other) = log_in(api), log_in(api)
+        status, answer = api.call("POST", "/api/auth/logout", {}, headers={"Authorization": "", "Cookie": mine})
+        assert (status, answer) == (200, {"ok": True})
+        assert "Max-Age=0" in api.headers["Set-Cookie"]
+        assert (call(api, mine), call(api, other)) == (401, 200)
+    with serving(tmp_path) as url:
+        assert (call(Api(url, None), mine), call(Api(url, None), other)) == (401, 200)
+
+
+def test_logging_out_needs_neither_a_body_nor_a_session(api: Api) -> None:
+    for raw in (None, b"", b"{}"):
+        assert api.call("POST", "/api/auth/logout", raw=raw, headers={"Authorization": ""})[0] == 200
+    assert api.call("POST", "/api/auth/logout", {"all": True})[0] == 400
+
+
+def test_the_status_says_whether_one_is_logged_in(api: Api) -> None:
+    def told(logged_in: bool) -> dict[str, bool]:
+        return {"auth_enabled": True, "logged_in": logged_in, "password_auth_enabled": True}
+
+    _, cookie = log_in(api)
+    assert auth_status(api) == told(False)
+    assert auth_status(api, Cookie=cookie) == told(True)
+    assert auth_status(api, Cookie=cookie + "x") == told(False)
+    assert auth_status(api, Authorization=f"Bearer {api.token}") == told(True)
+
+
+def test_where_nothing_is_asked_for_the_status_says_so(root: Path, tmp_path: Path) -> None:
+    (root / "oscron.toml").write_text('[web]\nauth = "none"\n')
+    with serving(tmp_path) as url:
+        api = Api(url, None)
+        assert auth_status(api) == {"auth_enabled": False, "logged_in": True, "password_auth_enabled": False}
+        assert log_in(api, "anything")[0] == 200
+
+
+def test_sessions_are_in_a_file_for_its_owner_alone_that_tells_no_cookie(api: Api, root: Path) -> None:
+    _, cookie = log_in(api)
+    path = root / "cron" / "oscron" / "sessions"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert cookie.partition("=")[2] not in path.read_text()
+
+
+def test_a_spoilt_file_of_sessions_knows_none_and_is_made_anew(api: Api, root: Path) -> None:
+    path = root / "cron" / "oscron" / "sessions"
+    _, cookie = log_in(api)
+    for content in (b"", b"\xff\xfe", b"x\n", b"x y z\n", b"x 1e9\n", b"\xff 9999999999\n", b"x " + b"9" * 5000):
+        path.write_bytes(content)
+        assert call(api, cookie) == 401
+    assert call(api, log_in(api)[1]) == 200
+
+
+def test_a_session_is_not_for_ever(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = sessions.Sessions(str(root))
+    monkeypatch.setattr(sessions, "LIFETIME", 0)
+    expired = known.begin("t")
+    monkeypatch.undo()
+    shown = known.begin("t")
+    assert (known.knows(expired, "t"), known.knows(shown, "t"), known.knows(shown, "u")) == (False, True, False)
+
+
+def test_logins_without_end_end_the_oldest(root: Path) -> None:
+    known = sessions.Sessions(str(root))
+    shown = [known.begin("t") for _ in range(sessions.MOST + 1)]
+    assert [known.knows(each, "t") for each in shown] == [False] + [True] * sessions.MOST

@@ -1,0 +1,60 @@
+"""The document held against the server: schemathesis calls it in every way that the document allows and forbids."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hermes_oscron.bridge import Bridge
+from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.web.app import make_app
+from hermes_oscron.web.credentials import Door
+
+from ..conftest import Api, start_server, write_script
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "hermes_oscron" / "web" / "openapi.json"
+CONFIG = Path(__file__).parent / "schemathesis.toml"
+SEED = "20261124"
+SECONDS = "50"
+
+
+def document() -> Any:
+    return json.loads(DOCUMENT.read_bytes())
+
+
+def test_it_is_served_to_everyone(server: str) -> None:
+    assert Api(server, None).get("/api/openapi.json") == document()
+
+
+def test_every_route_is_in_it_and_it_names_no_other(root: Path) -> None:
+    app = make_app(Bridge(str(root), Foreground(str(root))), Door(str(root), frozenset()))
+    routes = {(route.method, route.rule) for route in app.routes}
+    assert routes == {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
+
+
+def test_the_server_does_what_it_says(root: Path, tmp_path: Path) -> None:
+    write_script(root, "hello.sh", "echo hello")
+    (root / "profiles" / "work").mkdir(parents=True)
+    process, url = start_server("--scheduler", "foreground", log=tmp_path / "log")
+    token = (root / "cron" / "oscron" / "token").read_text().strip()
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", str(DOCUMENT),
+             "--url", url, "--checks", "all",
+             "--header", f"Authorization: Bearer {token}", "--header", "Connection: close", "--continue-on-failure",
+             "--seed", SEED, "--max-time", SECONDS],
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.web.openapi_hooks",
+                 "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
+            cwd=tmp_path, timeout=300,
+            capture_output=True, text=True, check=False)
+    finally:
+        process.terminate()
+        process.wait(10)
+    print(result.stdout, result.stderr)
+    assert result.returncode == 0
+    operations = sum(map(len, document()["paths"].values()))
+    assert f"Seed: {SEED}" in result.stdout and f"Tested: {operations}\n" in result.stdout
+    assert "Traceback" not in (tmp_path / "log").read_text()
