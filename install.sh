@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs hermes-oscron: for root in the system manager, for anyone else in their own user manager; without systemd, for
-# the account's crontab.
+# Installs hermes-oscron: for root in the system's manager, where the jobs and the API are an ordinary account's, for
+# anyone else in their own user manager; without systemd, for the account's crontab.
 #
 #   ./install.sh                  install, or bring an installation up to date
+#   ./install.sh --account NAME   as root: let the jobs and the API be NAME's; without it a system account 'hermes' is
+#                                 made. Without systemd: install in NAME's crontab
 #   ./install.sh --scheduler crontab
 #                                 let cron fire the jobs, or systemd, which auto prefers where it runs
-#   ./install.sh --account NAME   as root: install for NAME, in that account's user manager or crontab
 #   ./install.sh --dry-run        say what becomes of the jobs that are there already, and change nothing
 #   ./install.sh --uninstall      take away what was installed; jobs, outputs and the token stay
 #   ./install.sh --try            show it working in a temporary place, and leave nothing behind
@@ -22,6 +23,10 @@ SYNC_UNITS="hermes-oscron-sync.service hermes-oscron-sync.path"
 UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service $SYNC_UNITS hermes-oscron-sync.timer
     hermes-oscron-changed.path hermes-oscron-changed.service hermes-oscron-watch@.path"
 ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path"
+# In the system's manager alone: root's helper, and what makes the units those of the account.
+ACCOUNT_UNITS="hermes-job@.service.d hermes-oscron.service.d hermes-oscron.socket.d hermes-oscron-sync.service.d
+    hermes-oscron-changed.service.d"
+SYSTEM_UNITS="hermes-oscron-root.socket hermes-oscron-root@.service $(printf '%s/account.conf ' $ACCOUNT_UNITS)"
 
 fail() {
     echo "install.sh: $*" >&2
@@ -38,14 +43,12 @@ choose_places() {
         RUNTIME_UNITS=/run/systemd/system
         MANAGER=--system
         TARGET=multi-user.target
-        UNIT_USER=User=root
     else
         PREFIX=${XDG_DATA_HOME:-$HOME/.local/share}/hermes-oscron
         BIN=$HOME/.local/bin
         UNIT_DIR=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
         MANAGER=--user
         TARGET=default.target
-        UNIT_USER=
         XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
         export XDG_RUNTIME_DIR
         RUNTIME=$XDG_RUNTIME_DIR
@@ -53,9 +56,63 @@ choose_places() {
     fi
 }
 
+# As root: whose jobs are meant, and whether the system's manager fires them. Without systemd there is but the account's
+# crontab, root's own where none is named.
+choose_for_root() {
+    present=$(sed -n 's/^HERMES_OSCRON_ACCOUNT=//p' "$PREFIX/venv/installation" 2>/dev/null || true)
+    if [ "$VERB" = uninstall ] && [ -n "$present" ] && [ "${ACCOUNT:-$present}" = "$present" ]; then
+        ACCOUNT=$present
+        OWNER_HOME=$(getent passwd "$ACCOUNT" | cut -d: -f6)
+        OWNER_HOME=${OWNER_HOME:-/nonexistent}
+    elif [ -d /run/systemd/system ] && [ "$VERB" != uninstall ]; then
+        if [ -z "$present" ] && [ -e "$UNIT_DIR/hermes-oscron.service" ]; then
+            fail "the jobs run as root so far, and so does what listens to clients. That is over: take it away with
+./install.sh --uninstall, give root's ~/.hermes to an account (cp -a, chown -R), and install for that account."
+        fi
+        [ -z "$present" ] || [ "${ACCOUNT:-$present}" = "$present" ] ||
+            fail "the jobs that fire here are those of '$present'; take them away first: ./install.sh --uninstall"
+        choose_account
+    elif [ -n "$ACCOUNT" ] && [ "$ACCOUNT" != root ]; then
+        id "$ACCOUNT" >/dev/null 2>&1 || fail "there is no account '$ACCOUNT'."
+        install_for
+    fi
+}
+
+# The account that is named, the present one, or a new one; it must not be root.
+choose_account() {
+    ACCOUNT=${ACCOUNT:-${present:-hermes}}
+    if [ "$ACCOUNT" = hermes ] && ! id hermes >/dev/null 2>&1; then
+        if [ "$VERB" = dry_run ]; then
+            echo "The account 'hermes' would be made, and has no jobs yet. --account names another one."
+            exit
+        fi
+        useradd --system --user-group --home-dir /var/lib/hermes --create-home --shell /usr/sbin/nologin hermes
+        chmod 700 /var/lib/hermes
+    fi
+    id "$ACCOUNT" >/dev/null 2>&1 || fail "there is no account '$ACCOUNT'."
+    [ "$(id -u "$ACCOUNT")" != 0 ] ||
+        fail "neither jobs nor what listens to clients run as root; --account takes an ordinary account."
+    OWNER_HOME=$(getent passwd "$ACCOUNT" | cut -d: -f6)
+    [ "$VERB" = dry_run ] || as_account sh -c 'umask 077; mkdir -p "$1" && test -w "$1"' sh "$(hermes_root)" 2>/dev/null ||
+        fail "$ACCOUNT cannot write $(hermes_root), where the jobs are to be; HERMES_HOME names another folder."
+}
+
+as_account() {
+    setpriv --reuid "$ACCOUNT" --regid "$(id -g "$ACCOUNT")" --init-groups --reset-env "$@"
+}
+
+is_systems() {
+    [ -n "$OWNER_HOME" ]
+}
+
 # make_venv DIR: the package and its two commands in a virtual environment of their own.
 make_venv() {
-    python=$(command -v python3) || fail "python3 is missing; install Python 3.11 or newer."
+    if is_systems; then
+        # Root's own Python may be where the account may not look.
+        python=$(as_account sh -c 'command -v python3') || fail "python3 is missing; install Python 3.11 or newer."
+    else
+        python=$(command -v python3) || fail "python3 is missing; install Python 3.11 or newer."
+    fi
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         fail "$("$python" -V) is too old; Python 3.11 or newer is needed."
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
@@ -89,20 +146,23 @@ write_units() {
     shift 2
     environment="Environment=\"PATH=$(for_unit "$PATH")\""
     [ -z "${HERMES_HOME:-}" ] || environment="$environment\\nEnvironment=\"HERMES_HOME=$(for_unit "$HERMES_HOME")\""
-    [ -z "${HERMES_TIMEZONE:-}" ] ||
-        environment="$environment\\nEnvironment=\"HERMES_TIMEZONE=$(for_unit "$HERMES_TIMEZONE")\""
-    mkdir -p "$dir"
+    zone=
+    [ -z "${HERMES_TIMEZONE:-}" ] || zone="\\nEnvironment=\"HERMES_TIMEZONE=$(for_unit "$HERMES_TIMEZONE")\""
     for unit in "$@"; do
-        sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment|" \
+        source=$SOURCE/units/$unit
+        [ -e "$source" ] || source=$SOURCE/units/system/$unit
+        mkdir -p "$(dirname "$dir/$unit")"
+        sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment$zone|" -e "s|@ACCOUNT@|$ACCOUNT|g" \
+            -e "s|@HELPER_ENVIRONMENT@|Environment=\"HERMES_HOME=$(for_unit "$(hermes_root)")\"$zone|" \
             -e "s|@LISTEN@|$(for_unit "${SOCKET:-127.0.0.1:$PORT}")|" -e "s|@ROOT@|$(for_path "$(hermes_root)")|" \
-            -e "s|@TARGET@|$TARGET|" -e "s|@USER@|$UNIT_USER|" "$SOURCE/units/$unit" >"$dir/$unit.new"
+            -e "s|@TARGET@|$TARGET|" "$source" >"$dir/$unit.new"
         mv "$dir/$unit.new" "$dir/$unit"
     done
 }
 
 # The Hermes root: HERMES_HOME may name a profile in it.
 hermes_root() {
-    root=${HERMES_HOME:-$HOME/.hermes}
+    root=${HERMES_HOME:-${OWNER_HOME:-$HOME}/.hermes}
     [ "$(basename "$(dirname "$root")")" != profiles ] || root=$(dirname "$(dirname "$root")")
     printf '%s' "$root"
 }
@@ -137,6 +197,9 @@ install() {
     yes*[\'\"\\]*) fail "systemd starts no program from a folder with a quote or a backslash in its name: $PREFIX" ;;
     esac
     make_venv "$PREFIX/venv"
+    if is_systems; then
+        write_installation
+    fi
     mkdir -p "$BIN"
     for name in hermes-oscron hermes-cron-exec; do
         ln -sf "$PREFIX/venv/bin/$name" "$BIN/$name"
@@ -145,7 +208,7 @@ install() {
     path=hermes-oscron
     case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac
     # What cron starts is written anew, with this environment.
-    rm -rf "${HERMES_HOME:-$HOME/.hermes}/cron/oscron/bin"
+    forget_in_state bin
     if [ -n "$managed" ]; then
         install_units
     fi
@@ -166,9 +229,29 @@ install() {
     fi
 }
 
+# What of an installation is the system's, beside the program: the commands, run by root, become the account.
+write_installation() {
+    {
+        echo "HERMES_OSCRON_ACCOUNT=$ACCOUNT"
+        echo "HERMES_HOME=${HERMES_HOME:-$(hermes_root)}"
+        [ -z "${HERMES_TIMEZONE:-}" ] || echo "HERMES_TIMEZONE=$HERMES_TIMEZONE"
+    } >"$PREFIX/venv/installation.new"
+    mv "$PREFIX/venv/installation.new" "$PREFIX/venv/installation"
+}
+
+# forget_in_state NAME: remove NAME from what is ours in the Hermes root, as whose root that is.
+forget_in_state() {
+    set -- rm -rf "$(hermes_root)/cron/oscron/$1"
+    if is_systems; then as_account "$@" || true; else "$@"; fi
+}
+
 install_units() {
     # shellcheck disable=SC2086
     write_units "$UNIT_DIR" "$PREFIX/venv/bin" $UNITS
+    if is_systems; then
+        # shellcheck disable=SC2086
+        write_units "$UNIT_DIR" "$PREFIX/venv/bin" $SYSTEM_UNITS
+    fi
     if [ "$MANAGER" = --user ]; then
         loginctl enable-linger "$(id -un)" 2>/dev/null ||
             echo "install.sh: jobs will only run while $(id -un) is logged in; as root: loginctl enable-linger $(id -un)" >&2
@@ -178,6 +261,10 @@ install_units() {
     systemctl "$MANAGER" --quiet stop hermes-oscron.service 2>/dev/null
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet enable $ENABLED
+    if is_systems; then
+        systemctl --quiet enable hermes-oscron-root.socket
+        systemctl restart hermes-oscron-root.socket || fail "root's helper has no socket; systemd's own words are above."
+    fi
     systemctl "$MANAGER" restart hermes-oscron.socket 2>/dev/null ||
         fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT}; if something else does, choose a port: PORT=8792 ./install.sh"
     systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path
@@ -193,7 +280,7 @@ uninstall() {
         echo "install.sh: the agent's config.yaml still names this installation; see above." >&2
     [ ! -x "$BIN/hermes-oscron" ] || "$BIN/hermes-oscron" disarm ||
         echo "install.sh: not all that fires was found; what is left of it: 'crontab -l', 'systemctl list-timers'." >&2
-    rm -f "${HERMES_HOME:-$HOME/.hermes}/cron/oscron/scheduler"
+    forget_in_state scheduler
     if systemctl "$MANAGER" list-units --plain --no-legend >/dev/null 2>&1; then
         timers=$(systemctl "$MANAGER" list-units --all --plain --no-legend --full 'hermes-job@*.timer' | cut -d' ' -f1)
         # shellcheck disable=SC2086
@@ -202,6 +289,16 @@ uninstall() {
         systemctl "$MANAGER" reset-failed 'hermes-job@*' 'hermes-oscron*' 2>/dev/null || true
     fi
     rm -rf "$RUNTIME_UNITS"/hermes-job@*.timer "$RUNTIME/hermes-oscron"
+    if is_systems; then
+        systemctl --quiet disable --now hermes-oscron-root.socket >/dev/null 2>&1 || true
+        rm -f /run/hermes-oscron-root.lock
+        for unit in $SYSTEM_UNITS; do
+            rm -f "$UNIT_DIR/$unit"
+        done
+        for folder in $ACCOUNT_UNITS; do
+            rmdir "$UNIT_DIR/$folder" 2>/dev/null || true
+        done
+    fi
     for unit in $UNITS; do
         rm -f "$UNIT_DIR/$unit"
     done
@@ -210,7 +307,7 @@ uninstall() {
     done
     rm -rf "$PREFIX"
     systemctl "$MANAGER" daemon-reload 2>/dev/null || true
-    echo "hermes-oscron is gone; jobs, outputs and the token stay in ${HERMES_HOME:-$HOME/.hermes}."
+    echo "hermes-oscron is gone; jobs, outputs and the token stay in $(hermes_root)."
 }
 
 # json KEY…: the value under the keys in the JSON on standard input.
@@ -299,24 +396,28 @@ try() {
 
 dry_run() {
     PLACE=$(mktemp -d)
+    if is_systems; then chmod 755 "$PLACE"; fi
     trap 'rm -rf "$PLACE"' EXIT
     make_venv "$PLACE/venv"
-    "$PLACE/venv/bin/hermes-oscron" adopt --dry-run
+    if is_systems; then
+        as_account env HERMES_HOME="$(hermes_root)" "$PLACE/venv/bin/hermes-oscron" adopt --dry-run
+    else
+        "$PLACE/venv/bin/hermes-oscron" adopt --dry-run
+    fi
 }
 
-# As root for another account: everything as that account, in its own user manager.
+# All of it once more, as the account.
 install_for() {
-    account=$1
-    shift
-    id "$account" >/dev/null 2>&1 || fail "there is no account '$account'."
-    [ "$VERB" = dry_run ] || [ ! -d /run/systemd/system ] || loginctl enable-linger "$account" ||
-        fail "linger could not be turned on for $account."
+    case $VERB in
+    install) set -- --scheduler "$SCHEDULER" ;;
+    dry_run) set -- --dry-run ;;
+    uninstall) set -- --uninstall ;;
+    esac
     copy=$(mktemp -d)
     cp -R "$SOURCE/install.sh" "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/hermes_oscron" "$SOURCE/units" "$copy"
     chmod -R a+rX "$copy"
     status=0
-    setpriv --reuid "$account" --regid "$(id -g "$account")" --init-groups --reset-env \
-        env PORT="$PORT" SOCKET="$SOCKET" "$copy/install.sh" "$@" || status=$?
+    as_account env PORT="$PORT" SOCKET="$SOCKET" "$copy/install.sh" "$@" || status=$?
     rm -rf "$copy"
     exit "$status"
 }
@@ -327,6 +428,7 @@ case ${HERMES_HOME:-/} in
 esac
 
 VERB=install
+OWNER_HOME=
 ACCOUNT=
 SCHEDULER=auto
 while [ $# -gt 0 ]; do
@@ -350,13 +452,11 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-if [ -n "$ACCOUNT" ] && [ "$ACCOUNT" != "$(id -un)" ]; then
-    [ "$(id -u)" = 0 ] || fail "--account is for root; you are $(id -un)."
-    case $VERB in
-    uninstall) install_for "$ACCOUNT" --uninstall ;;
-    dry_run) install_for "$ACCOUNT" --dry-run ;;
-    esac
-    install_for "$ACCOUNT" --scheduler "$SCHEDULER"
-fi
+[ -z "$ACCOUNT" ] || [ "$(id -u)" = 0 ] || [ "$ACCOUNT" = "$(id -un)" ] ||
+    fail "--account is for root; you are $(id -un)."
 choose_places
+if [ "$(id -u)" = 0 ] && [ "$VERB" != try ]; then
+    umask 022
+    choose_for_root
+fi
 "$VERB"

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from . import installation
 from .bridge import Bridge
 from .fields import Invalid
 from .hermes import config, homes, outputs, store, ticker
@@ -27,7 +28,7 @@ from .schedulers.systemd.systemctl import manager
 NEXT_WIDTH, LAST_WIDTH = len("2026-11-24 09:00"), len("error")
 
 EXPECTED = (Invalid, ScheduleError, SchedulerError, store.StoreError, store.NoSuchJob, homes.UnknownProfile,
-            config.ConfigError, agent_plugin.PluginError, OSError)
+            config.ConfigError, agent_plugin.PluginError, installation.NoAccount, OSError)
 """What is the caller's to put right, and is told in one sentence."""
 
 
@@ -48,6 +49,7 @@ class Verbs(click.Group):
 @click.version_option(package_name="hermes-oscron")
 def main() -> None:
     """Hermes jobs, fired by the operating system."""
+    installation.become_account()
     os.umask(0o077)
 
 

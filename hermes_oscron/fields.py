@@ -1,7 +1,6 @@
 """What a client may write into a job, and in which form: the one door for it, whether by HTTP or by terminal."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -250,9 +250,21 @@ def _load(home: Home) -> _Document:
         if known and known.signature and known.signature.content == read:
             _documents[path] = known._replace(signature=found)
             return _documents[path]
-        content = json.loads(read.decode("utf-8-sig"), strict=False)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+    _documents[path] = _parse(read, path, found)
+    return _documents[path]
+
+
+def records_in(content: bytes, path: str) -> list[Record]:
+    """The jobs in CONTENT, a jobs.json at PATH. Raises StoreError."""
+    document = _parse(content, path, None)
+    return [document.entries[i] for i in document.places.values()]
+
+
+def _parse(text: bytes, path: str, signature: "_Signature | None") -> _Document:
+    try:
+        content = json.loads(text.decode("utf-8-sig"), strict=False)
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not JSON ({error}). Repair it or move it away; it was left as it is.") from error
     if isinstance(content, list):  # the agent takes a bare list too
@@ -260,9 +272,7 @@ def _load(home: Home) -> _Document:
     if not isinstance(content, dict) or not isinstance(content.get("jobs", []), list):
         raise StoreError(f'{path} is not {{"jobs": [...]}}. Repair it or move it away; it was left as it is.')
     others = {key: value for key, value in content.items() if key != "jobs"}
-    document = _document(content.get("jobs", []), others, found)
-    _documents[path] = document
-    return document
+    return _document(content.get("jobs", []), others, signature)
 
 
 def _save(home: Home, document: _Document) -> None:

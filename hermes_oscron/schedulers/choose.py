@@ -1,10 +1,12 @@
 """Which scheduler should fire here."""
 
 from ..hermes.config import Config, ConfigError
+from ..installation import is_delegated
 from .charge import in_charge
 from .crontab.scheduler import Crontab
 from .foreground import Foreground
 from .plan import Scheduler
+from .systemd.delegated import Delegated
 from .systemd.scheduler import Systemd
 from .systemd.systemctl import manager
 
@@ -15,7 +17,9 @@ def scheduler_of(root: str, kind: str) -> Scheduler:
     """The scheduler KIND for the Hermes ROOT."""
     if kind == Foreground.kind:
         return Foreground(root)
-    return Crontab(root) if kind == Crontab.kind else Systemd(manager())
+    if kind == Crontab.kind:
+        return Crontab(root)
+    return Delegated(manager()) if is_delegated() else Systemd(manager())
 
 
 def choose(root: str, settings: Config, kind: str | None = None) -> Scheduler:

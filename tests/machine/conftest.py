@@ -1,11 +1,11 @@
-"""One booted machine, and hermes-oscron on it: for root and `ada` with systemd, for `cora` with cron."""
+"""One booted machine, and hermes-oscron on it: the system's for `hermes`, `ada`'s own, and `cora`'s with cron."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.machine.box import Box
-from tests.machine.sites import CrontabSite, Site, add_account, free_port
+from tests.machine.sites import CrontabSite, Site, SystemSite, add_account, free_port
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +22,13 @@ def machine() -> Iterator[Box]:
 def sites(machine: Box) -> dict[str, Site]:
     """The installations, by account."""
     add_account(machine, "ada")
-    both = {user: Site(machine, user, free_port()) for user in ("root", "ada")}
+    both = {"hermes": SystemSite(machine, "hermes", free_port()), "ada": Site(machine, "ada", free_port())}
     for site in both.values():
         site.install()
     return both
 
 
-@pytest.fixture(params=["root", "ada"])
+@pytest.fixture(params=["hermes", "ada"])
 def site(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Iterator[Site]:
     """Each installation in turn; no job outlives the test."""
     chosen = sites[request.param]

@@ -32,25 +32,31 @@ class Site:
     """What install.sh is given."""
     late = 1.0
     """Seconds after its time in which a job has been started."""
+    manager = "--user"
+    unit_dir = "$XDG_RUNTIME_DIR/systemd/user"
+    settings_dir = "~/.config/systemd/user"
+    journal_fields = ("_SYSTEMD_USER_UNIT", "USER_UNIT")
 
     def __init__(self, box: Box, user: str, port: int, **environment: str) -> None:
         """USER's, whose shells have ENVIRONMENT."""
         self.box = box
         self.user = user
         self.port = port
-        self.manager = "--system" if user == "root" else "--user"
         self.home = box.run(f"getent passwd {user} | cut -d: -f6").stdout.rstrip("\n")
         self.hermes = environment.get("HERMES_HOME", f"{self.home}/.hermes")
-        self.bin = "/usr/local/bin" if user == "root" else f"{self.home}/.local/bin"
-        self.unit_dir = "/run/systemd/system" if user == "root" else "$XDG_RUNTIME_DIR/systemd/user"
+        self.bin = f"{self.home}/.local/bin"
         self.api = Api(f"http://127.0.0.1:{port}", None)
         self._exports = "".join(f"export {key}={shlex.quote(value)}; " for key, value in environment.items())
 
     def install(self) -> str:
         """Install from the checkout; what install.sh said."""
-        said = self.run(f"PORT={self.port} {INSIDE}/install.sh {self.options}").stdout
+        said = self.administer(f"PORT={self.port} {INSIDE}/install.sh {self.options}").stdout
         self.api.token = self.oscron("token").strip()
         return str(said)
+
+    def administer(self, command: str, check: bool = True) -> Any:
+        """Run COMMAND as whoever may change this installation and its units."""
+        return self.run(command, check)
 
     def run(self, command: str, check: bool = True) -> Any:
         return self.box.run(self._exports + command, user=self.user, check=check)
@@ -172,14 +178,13 @@ class Site:
     # systemd alone
 
     def systemctl(self, arguments: str, check: bool = True) -> str:
-        return str(self.run(f"systemctl {self.manager} {arguments}", check=check).stdout)
+        return str(self.administer(f"systemctl {self.manager} {arguments}", check=check).stdout)
 
     def journal(self, job_id: str) -> str:
         """All that the journal has of JOB_ID's service."""
-        field = "_SYSTEMD_UNIT" if self.user == "root" else "_SYSTEMD_USER_UNIT"
+        said, told = self.journal_fields
         unit = f"hermes-job@default:{job_id}.service"
-        own = "UNIT" if self.user == "root" else "USER_UNIT"
-        return str(self.box.run(f"journalctl --no-pager -o cat {field}={unit} + {own}={unit}").stdout)
+        return str(self.box.run(f"journalctl --no-pager -o cat {said}={unit} + {told}={unit}").stdout)
 
     def timer(self, job_id: str, prop: str) -> str:
         """A property of JOB_ID's timer."""
@@ -188,6 +193,28 @@ class Site:
     def armed_timers(self) -> set[str]:
         listed = self.systemctl("list-units --type=timer --state=active --plain --no-legend --full 'hermes-job@*'")
         return {line.split()[0] for line in listed.splitlines()}
+
+
+class SystemSite(Site):
+    """An installation in a box by root, whose jobs are an ordinary account's and the system's manager fires."""
+
+    manager = "--system"
+    unit_dir = "/run/systemd/system"
+    settings_dir = "/etc/systemd/system"
+    journal_fields = ("_SYSTEMD_UNIT", "UNIT")
+
+    def __init__(self, box: Box, user: str, port: int, **environment: str) -> None:
+        super().__init__(box, user, port, **environment)
+        self.bin = "/usr/local/bin"
+
+    def install(self) -> str:
+        said = super().install()
+        self.home = self.box.run(f"getent passwd {self.user} | cut -d: -f6").stdout.rstrip("\n")
+        self.hermes = f"{self.home}/.hermes"
+        return said
+
+    def administer(self, command: str, check: bool = True) -> Any:
+        return self.box.run(self._exports + command, check=check)
 
 
 class CrontabSite(Site):

@@ -1,4 +1,4 @@
-"""The lifecycle of jobs that systemd fires, for root and for an ordinary account; and what only timers have of it."""
+"""The lifecycle of jobs that the system's manager fires, and an account's own; and what only timers have of it."""
 
 import datetime
 
@@ -50,7 +50,7 @@ def test_what_systemd_refuses_changes_nothing(site: Site) -> None:
     job = site.create(schedule="0 9 * * *")
     stored = site.stored_jobs()
     template = site.systemctl("show -P FragmentPath hermes-job@any:any.service").strip()
-    site.run(f"mv {template} {template}.away")
+    site.administer(f"mv {template} {template}.away")
     site.systemctl("daemon-reload")
     try:
         status, answer = site.api.call("POST", "/api/crons/update", {"job_id": job["id"], "schedule": "0 10 * * *"})
@@ -58,7 +58,7 @@ def test_what_systemd_refuses_changes_nothing(site: Site) -> None:
         assert site.api.call("POST", "/api/crons/create", {"prompt": "x", "schedule": "0 9 * * *"})[0] == 503
         assert site.stored_jobs() == stored
     finally:
-        site.run(f"mv {template}.away {template}")
+        site.administer(f"mv {template}.away {template}")
         site.systemctl("daemon-reload")
         site.oscron("sync")
     assert site.armed(job["id"])

@@ -21,7 +21,7 @@ def both(sites: dict[str, Site]) -> Iterator[list[Site]]:
 def boot(box: Box) -> None:
     """Boot, and wait until both managers have armed their jobs."""
     box.boot()
-    for user, manager in (("root", "--system"), ("ada", "--user")):
+    for user, manager in (("hermes", "--system"), ("ada", "--user")):
         wait_for(lambda user=user, manager=manager: box.run(
             f"systemctl {manager} show -P Result -P ExecMainExitTimestampMonotonic hermes-oscron-sync.service",
             user=user, check=False).stdout.split() not in ([], ["success", "0"]), 30)

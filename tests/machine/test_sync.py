@@ -22,7 +22,7 @@ def test_a_timer_stopped_by_hand_is_told_and_put_back(site: Site) -> None:
 @pytest.mark.usefixtures("unwatched")
 def test_a_timer_changed_by_hand_is_told_and_put_right(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
-    site.run(f"sed -i s/09:00/10:00/ {site.unit_dir}/hermes-job@default:{job_id}.timer")
+    site.administer(f"sed -i s/09:00/10:00/ {site.unit_dir}/hermes-job@default:{job_id}.timer")
     assert "does not say" in site.run(f"{site.bin}/hermes-oscron doctor", check=False).stdout
     site.oscron("sync")
     assert "09:00" in site.systemctl(f"cat hermes-job@default:{job_id}.timer")
@@ -32,7 +32,7 @@ def test_a_timer_changed_by_hand_is_told_and_put_right(site: Site) -> None:
 @pytest.mark.usefixtures("unwatched")
 def test_a_timer_of_no_job_is_taken_away(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
-    site.run(f"cd {site.unit_dir} && cp hermes-job@default:{job_id}.timer hermes-job@default:feedfeedfeed.timer")
+    site.administer(f"cd {site.unit_dir} && cp hermes-job@default:{job_id}.timer hermes-job@default:feedfeedfeed.timer")
     site.systemctl("start hermes-job@default:feedfeedfeed.timer")
     site.oscron("sync")
     assert not site.armed("feedfeedfeed") and site.armed(job_id)
@@ -108,7 +108,7 @@ def test_what_systemd_refuses_of_one_job_stops_no_other(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     broken = site.create(schedule="0 10 * * *")["id"]
     site.systemctl("stop 'hermes-job@*.timer'")
-    site.run(f"rm {site.unit_dir}/hermes-job@*.timer")
+    site.administer(f"rm {site.unit_dir}/hermes-job@*.timer")
     site.systemctl(f"mask --runtime hermes-job@default:{broken}.timer")
     try:
         told = site.run(f"{site.bin}/hermes-oscron sync", check=False)

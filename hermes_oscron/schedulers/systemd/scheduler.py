@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from ...hermes.homes import machine_zone, split_instance
+from ...hermes.homes import NAME, machine_zone, split_instance
 from ..plan import Plan, Report, SchedulerError, nothing, to_fire
 from . import watches
 from .systemctl import Manager
@@ -20,7 +20,7 @@ from .timer import render
 UNIT_END = 2.0
 """Seconds to wait for a unit whose run is over."""
 UNDER_WAY = ("activating", "active", "deactivating", "reloading")
-TIMER = re.compile(r"hermes-job@(?P<instance>.+)\.timer")
+TIMER = re.compile(rf"hermes-job@(?P<instance>{NAME.pattern}:{NAME.pattern})\.timer")
 
 
 class Systemd:

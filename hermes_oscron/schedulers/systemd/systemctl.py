@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 
+from ...installation import is_delegated
 from ..plan import SchedulerError
 
 TIMEOUT = 60.0
@@ -95,8 +96,8 @@ class Manager:
 
 
 def manager() -> Manager:
-    """The systemd manager of this account: root's is the system's, anyone else's their own."""
-    return Manager(user=os.geteuid() != 0)
+    """The systemd manager that fires this account's jobs: root's is the system's, anyone else's mostly their own."""
+    return Manager(user=os.geteuid() != 0 and not is_delegated())
 
 
 def _refusal(result: "subprocess.CompletedProcess[str]") -> SchedulerError:

@@ -1,0 +1,60 @@
+"""Of which installation this program is: an account's own, or the system's, whose jobs are those of one account.
+
+Of the system's, install.sh as root writes the file `installation` beside the program, with lines like
+`HERMES_OSCRON_ACCOUNT=hermes`; the others are the environment that the account's jobs have.
+"""
+
+import os
+import pwd
+import sys
+
+ACCOUNT = "HERMES_OSCRON_ACCOUNT"
+
+
+class NoAccount(Exception):
+    """The account that this installation is for is not there."""
+
+
+def is_delegated() -> bool:
+    """Whether this account's jobs are fired by the system's manager, which root's helper alone may tell what to do."""
+    try:
+        owner = _account()
+    except NoAccount:
+        return False
+    return owner is not None and owner.pw_uid == os.geteuid()
+
+
+def become_account() -> None:
+    """Let root be the account whose jobs these are from here on, in every way; anyone else stays who they are.
+
+    Raises NoAccount.
+    """
+    owner = _account()
+    if owner is None or os.geteuid() != 0:
+        return
+    os.initgroups(owner.pw_name, owner.pw_gid)
+    os.setgid(owner.pw_gid)
+    os.setuid(owner.pw_uid)
+    for name in ("HERMES_HOME", "HERMES_TIMEZONE", "XDG_RUNTIME_DIR"):
+        os.environ.pop(name, None)
+    os.environ.update(_settings(), HOME=owner.pw_dir, USER=owner.pw_name, LOGNAME=owner.pw_name)
+    os.chdir("/")
+
+
+def _account() -> pwd.struct_passwd | None:
+    """Whose jobs the system's manager fires; None where every account fires its own. Raises NoAccount."""
+    name = _settings().get(ACCOUNT)
+    try:
+        return pwd.getpwnam(name) if name else None
+    except KeyError:
+        raise NoAccount(f"hermes-oscron is installed for the account '{name}', which is not there: as root, make it "
+                        f"again, or './install.sh --uninstall'.") from None
+
+
+def _settings() -> dict[str, str]:
+    try:
+        with open(f"{sys.prefix}/installation", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}

@@ -1,0 +1,92 @@
+"""install.sh by root on a machine of its own: whose jobs they are, what it refuses, and what is left of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.machine.box import INSIDE, Box
+from tests.machine.sites import SystemSite, free_port
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Box]:
+    box = Box()
+    try:
+        box.boot()
+        box.run("useradd --create-home bob")
+        yield box
+    finally:
+        box.close()
+
+
+@pytest.fixture(scope="module")
+def bob(box: Box) -> SystemSite:
+    """An installation by root for the account `bob`."""
+    site = SystemSite(box, "bob", free_port())
+    site.options = "--account bob"
+    site.install()
+    return site
+
+
+def refusal(box: Box, options: str) -> str:
+    refused = box.run(f"{INSIDE}/install.sh {options}", check=False)
+    assert refused.returncode == 1 and refused.stderr.startswith("install.sh: "), refused
+    return str(refused.stderr)
+
+
+def test_a_dry_run_makes_no_account(box: Box) -> None:
+    assert "'hermes' would be made" in box.run(f"{INSIDE}/install.sh --dry-run").stdout
+    assert box.run("id hermes", check=False).returncode == 1
+
+
+def test_an_account_that_is_not_there_or_is_root_is_refused(box: Box) -> None:
+    assert "no account 'nemo'" in refusal(box, "--account nemo")
+    assert "ordinary account" in refusal(box, "--account root")
+    assert not box.run("ls /etc/systemd/system | grep hermes", check=False).stdout
+
+
+def test_jobs_that_ran_as_root_so_far_are_not_left_behind_in_silence(box: Box) -> None:
+    box.run("touch /etc/systemd/system/hermes-oscron.service")
+    try:
+        assert "--uninstall" in refusal(box, "") and box.run("id hermes", check=False).returncode == 1
+    finally:
+        box.run("rm /etc/systemd/system/hermes-oscron.service")
+
+
+def test_the_named_account_has_the_jobs_and_the_api(bob: SystemSite) -> None:
+    job = bob.create("id -un; echo $HOME", schedule=bob.soon())
+    wait_for(lambda: bob.api.job(job["id"])["state"] == "completed")
+    assert "bob\n/home/bob\n" in bob.outputs(job["id"])
+    assert bob.systemctl("show -P User hermes-oscron.service hermes-oscron-sync.service hermes-job@a:b.service"
+                         ).split() == ["bob"] * 3
+
+
+def test_a_second_account_is_refused_and_the_first_is_kept_without_its_name(bob: SystemSite) -> None:
+    assert "those of 'bob'" in refusal(bob.box, "--account daemon")
+    bob.options = ""
+    bob.install()
+    assert bob.systemctl("show -P User hermes-oscron.service").split() == ["bob"]
+
+
+def test_the_commands_run_by_root_work_on_the_account_s_jobs_as_that_account(bob: SystemSite) -> None:
+    job_id = bob.create(schedule="0 9 * * *")["id"]
+    for environment in ("", "HERMES_HOME=/root/elsewhere HERMES_TIMEZONE=Asia/Tokyo "):
+        told = bob.box.run(f"{environment}hermes-oscron show {job_id}").stdout
+        assert job_id in told and "+00:00" in told
+    bob.box.run(f"hermes-oscron pause {job_id}")
+    assert not bob.armed(job_id)
+    assert bob.run("stat -c %U ~/.hermes/cron/jobs.json").stdout == "bob\n"
+    bob.verb("delete", job_id)
+
+
+def test_uninstalling_leaves_the_jobs_and_nothing_else(bob: SystemSite) -> None:
+    job_id = bob.create(schedule="0 9 * * *")["id"]
+    for _ in range(2):
+        bob.box.run(f"{INSIDE}/install.sh --uninstall")
+        left = "ls -d /etc/systemd/system/*hermes* /run/*hermes* /run/systemd/system/*hermes* /usr/local/*/*hermes*"
+        assert not bob.box.run(left, check=False).stdout
+        assert "hermes" not in bob.systemctl("list-units --all")
+    assert [job["id"] for job in bob.stored_jobs()][-1] == job_id
+    bob.install()
+    assert bob.armed(job_id), "what was there before is armed again"
