@@ -19,6 +19,7 @@ from ..hermes.store import NoSuchJob, StoreError
 from ..schedule.errors import ScheduleError
 from ..schedulers.plan import SchedulerError
 from .credentials import Door, Refused
+from .encoding import encoded
 from .listing import Listing
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ def _respond(status: int, answer: Answer | bytes) -> bytes:
     response.set_header("Cache-Control", "no-store")
     if status == 401:
         response.set_header("WWW-Authenticate", "Bearer")
-    return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return answer if isinstance(answer, bytes) else encoded(answer)
 
 
 class BadBody(Exception):
