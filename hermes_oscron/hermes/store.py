@@ -8,6 +8,7 @@ import datetime
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -138,15 +139,14 @@ def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], N
 
 
 def remove(home: Home, job_id: str) -> Record:
-    """Take the job JOB_ID out and return it. Raises NoSuchJob, StoreError."""
+    """Take the job JOB_ID out, as often as it is there, and return it. Raises NoSuchJob, StoreError."""
     with _locked(home):
         record = find(home, job_id)
         document = _load(home)
-        at = document.places[job_id]
-        entries, encoded = list(document.entries), list(document.encoded)
-        del entries[at], encoded[at]
-        places = {known: i - (i > at) for known, i in document.places.items() if known != job_id}
-        _save(home, document._replace(entries=entries, encoded=encoded, places=places))
+        kept = [i for i, entry in enumerate(document.entries)
+                if not (isinstance(entry, dict) and entry.get("id") == job_id)]
+        entries, encoded = [document.entries[i] for i in kept], [document.encoded[i] for i in kept]
+        _save(home, _document(entries, document.others, None)._replace(encoded=encoded))
         return record
 
 
