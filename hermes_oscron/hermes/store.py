@@ -225,8 +225,10 @@ def _load(home: Home) -> _Document:
     if current is None:
         return _document([], {}, None)
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):  # a pipe has no end, nor has /dev/zero
+                raise StoreError(f"{path} is no regular file. Move it away; it was left as it is.")
             text = file.read().decode("utf-8-sig")
         content = json.loads(text, strict=False)
     except OSError as error:
