@@ -31,7 +31,8 @@ WRONG: list[dict[str, Any]] = [
     {"skills": "x"}, {"skills": [1]}, {"enabled": "yes"}, {"toast_notifications": 1}, {"schedule": 5}, {"id": "x"},
     {"state": "paused"}, {"next_run_at": "x"}, {"created_at": 1}, {"last_status": "ok"}, {"nobody": 1}, {"": 1},
     {"profile": "nobody"}, {"workdir": "not/absolute"}, {"workdir": "/nowhere"}, {"script": "../x"}, {"deliver": {}},
-    {"name": "x" * 201}, {"script": "\0"}, {"name": float("nan")}, {"no_agent": True}, {"theirs": 1},
+    {"name": "x" * 201}, {"script": "\0"}, {"name": "\0"}, {"skills": ["\0"]},
+    {"name": float("nan")}, {"no_agent": True}, {"theirs": 1},
 ]
 
 
