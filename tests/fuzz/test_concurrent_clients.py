@@ -1,10 +1,14 @@
 """Clients of two servers, and a terminal, at once on one home: nothing is lost, doubled or torn."""
 
+import datetime
+import fcntl
 import json
+import os
 import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +17,9 @@ from typing import Any
 import pytest
 
 from hermes_oscron.bridge import Bridge
+from hermes_oscron.schedulers.plan import Plan
 from tests.conftest import Api, start_server, stored
-from tests.fuzz.world import Ledger
+from tests.fuzz.world import Ledger, World
 
 STEPS, SEEDS = 30, (1, 2, 3)
 VERBS = ["create"] * 4 + ["update"] * 3 + ["pause", "resume", "delete", "list", "status", "output", "bad"]
@@ -106,6 +111,31 @@ class TerminalClient(Client):
         return (404 if "There is no job" in done.stderr else 400) if done.returncode else 200, done.stderr
 
 
+class AgentClient(Client):
+    """The agent: it reads and replaces the file itself, under the lock on which all agree."""
+
+    def __init__(self, seed: str, shared: list[str], root: Path) -> None:
+        super().__init__(seed, shared)
+        self.cron = root / "cron"
+
+    def step(self, number: int) -> None:
+        self.create(f"{self.seed}-{number}")
+        time.sleep(0.02)
+
+    def create(self, name: str) -> None:
+        job_id = os.urandom(6).hex()
+        with (self.cron / ".jobs.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            path = self.cron / "jobs.json"
+            jobs = json.loads(path.read_text())["jobs"] if path.exists() else []
+            time.sleep(0.005)
+            unfinished = path.with_name("theirs.json")
+            unfinished.write_text(json.dumps({"jobs": [*jobs, {
+                "id": job_id, "name": name, "prompt": name, "schedule": {"kind": "cron", "expr": "0 9 * * *"}}]}))
+            unfinished.rename(path)
+        self.keep(job_id, name)
+
+
 @pytest.fixture
 def apis(root: Path, tmp_path: Path) -> Iterator[list[Api]]:
     """Clients of two servers on one home, of which one fires."""
@@ -153,13 +183,13 @@ def watch(path: Path, ended: threading.Event, seen: list[int]) -> None:
 def test_clients_at_once_lose_nothing_and_leave_what_should_be(apis: list[Api], root: Path, seed: int) -> None:
     shared: list[str] = []
     clients: list[Client] = [HttpClient(f"{seed}-{n}", shared, Api(apis[n % 2].url, apis[0].token)) for n in range(6)]
-    clients.append(TerminalClient(f"{seed}-terminal", shared))
+    clients += [TerminalClient(f"{seed}-terminal", shared), AgentClient(f"{seed}-agent", shared, root)]
     ended, seen = threading.Event(), list[int]()
     with ThreadPoolExecutor(len(clients) + 1) as pool:
         watcher = pool.submit(watch, root / "cron" / "jobs.json", ended, seen)
         try:
             work = [pool.submit(lambda client: [client.step(number) for number in range(
-                STEPS if isinstance(client, HttpClient) else STEPS // 4)], client) for client in clients]
+                STEPS // 4 if isinstance(client, TerminalClient) else STEPS)], client) for client in clients]
             for each in work:
                 each.result()
         finally:
@@ -195,24 +225,29 @@ def armed_is_desired(root: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_threads_of_one_server_arm_what_they_wrote(root: Path, seed: int) -> None:
+def test_threads_of_one_server_arm_what_they_wrote(root: Path, seed: int,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a sync: the last one written is the one armed."""
-    from tests.fuzz.world import World
-
     (root / "scripts").rmdir()
     world = World(root)
-    jobs = [world.post("create", {"prompt": "x", "schedule": "0 9 * * *"})[1]["job"]["id"] for _ in range(3)]
+    arm = world.scheduler.arm
 
-    def work(number: int) -> None:
-        chosen = random.Random(f"{seed}-{number}")
-        for _ in range(40):
-            verb = chosen.choice(["pause", "resume", "update"])
-            body = {"job_id": chosen.choice(jobs)}
-            if verb == "update":
-                body["schedule"] = f"every {chosen.randrange(1, 50)}h"
-            assert world.post(verb, body)[0] == 200
+    def arm_slowly(plan: Plan, now: datetime.datetime) -> None:
+        time.sleep(random.random() / 200)
+        arm(plan, now)
 
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(work, range(6)))
-    wanted = {f"default:{job_id}": job["schedule"] for job_id, job in world.jobs().items() if job["enabled"]}
-    assert {instance: plan.schedule._asdict() for instance, plan in world.scheduler.armed.items()} == wanted
+    monkeypatch.setattr(world.scheduler, "arm", arm_slowly)
+    job_id = world.post("create", {"prompt": "x", "schedule": "0 9 * * *"})[1]["job"]["id"]
+    chosen = random.Random(seed)
+
+    def work(hours: int) -> None:
+        verb = chosen.choice(["pause", "resume", "update", "update"])
+        body = {"job_id": job_id, **({"schedule": f"every {hours}h"} if verb == "update" else {})}
+        assert world.post(verb, body)[0] == 200
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(25):
+            list(pool.map(work, range(1, 5)))
+            job = world.jobs()[job_id]
+            armed = [plan.schedule._asdict() for plan in world.scheduler.armed.values()]
+            assert armed == ([job["schedule"]] if job["enabled"] else [])
