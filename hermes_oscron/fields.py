@@ -59,7 +59,14 @@ def text(key: str, value: object, _home: Home | None = None) -> str:
         raise Invalid(f"'{key}' takes text.")
     if len(value) > LONGEST.get(key, 4096):
         raise Invalid(f"'{key}' takes at most {LONGEST.get(key, 4096)} characters.")
+    _refuse_nul(key, value)
     return value
+
+
+def _refuse_nul(key: str, *texts: str) -> None:
+    """Raise Invalid for what no path, environment or argument can hold."""
+    if any("\0" in each for each in texts):
+        raise Invalid(f"'{key}' takes text without the character NUL.")
 
 
 def _flag(key: str, value: object, _home: Home) -> None:
@@ -70,6 +77,7 @@ def _flag(key: str, value: object, _home: Home) -> None:
 def _texts(key: str, value: object, _home: Home) -> None:
     if not isinstance(value, list) or len(value) > 100 or not all(isinstance(item, str) for item in value):
         raise Invalid(f"'{key}' takes a list of texts.")
+    _refuse_nul(key, *value)
 
 
 def _text_or_texts(key: str, value: object, home: Home) -> None:

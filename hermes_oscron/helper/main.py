@@ -80,7 +80,7 @@ def _done(asked: Request, account: pwd.struct_passwd, root: str) -> Report:
     systemd = Systemd(Manager(user=False))
     if asked.verb == START:
         for instance in asked.instances or []:
-            systemd.catch_up(instance)
+            systemd.start(instance)
         return Report([], [], {}, [])
     with _alone():
         if asked.verb == STOP:

@@ -63,16 +63,19 @@ def set_repeat(record: Record, times: int | None, completed: int) -> None:
 
 
 def instant(value: object) -> datetime.datetime | None:
-    """A date of a record, ISO text or unix seconds, as an aware instant; None for anything else."""
+    """A date of a record, ISO text or unix seconds, as an aware instant; None for anything else.
+
+    So are the years 1 and 9999, which not every zone can show.
+    """
+    moment = None
     try:
         if isinstance(value, str):
-            moment = datetime.datetime.fromisoformat(value)
-            return moment.astimezone(datetime.UTC)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.datetime.fromtimestamp(value, datetime.UTC)
+            moment = datetime.datetime.fromisoformat(value).astimezone(datetime.UTC)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            moment = datetime.datetime.fromtimestamp(value, datetime.UTC)
     except (ValueError, OverflowError, OSError):
         pass
-    return None
+    return moment if moment and datetime.MINYEAR < moment.year < datetime.MAXYEAR else None
 
 
 def state(record: Record) -> str:

@@ -8,6 +8,7 @@ import datetime
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ def signature(home: Home) -> "_Signature | None":
     now = time.time_ns()
     try:
         status = os.stat(home.jobs_file)
-        if now - status.st_ctime_ns > TICK:
+        if now - status.st_ctime_ns > TICK or not stat.S_ISREG(status.st_mode):
             return _Signature.of(status, None)
         with open(home.jobs_file, "rb") as file:
             return _Signature.of(status, file.read())
@@ -155,15 +156,14 @@ def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], N
 
 
 def remove(home: Home, job_id: str) -> Record:
-    """Take the job JOB_ID out and return it. Raises NoSuchJob, StoreError."""
+    """Take the job JOB_ID out, as often as it is there, and return it. Raises NoSuchJob, StoreError."""
     with _locked(home):
         record = find(home, job_id)
         document = _load(home)
-        at = document.places[job_id]
-        entries, encoded = list(document.entries), list(document.encoded)
-        del entries[at], encoded[at]
-        places = {known: i - (i > at) for known, i in document.places.items() if known != job_id}
-        _save(home, document._replace(entries=entries, encoded=encoded, places=places))
+        kept = [i for i, entry in enumerate(document.entries)
+                if not (isinstance(entry, dict) and entry.get("id") == job_id)]
+        entries, encoded = [document.entries[i] for i in kept], [document.encoded[i] for i in kept]
+        _save(home, _document(entries, document.others, None)._replace(encoded=encoded))
         return record
 
 
@@ -243,8 +243,10 @@ def _load(home: Home) -> _Document:
         return _document([], {}, None)
     now = time.time_ns()
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):  # a pipe has no end, nor has /dev/zero
+                raise StoreError(f"{path} is no regular file. Move it away; it was left as it is.")
             read = file.read()
         found = _Signature.of(status, read if now - status.st_ctime_ns <= TICK else None)
         if known and known.signature and known.signature.content == read:

@@ -45,16 +45,19 @@ def main(argv: list[str] | None = None) -> int:
             for record in settle(home, job_id):
                 rearm(home, record)
             return 0
-        return _run(home, job_id, options[1] if options else SCHEDULE if from_crontab else _trigger())
+        return _run(home, job_id, options[1] if options else SCHEDULE if from_crontab else _trigger(arguments[0]))
     except (ValueError, homes.UnknownProfile, store.StoreError, config.ConfigError, OSError) as error:
         say(f"hermes-cron-exec: {error}", sys.stderr)
         return 2
 
 
-def _trigger() -> str:
+def _trigger(instance: str) -> str:
     """Who wants this run: under systemd, `$TRIGGER_UNIT` is there when a timer does (systemd.exec(5), 252)."""
-    under_systemd = "INVOCATION_ID" in os.environ
-    return MANUAL if under_systemd and "TRIGGER_UNIT" not in os.environ else SCHEDULE
+    if "INVOCATION_ID" not in os.environ or "TRIGGER_UNIT" in os.environ:
+        return SCHEDULE
+    from ..schedulers.systemd.systemctl import manager
+
+    return SCHEDULE if manager().is_expected(instance) else MANUAL
 
 
 def _run(home: Home, job_id: str, trigger: str) -> int:

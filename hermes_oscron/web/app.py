@@ -1,6 +1,5 @@
 """The WSGI application: who is let in, what is answered when something fails, and how every answer looks."""
 
-import json
 import logging
 from collections.abc import Callable
 from importlib import resources
@@ -19,6 +18,7 @@ from . import crons, login
 from .asked import BadBody
 from .credentials import Door, Refused
 from .crons import Answer, Routes
+from .encoding import encoded
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _respond(status: int, answer: Answer | bytes) -> bytes:
     response.set_header("Cache-Control", "no-store")
     if status == 401:
         response.set_header("WWW-Authenticate", "Bearer")
-    return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return answer if isinstance(answer, bytes) else encoded(answer)
 
 
 def _sentence(error: bottle.HTTPError) -> str:

@@ -1,10 +1,10 @@
 """The job list, encoded once and answered from memory while nothing it shows has changed."""
 
 import datetime
-import json
 from typing import NamedTuple
 
 from ..bridge import Bridge
+from .encoding import encoded
 
 
 class _Kept(NamedTuple):
@@ -23,7 +23,7 @@ class Listing:
     def body(self, all_profiles: bool) -> bytes:
         """The answer, never older than the files it comes from nor than the next fire it names."""
         if self._bridge.scheduler.unavailable():
-            return json.dumps({"jobs": [], "cron_unavailable": True}).encode()
+            return encoded({"jobs": [], "cron_unavailable": True})
         fingerprint = self._bridge.fingerprint()
         kept = self._kept.get(all_profiles)
         now = datetime.datetime.now(datetime.UTC)
@@ -32,6 +32,6 @@ class Listing:
         answer = self._bridge.jobs(all_profiles)
         upcoming = [datetime.datetime.fromisoformat(job["next_run_at"])
                     for job in answer["jobs"] if job["next_run_at"]]
-        kept = _Kept(fingerprint, min(upcoming, default=None), json.dumps(answer, separators=(",", ":")).encode())
+        kept = _Kept(fingerprint, min(upcoming, default=None), encoded(answer))
         self._kept[all_profiles] = kept
         return kept.body

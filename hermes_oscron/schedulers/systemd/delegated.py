@@ -60,8 +60,8 @@ class Delegated(Systemd):
         """What is wrong with the timers, by instance."""
         return super().differences({plan.instance: nameless(plan) for plan in to_fire(plans).values()}, now)
 
-    def catch_up(self, instance: str) -> None:
-        """Have INSTANCE's job run now, in the same unit that its timer starts. Raises SchedulerError."""
+    def start(self, instance: str) -> None:
+        """Have the service of INSTANCE started. Raises SchedulerError."""
         _ask(Request(START, [instance]))
 
 

@@ -111,8 +111,9 @@ class Systemd:
         return wrong
 
     def catch_up(self, instance: str) -> None:
-        """Run INSTANCE's job now, in the same unit that its timer starts. Raises SchedulerError."""
-        self._manager.call("start", "--no-block", "--", service_of(instance))
+        """Run INSTANCE's job now, in the same unit that its timer starts, if it is due. Raises SchedulerError."""
+        self._manager.expect(instance)
+        self.start(instance)
 
     def run(self, instance: str) -> None:
         """Run INSTANCE's job once more, also when its last run has just ended. Raises SchedulerError.
@@ -124,7 +125,12 @@ class Systemd:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.02)
-        self.catch_up(instance)
+        self._manager.is_expected(instance)  # no more: this run is to be one in any case
+        self.start(instance)
+
+    def start(self, instance: str) -> None:
+        """Start the service of INSTANCE, and do not wait for it. Raises SchedulerError."""
+        self._manager.call("start", "--no-block", "--", service_of(instance))
 
     def has(self, instance: str) -> bool:
         """Whether there is a timer of ours for INSTANCE."""

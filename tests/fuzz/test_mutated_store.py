@@ -1,0 +1,262 @@
+"""jobs.json as no program should leave it: no verb fails by accident, none loses what it cannot read."""
+
+import datetime
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hermes_oscron.bridge import Bridge
+from tests.fuzz.world import World, new_world
+
+CALM = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ZONES = st.sampled_from(["UTC", "America/New_York", "Asia/Tokyo"])
+CRON = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
+
+
+def record(job_id: str, **fields: Any) -> dict[str, Any]:
+    return {"id": job_id, "name": job_id, "prompt": "x", "schedule": CRON, "enabled": True, "state": "scheduled",
+            "next_run_at": "2030-01-01T09:00:00+00:00", "created_at": "2026-01-01T09:00:00+00:00",
+            "repeat": {"times": None, "completed": 0}, "theirs": {"kept": [1, "é"]}, **fields}
+
+
+SOUND = {"version": 2, "jobs": [record("one"), record("two", schedule={"kind": "interval", "minutes": 90}),
+                                record("three", enabled=False, state="paused"), record("sound")], "extra": {"a": [1]}}
+DATES = st.sampled_from(["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00", "9999-12-31", "0001-01-01T00:00:00",
+                         "2026-01-01T00:00:00", "2026-06-01T00:00:00.5+23:59", "1969-12-31", "x", "", -62135596800,
+                         253402300799, 1e300, -1e300, 0, -1, 5e-324, 10**30])
+ODD = st.sampled_from([float("nan"), float("inf"), -float("inf"), 10**400, -(10**400), 10**4000, "\ud800", "\0", "x\n",
+                       "x" * 200_000, True, False, None, 0, 1, -1, [], {}, [[]], {"": {}}, "paused", "completed",
+                       "cron", "interval", "once", "one", "sound", "../../etc", "0 9 * * *", "99 99 * * *",
+                       "* * 31 2 *"])
+ANYTHING = st.recursive(DATES | ODD | st.text(max_size=20), lambda inner: st.lists(inner, max_size=3)
+                        | st.dictionaries(st.sampled_from(["kind", "expr", "minutes", "run_at", "times", "completed",
+                                                           "at", "id", "x"]), inner, max_size=4), max_leaves=6)
+SCHEDULES = st.one_of(
+    st.builds(lambda expr: {"kind": "cron", "expr": expr}, ODD | st.text("0123456789*/,-L# ", max_size=20)),
+    st.builds(lambda minutes: {"kind": "interval", "minutes": minutes}, ODD | st.integers(-2, 10**8)),
+    st.builds(lambda run_at: {"kind": "once", "run_at": run_at}, DATES | ODD))
+KEYS = ["id", "name", "prompt", "enabled", "state", "next_run_at", "created_at", "last_run_at", "paused_at", "repeat",
+        "schedule", "deliver", "skills", "script", "no_agent", "profile", "last_status", "last_error", "run_claim",
+        "fire_claim", "armed_at", "toast_notifications", "workdir", "schedule_display", "theirs", "owner_profile"]
+CHANGES = st.dictionaries(st.sampled_from(KEYS), ANYTHING | DATES | SCHEDULES, min_size=1, max_size=5)
+
+
+def verbs(job_id: str) -> list[Callable[[World], tuple[int, Any]]]:
+    """Every verb, the ones that name a job on JOB_ID, and its deletion last."""
+    return [
+        lambda world: world.get(), lambda world: world.get("", all_profiles="1"), lambda world: world.get("/status"),
+        lambda world: world.get("/status", job_id=job_id), lambda world: world.get("/output", job_id=job_id),
+        lambda world: world.get("/history", job_id=job_id), lambda world: world.get("/recent", since="1"),
+        lambda world: world.post("create", {"prompt": "x", "schedule": "every 2h"}),
+        lambda world: world.post("pause", {"job_id": job_id, "reason": "r"}),
+        lambda world: world.post("resume", {"job_id": job_id}), lambda world: world.post("run", {"job_id": job_id}),
+        lambda world: world.post("update", {"job_id": job_id, "name": "other", "repeat": 3}),
+        lambda world: world.post("update", {"job_id": job_id, "enabled": True}),
+        lambda world: world.post("update", {"job_id": job_id, "schedule": "every 3h"}),
+        lambda world: (200, world.bridge.sync()), lambda world: (200, world.bridge.prospects()),
+        lambda world: (200, world.bridge.faults()), lambda world: world.post("delete", {"job_id": job_id}),
+    ]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality that also knows NaN and tells 1 from True."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+@settings(CALM, max_examples=100)
+@given(ZONES, CHANGES, st.sampled_from(["odd", "sound"]))
+def test_a_record_of_any_shape_fails_no_verb_and_loses_nothing(zone: str, changes: dict[str, Any], at: str) -> None:
+    with new_world(zone) as world:
+        odd = record("odd", **changes)
+        entries = [odd, *SOUND["jobs"], changes, 7, None]  # type: ignore[misc]
+        world.put({**SOUND, "jobs": entries})
+        for verb in verbs(at):
+            status, answer = verb(world)
+            assert status in (200, 400, 404), answer
+            kept = world.document()
+            assert kept["extra"] == SOUND["extra"] and kept["version"] == 2
+            assert all(any(same(entry, other) for other in kept["jobs"]) for entry in (7, None))
+            for entry in kept["jobs"]:
+                if isinstance(entry, dict) and entry.get("id") in ("one", "two", "three"):
+                    assert entry["theirs"] == {"kept": [1, "é"]}
+        present = {entry.get("id") for entry in world.document()["jobs"] if isinstance(entry, dict)
+                   and isinstance(entry.get("id"), str)}
+        assert {"one", "two", "three"} <= present and at not in present | world.jobs().keys()
+
+
+def garbled(content: bytes, cuts: list[tuple[str, int, bytes]]) -> bytes:
+    """CONTENT after some accidents."""
+    for kind, where, data in cuts:
+        at = where % (len(content) + 1)
+        if kind == "flip" and at < len(content):
+            content = content[:at] + bytes([content[at] ^ (data or b"\x01")[0]]) + content[at + 1:]
+        elif kind == "truncate":
+            content = content[:at]
+        elif kind == "splice":
+            content = content[:at] + data + content[at:]
+        elif kind == "repeat":
+            content = content[:at] + content[at // 2:]
+    return content
+
+
+ACCIDENTS = st.lists(st.tuples(st.sampled_from(["flip", "truncate", "splice", "repeat"]), st.integers(0, 5000),
+                               st.binary(max_size=6) | st.sampled_from([b'"', b"}", b"]", b"NaN", b"1e999", b"\0"])),
+                     min_size=1, max_size=3)
+
+
+@settings(CALM, max_examples=120)
+@given(ACCIDENTS, st.sampled_from(["one", "sound"]))
+def test_bytes_by_accident_are_read_or_left_as_they_are(cuts: list[tuple[str, int, bytes]], at: str) -> None:
+    with new_world() as world:
+        content = garbled(json.dumps(SOUND, indent=1).encode(), cuts)
+        world.put(content)
+        readable = world.get()[0] == 200
+        for verb in verbs(at)[:-1] if readable else []:
+            assert verb(world)[0] in (200, 400, 404)
+        if not readable:
+            refuses(world, content)
+
+
+def refuses(world: World, content: bytes | None) -> None:
+    """Every verb that needs the jobs says the path and why, and CONTENT stays."""
+    for verb in verbs("one"):
+        try:
+            status, answer = verb(world)
+        except Exception as error:
+            status, answer = 503, {"error": str(error)}
+        assert status != 500, answer
+        if status != 200:
+            assert status == 503 and str(world.jobs_file) in answer["error"], answer
+    assert world.post("create", {"prompt": "x", "schedule": "every 2h"})[0] == 503
+    assert content is None or world.jobs_file.read_bytes() == content
+    assert str(world.jobs_file) in world.bridge.sync().refused["default"]
+
+
+NESTED = [b'{"jobs": [{"id": "deep", "prompt": "x", "schedule": ' + opened * depth + closed * depth + b"}]}"
+          for opened, closed in ((b"[", b"]"), (b'{"a":', b"}")) for depth in (200, 900, 990, 2000, 20_000, 200_000)]
+NESTED = [content.replace(b":}", b":1}") for content in NESTED]
+
+
+@pytest.mark.parametrize("number", range(len(NESTED)))
+def test_deep_nesting_is_read_or_left_as_it_is(number: int) -> None:
+    with new_world() as world:
+        world.put(NESTED[number])
+        status, _ = world.get()
+        assert status in (200, 503)
+        if status == 503:
+            refuses(world, NESTED[number])
+        else:
+            for verb in verbs("deep"):
+                assert verb(world)[0] in (200, 400, 404)
+
+
+@pytest.mark.parametrize("content", [b"", b" ", b"\xef\xbb\xbf", b"null", b"7", b'"x"', b'{"jobs": null}',
+                                     b"\xff\xfe{}", b'{"jobs": {}}', b"[", b'{"jobs": [' + b"9" * 5000 + b"]}",
+                                     b"\0" * 4096])
+def test_what_is_no_list_of_jobs_is_told_and_left(content: bytes) -> None:
+    with new_world() as world:
+        world.put(content)
+        refuses(world, content)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"\xef\xbb\xbf[]", b'{"jobs": []}', b'{"jobs": [1, null, {}]}'])
+def test_what_is_a_list_of_jobs_is_taken(content: bytes) -> None:
+    with new_world() as world:
+        world.put(content)
+        status, answer = world.post("create", {"prompt": "x", "schedule": "every 2h"})
+        assert status == 200 and list(world.jobs()) == [answer["job"]["id"]]
+
+
+def terminal(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """What the command did, with no more memory than a file without an end may take."""
+    return subprocess.run([sys.executable, "-m", "hermes_oscron.cli", *arguments], capture_output=True, text=True,
+                          timeout=20, stdin=subprocess.DEVNULL,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30)))
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def make_broken_link(path: Path) -> None:
+    path.symlink_to("/nowhere/at/all.json")
+
+
+@pytest.mark.parametrize("make", [make_folder, make_loop, make_pipe, make_device])
+def test_what_is_no_file_is_told_by_every_verb_and_by_the_terminal(make: Callable[[Path], None]) -> None:
+    with new_world() as world:
+        make(world.jobs_file)
+        before = world.jobs_file.lstat()
+        for arguments in (["list"], ["create", "every 2h", "x"], ["delete", "one"], ["doctor"]):
+            told = terminal(*arguments)
+            assert told.returncode == 1 and "Traceback" not in told.stderr, told
+            if arguments != ["doctor"]:
+                assert str(world.jobs_file) in told.stderr
+        refuses(world, None)
+        assert world.jobs_file.lstat().st_ino == before.st_ino
+
+
+def test_a_link_stays_a_link_and_its_file_is_the_one_that_changes() -> None:
+    with new_world() as world:
+        real = world.root / "elsewhere.json"
+        real.write_text(json.dumps(SOUND))
+        world.jobs_file.symlink_to(real)
+        assert world.post("pause", {"job_id": "one"})[0] == 200
+        assert world.jobs_file.is_symlink() and json.loads(real.read_text())["jobs"][0]["state"] == "paused"
+
+
+def test_a_link_to_nowhere_is_no_place_to_write() -> None:
+    with new_world() as world:
+        make_broken_link(world.jobs_file)
+        status, answer = world.post("create", {"prompt": "x", "schedule": "every 2h"})
+        assert status == 503 and str(world.jobs_file) in answer["error"]
+        assert world.jobs_file.is_symlink()
+
+
+def test_of_two_jobs_with_one_id_the_first_counts_and_deleting_it_deletes_both() -> None:
+    with new_world() as world:
+        world.put({"jobs": [record("one", name="first"), record("two"), record("one", name="second")]})
+        assert world.jobs()["one"]["name"] == "first"
+        assert world.post("update", {"job_id": "one", "name": "changed"})[0] == 200
+        assert [entry["name"] for entry in world.document()["jobs"]] == ["changed", "two", "second"]
+        assert world.post("delete", {"job_id": "one"})[0] == 200
+        assert list(world.stored()) == ["two"] == list(world.jobs())
+        Bridge(str(world.root), world.scheduler).sync()
+        assert list(world.scheduler.armed) == ["default:two"]
+
+
+ODD_STORES = [{**SOUND, "jobs": [record("odd", **changes)]} for changes in (
+    {"name": "\ud800\x1b[2J"}, {"prompt": 10**400, "name": float("nan")}, {"schedule": [], "state": {}},
+    {"created_at": "0001-01-01T00:00:00+00:00", "last_status": [1], "last_error": {"a": "\ud800"}})]
+
+
+@pytest.mark.parametrize("store", ODD_STORES)
+def test_the_terminal_shows_odd_records_without_a_trace(store: Any) -> None:
+    with new_world("America/New_York") as world:
+        (world.root / "oscron.toml").write_text('[scheduler]\nkind = "foreground"\n')
+        world.put(store)
+        for arguments in (["list"], ["list", "--json"], ["show", "odd"], ["doctor"], ["pause", "odd"], ["sync"]):
+            told = terminal(*arguments)
+            assert told.returncode in (0, 1) and "Traceback" not in told.stderr, told.stderr
+        assert datetime.datetime.fromisoformat(world.document()["updated_at"])

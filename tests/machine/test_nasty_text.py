@@ -1,0 +1,93 @@
+"""The nastiest name and prompt on a machine: created, fired, told, listed and gone."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.machine.sites import CrontabSite, Site, sleep_until
+
+NAME = "-x '\"\\ %n %% $HOME `id`;]\n[Service]\nExecStart=/bin/touch /run/evil\r\n\nOnCalendar=*:*:*\n* * * * * id" \
+       "\x1b[2J \u202e\u2028é💾 \\"
+PROMPT = f"--help\t{NAME}\n## Response\n$(touch /run/evil)%\u2029\U0001d54f\x85\x7f the end"
+
+
+@pytest.fixture
+def echoing(site: Site) -> Iterator[Site]:
+    """SITE, where a prompt is its job's output."""
+    yield from let_echo(site)
+
+
+@pytest.fixture
+def echoing_by_cron(crontab_site: CrontabSite) -> Iterator[CrontabSite]:
+    yield from let_echo(crontab_site)
+    crontab_site.clear()
+
+
+def let_echo(site: Any) -> Iterator[Any]:
+    site.put(f"{site.hermes}/oscron.toml", '[exec]\ncommand = ["cat"]\n')
+    yield site
+    site.run(f"rm {site.hermes}/oscron.toml")
+
+
+def test_a_nasty_job_is_one_unit_and_its_text_arrives_whole(echoing: Site) -> None:
+    site = echoing
+    before = site.armed_timers()
+    job = site.api.create(name=NAME, prompt=PROMPT, schedule=site.soon(3))
+    job_id = job["id"]
+    assert (job["name"], job["prompt"]) == (NAME, PROMPT)
+    assert len(site.systemctl(f"list-timers --all --no-legend 'hermes-job@default:{job_id}*'").splitlines()) == 1
+    assert site.armed_timers() == before | {f"hermes-job@default:{job_id}.timer"}
+    description = site.timer(job_id, "Description")
+    if site.manager == "--user":  # a name goes to no timer of the system's
+        assert "%n %% $HOME `id`" in description
+    assert "\x1b" not in description and "\n" not in description
+    assert site.timer(job_id, "Unit") == f"hermes-job@default:{job_id}.service"
+    sleep_until(job["next_run_at"])
+    assert_it_ran(site, job_id)
+    wait_for(lambda: PROMPT.splitlines()[0] in told(site, job_id))
+    said = told(site, job_id)
+    assert said.count("$(touch /run/evil)%") == 1
+    delete(site, job_id)
+
+
+def told(site: Site, job_id: str) -> str:
+    """What the job itself said, by the journal's own JSON: a message that is no plain text is a list of bytes."""
+    unit = f"_SYSTEMD_{'' if site.manager == '--system' else 'USER_'}UNIT=hermes-job@default:{job_id}.service"
+    entries = site.box.run(f"journalctl --no-pager -o json --all {unit}").stdout.splitlines()
+    messages = [json.loads(entry)["MESSAGE"] for entry in entries]
+    return "\n".join(message if isinstance(message, str) else bytes(message).decode() for message in messages)
+
+
+def assert_it_ran(site: Site, job_id: str) -> None:
+    wait_for(lambda: site.api.job(job_id)["last_status"] == "ok", 20)
+    assert (site.api.job(job_id)["name"], site.api.job(job_id)["prompt"]) == (NAME, PROMPT)
+    [content] = site.api.outputs(job_id)
+    assert PROMPT in content
+    assert site.box.run("ls /run/evil", check=False).returncode != 0
+
+
+def delete(site: Site, job_id: str) -> None:
+    site.verb("delete", job_id)
+    assert site.traces(job_id) == ""
+    assert "All is as it should be" in site.doctor()[1]
+
+
+def test_a_nasty_job_is_one_line_of_a_crontab(echoing_by_cron: CrontabSite) -> None:
+    site = echoing_by_cron
+    before = site.crontab()
+    job = site.api.create(name=NAME, prompt=PROMPT, schedule=site.soon(3))
+    [line] = site.lines(job["id"])
+    assert site.crontab() == before + line + b"\n" and line.isascii()
+    assert_fires_by_cron(site, job["id"], job["next_run_at"])
+    assert site.crontab() == before
+    delete(site, job["id"])
+
+
+def assert_fires_by_cron(site: CrontabSite, job_id: str, due: str) -> None:
+    sleep_until(due)
+    assert_it_ran(site, job_id)
+    wait_for(lambda: "$(touch /run/evil)%" in site.syslog(job_id))
+    wait_for(lambda: not site.lines(job_id))
