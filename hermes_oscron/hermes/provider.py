@@ -49,7 +49,7 @@ def without_provider(text: str, name: str, made: Edit | None) -> str:
         return text
     meaning = _meaning(text)
     rest = {key: value for key, value in meaning["cron"].items() if key != "provider"}
-    before = _provider_in(made.old) if made else None
+    before = _provider_before(text, made) if made else None
     if before is not None:
         wanted = [{**meaning, "cron": {**meaning["cron"], "provider": before}}]
     elif rest:
@@ -138,10 +138,11 @@ def _removal(text: str, start: int, end: int) -> Edit:
     return Edit(start, text[start:end], "")
 
 
-def _provider_in(old: str) -> object:
-    """What the replaced text OLD named as the provider; None where it was nothing or no value at all."""
+def _provider_before(text: str, made: Edit) -> object:
+    """What the text that MADE replaced named as the provider; None where it was nothing or no value at all."""
+    column = made.at - (text.rfind("\n", 0, made.at) + 1)
     try:
-        return yaml.safe_load(old)
+        return yaml.safe_load(" " * column + made.old)
     except yaml.YAMLError:
         return None
 

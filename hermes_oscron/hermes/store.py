@@ -169,7 +169,7 @@ def remove(home: Home, job_id: str) -> Record:
 
 def make_private_dir(path: str) -> None:
     """Make the folder PATH, and those above it that are missing, for its owner alone."""
-    missing = []
+    path, missing = os.path.abspath(path), list[str]()
     while not os.path.isdir(path):
         missing.append(path)
         path = os.path.dirname(path)

@@ -67,7 +67,7 @@ class World:
         (root / "scripts").mkdir()
         self.scheduler = Ledger(str(root))
         self.bridge = Bridge(str(root), self.scheduler)
-        self._app = make_app(self.bridge, Door(None, frozenset({"localhost"})))
+        self._app = make_app(self.bridge, Door(str(root), frozenset({"localhost"}), is_open=True))
 
     def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None,
              **query: str) -> tuple[int, Any]:

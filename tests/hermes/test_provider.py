@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hermes_oscron.hermes.provider import CannotEdit, provider_of, with_provider, without_provider
@@ -69,6 +69,7 @@ def documents(draw: st.DrawFn, depth: int = 0) -> str:
 
 
 @given(documents(), st.sampled_from(["", "\n", "\n\n"]), st.booleans())
+@example("a: 1\ncron:\n provider:\n  a: 1\n  model: 1", "", False)
 def test_whatever_the_layout_it_comes_back_byte_by_byte(text: str, end: str, crlf: bool) -> None:
     text = (text + end).replace("\n", "\r\n" if crlf else "\n")
     try:
