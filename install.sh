@@ -285,8 +285,6 @@ uninstall() {
         timers=$(systemctl "$MANAGER" list-units --all --plain --no-legend --full 'hermes-job@*.timer' | cut -d' ' -f1)
         # shellcheck disable=SC2086
         [ -z "$timers" ] || systemctl "$MANAGER" stop -- $timers
-        systemctl "$MANAGER" stop '*hermes*job.slice' 2>/dev/null || true
-        systemctl "$MANAGER" reset-failed 'hermes-job@*' 'hermes-oscron*' 2>/dev/null || true
     fi
     rm -rf "$RUNTIME_UNITS"/hermes-job@*.timer "$RUNTIME/hermes-oscron"
     if is_systems; then
@@ -299,6 +297,8 @@ uninstall() {
             rmdir "$UNIT_DIR/$folder" 2>/dev/null || true
         done
     fi
+    systemctl "$MANAGER" stop '*-hermes?x2d*.slice' 2>/dev/null || true
+    systemctl "$MANAGER" reset-failed 'hermes-job@*' 'hermes-oscron*' 2>/dev/null || true
     for unit in $UNITS; do
         rm -f "$UNIT_DIR/$unit"
     done

@@ -175,7 +175,7 @@ class Systemd:
     def _active(self) -> set[str]:
         listed = self._manager.call("list-units", "--type=timer", "--state=active", "--plain", "--no-legend",
                                     "--full", "hermes-job@*")
-        return {line.split()[0] for line in listed.splitlines() if line}
+        return {unit for line in listed.splitlines() if line and TIMER.fullmatch(unit := line.split()[0])}
 
     def _stop(self, units: list[str]) -> None:
         self._manager.stop(units)
