@@ -291,6 +291,8 @@ class Bridge:
         running: set[str] = set()
         unread: dict[str, str] = {}
         for home in homes_here:
+            store.sweep(home.cron_dir, now.timestamp())
+            store.sweep(homes.state_dir(home.path), now.timestamp())
             try:
                 settle(home)
                 running |= {homes.instance(home.profile, job_id) for job_id in runs.running(home)}

@@ -8,10 +8,11 @@ import datetime
 import fcntl
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from .homes import NAME, Home
@@ -21,6 +22,10 @@ Record = dict[str, Any]
 TICK = 20_000_000
 """Nanoseconds after which a change of a file has another time than the one before; the kernel's clock for files has
 ticks of up to 10 ms (CONFIG_HZ, time(7))."""
+UNFINISHED = re.compile(r"\..+\.[0-9]+\.tmp")
+"""What `replace_file` writes to first."""
+ABANDONED = 3600.0
+"""Seconds."""
 LOCK_PATIENCE = 30.0
 """Seconds to wait for the lock, as the agent does; every holder needs milliseconds."""
 
@@ -200,6 +205,14 @@ def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
         os.fsync(folder_fd)
     finally:
         os.close(folder_fd)
+
+
+def sweep(folder: str, now: float) -> None:
+    """Remove from FOLDER what a `replace_file` that was killed long before NOW, a unix time, has left there."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if UNFINISHED.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < now - ABANDONED:
+                os.unlink(entry.path)
 
 
 @contextmanager

@@ -66,8 +66,12 @@ class World:
         self.jobs_file.parent.mkdir(parents=True)
         (root / "scripts").mkdir()
         self.scheduler = Ledger(str(root))
-        self.bridge = Bridge(str(root), self.scheduler)
-        self._app = make_app(self.bridge, Door(str(root), frozenset({"localhost"}), is_open=True))
+        self.use(Bridge(str(root), self.scheduler))
+
+    def use(self, bridge: Bridge) -> None:
+        """Have BRIDGE asked from here on."""
+        self.bridge = bridge
+        self._app = make_app(bridge, Door(str(self.root), frozenset({"localhost"}), is_open=True))
 
     def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None,
              **query: str) -> tuple[int, Any]:

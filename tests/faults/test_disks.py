@@ -1,0 +1,121 @@
+"""A disk that is full, read-only or not ours, and a process that may open no more files."""
+
+import contextlib
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.faulty import VERBS, Faulty, assert_told
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs", path], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@contextlib.contextmanager
+def filled(disk: Path, left: int) -> Iterator[None]:
+    """No more than LEFT pages of 4 KiB are free on DISK."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096) == 4096:
+            pass
+    os.truncate(ballast, max(0, ballast.stat().st_size // 4096 - left) * 4096)
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_full_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, verb: str) -> None:
+    faulty = Faulty(disk / "hermes", tmp_path / "timers")
+    statuses = set()
+    for left in range(5):
+        before = faulty.world.jobs_file.read_bytes()
+        with filled(disk, left):
+            answer = faulty.suffer(verb, nothing)
+            assert_told(answer)
+            assert answer
+            if answer[0] != 200:
+                assert faulty.world.jobs_file.read_bytes() == before
+        statuses.add(answer[0])
+        faulty.assert_one_sync_puts_it_right(["one"] if verb == "delete" else [])
+        if answer[0] == 200:
+            break
+    assert 200 in statuses, "with some pages left it works"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_read_only_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, verb: str) -> None:
+    faulty = Faulty(disk / "hermes", tmp_path / "timers")
+    before = faulty.world.jobs_file.read_bytes()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    try:
+        assert_told(faulty.suffer(verb, nothing))
+        assert faulty.world.jobs_file.read_bytes() == before
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    faulty.assert_one_sync_puts_it_right()
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o000])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_folder_that_is_not_ours_is_told_and_one_sync_after_it_is_enough(
+    disk: Path, tmp_path: Path, verb: str, mode: int,
+) -> None:
+    faulty = Faulty(disk / "hermes", tmp_path / "timers")
+    before = faulty.world.jobs_file.read_bytes()
+    for folder in (disk, *tmp_path.parents, tmp_path):
+        if folder.stat().st_uid == os.getuid() and folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o711)
+    subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", disk, faulty.timers], check=True)
+    cron = faulty.root / "cron"
+    cron.chmod(mode)
+    try:
+        assert_told(faulty.suffer(verb, lambda: os.setresuid(NOBODY, NOBODY, NOBODY)))
+    finally:
+        cron.chmod(0o700)
+    assert faulty.world.jobs_file.read_bytes() == before
+    faulty.assert_one_sync_puts_it_right()
+
+
+def leave_files(free: int) -> None:
+    """Let this process open no more than FREE files besides those that it has."""
+    opened = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + free, opened + free))
+    while True:  # those between are taken too
+        try:
+            os.dup(0)
+        except OSError:
+            break
+    for fd in range(opened, opened + free):
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_without_files_to_open_it_is_told_and_one_sync_after_it_is_enough(tmp_path: Path, verb: str) -> None:
+    for free in range(12):
+        place = tmp_path / str(free)
+        place.mkdir()
+        faulty = Faulty(place / "hermes", place / "timers")
+        assert_told(faulty.suffer(verb, lambda at=free: leave_files(at)))  # type: ignore[misc]
+        faulty.assert_one_sync_puts_it_right(["one"] if verb == "delete" else [])
