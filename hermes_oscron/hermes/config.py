@@ -17,6 +17,8 @@
 import os
 from typing import Any, NamedTuple
 
+from .homes import regular
+
 SCHEDULERS = ("auto", "systemd", "crontab", "foreground")
 
 
@@ -44,7 +46,7 @@ def load(root: str) -> Config:
     import tomllib  # 7 ms, and only where there is something to read
 
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             tables = tomllib.load(file)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error

@@ -4,8 +4,10 @@
 Paths are strings here, because the runner is started at every fire and pathlib would cost it 8 ms.
 """
 
+import errno
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def active_profile(root: str) -> str:
     if pinned:
         return pinned
     try:
-        with open(f"{root}/active_profile", encoding="utf-8") as file:
+        with open(f"{root}/active_profile", encoding="utf-8", opener=regular) as file:
             name = file.read().strip()
     except (FileNotFoundError, UnicodeDecodeError):
         return DEFAULT
@@ -130,13 +132,22 @@ def split_instance(instance: str) -> tuple[str, str]:
     return profile, job_id
 
 
+def regular(path: str, flags: int) -> int:
+    """An opener for open() that takes regular files alone: a pipe has no end, nor has /dev/zero. Raises OSError."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    return fd
+
+
 def timezone(home: Home) -> "ZoneInfo":
     """The zone of HOME's wall-clock times: `$HERMES_TIMEZONE`, else `timezone:` in config.yaml, else the machine's.
 
     As in the agent, a zone that does not exist counts as none.
     """
     try:
-        with open(f"{home.path}/config.yaml", encoding="utf-8", errors="replace") as file:
+        with open(f"{home.path}/config.yaml", encoding="utf-8", errors="replace", opener=regular) as file:
             return zone_of(file.read())
     except OSError:
         return zone_of("")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from .homes import NAME, Home
+from .homes import NAME, Home, regular
 
 Record = dict[str, Any]
 
@@ -99,7 +99,7 @@ def signature(home: Home) -> "_Signature | None":
         status = os.stat(home.jobs_file)
         if now - status.st_ctime_ns > TICK or not stat.S_ISREG(status.st_mode):
             return _Signature.of(status, None)
-        with open(home.jobs_file, "rb") as file:
+        with open(home.jobs_file, "rb", opener=regular) as file:
             return _Signature.of(status, file.read())
     except FileNotFoundError:
         return None
@@ -256,10 +256,8 @@ def _load(home: Home) -> _Document:
         return _document([], {}, None)
     now = time.time_ns()
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):  # a pipe has no end, nor has /dev/zero
-                raise StoreError(f"{path} is no regular file. Move it away; it was left as it is.")
             read = file.read()
         found = _Signature.of(status, read if now - status.st_ctime_ns <= TICK else None)
         if known and known.signature and known.signature.content == read:

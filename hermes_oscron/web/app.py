@@ -80,6 +80,9 @@ def _answered(serve: Callable[[], Answer | bytes], admit: Callable[[], None]) ->
     except (SchedulerError, StoreError, ConfigError) as error:
         log.error("%s %s: %s", request.method, request.path, error)
         return 503, {"error": str(error)}
+    except OSError as error:
+        log.exception("%s %s", request.method, request.path)
+        return 503, {"error": f"{error.filename or 'The machine'}: {error.strerror or error}."}
     except Exception:
         log.exception("%s %s", request.method, request.path)
         return 500, {"error": "The server made a mistake; its journal says which."}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_oscron.bridge import Bridge
+from hermes_oscron.hermes.store import StoreError
 from hermes_oscron.schedulers.plan import Plan, Report, SchedulerError, nothing, to_fire
 from tests.fuzz.records import record
 from tests.fuzz.world import Ledger, World
@@ -21,8 +22,8 @@ def sync(world: World) -> tuple[int, Any]:
     """As `hermes-oscron sync`."""
     try:
         return 200, world.bridge.sync()._asdict()
-    except SchedulerError as error:
-        return 503, {"error": str(error)}
+    except (SchedulerError, StoreError, OSError) as error:
+        return 503, {"error": str(error).removesuffix(".") + "."}
 
 
 VERBS: dict[str, Verb] = {

@@ -119,3 +119,21 @@ def test_without_files_to_open_it_is_told_and_one_sync_after_it_is_enough(tmp_pa
         faulty = Faulty(place / "hermes", place / "timers")
         assert_told(faulty.suffer(verb, lambda at=free: leave_files(at)))  # type: ignore[misc]
         faulty.assert_one_sync_puts_it_right(["one"] if verb == "delete" else [])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", ["config.yaml", "active_profile", "cron/jobs.json"])
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: str, verb: str) -> None:
+    faulty = Faulty(tmp_path / "hermes", tmp_path / "timers")
+    pipe, content = faulty.root / name, b""
+    if pipe.exists():
+        content = pipe.read_bytes()
+        pipe.unlink()
+    os.mkfifo(pipe)
+    try:
+        assert_told(faulty.suffer(verb, nothing))
+    finally:
+        pipe.unlink()
+    if content:
+        pipe.write_bytes(content)
+    faulty.assert_one_sync_puts_it_right(["one"] if verb == "delete" and not content else [])

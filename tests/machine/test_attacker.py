@@ -94,7 +94,7 @@ class Attack:
         """What of units there is that live in memory, and what they say."""
         listed = self.box.run("cd /run/systemd/system; ls -A").stdout.splitlines()
         return {unit: self.box.run(f"cat -- {shlex.quote(f'/run/systemd/system/{unit}')}").stdout
-                for unit in listed if "hermes" in unit or TREASURE in unit}
+                for unit in listed if "hermes" in unit or "taken" in unit}
 
     def journal(self, *matches: str) -> list[dict[str, Any]]:
         """What the journal has since the attack began."""
@@ -121,7 +121,7 @@ def attacker(sites: dict[str, Site]) -> Iterator[Attack]:
     assert isinstance(site, SystemSite)
     site.box.put("/opt/ask.py", ASK)
     site.box.run("mkdir -p -m 700 /opt/treasure")
-    site.box.put("/opt/treasure/jobs.json", json.dumps({"jobs": [record(TREASURE)]}))
+    site.box.put("/opt/treasure/jobs.json", json.dumps({"jobs": [record("taken", prompt=TREASURE)]}))
     yield Attack(site)
     site.clear()
 
@@ -224,7 +224,7 @@ def test_a_trap_in_the_place_of_a_file_is_not_entered(attack: Attack) -> None:
         answer = attack.ask({"verb": "sync"})
         assert time.monotonic() - began < 30, name
         assert TREASURE not in answer and "root:" not in answer, name
-        attack.ask({"verb": "sync", "instances": [f"default:{attack.job_id}", "treasure:" + TREASURE]})
+        attack.ask({"verb": "sync", "instances": [f"default:{attack.job_id}", "treasure:taken"]})
         if "profile" not in name:
             assert f"hermes-job@default:{attack.job_id}.timer" in attack.timers(), f"{name}: what was sound fires on"
         for unit, text in attack.timers().items():
@@ -266,7 +266,7 @@ def test_the_same_id_ten_thousand_times_is_one_timer(attack: Attack) -> None:
 
 
 def test_no_race_of_files_and_links_brings_in_what_the_account_may_not_read(attack: Attack) -> None:
-    race = f"""
+    race = """
 import json, os, socket, threading, time
 sound, ended = open("cron/jobs.json").read(), time.monotonic() + 8
 def swap():
@@ -283,7 +283,7 @@ def ask():
         with socket.socket(socket.AF_UNIX) as asking:
             try:
                 asking.connect("/run/hermes-oscron-root")
-                asking.sendall(json.dumps({{"verb": "sync", "instances": ["default:{TREASURE}"]}}).encode() + b"\\n")
+                asking.sendall(json.dumps({"verb": "sync", "instances": ["default:taken"]}).encode() + b"\\n")
                 said = asking.recv(65536)
                 assert b"armed" not in said or not json.loads(said).get("armed"), said
             except ConnectionError:
@@ -296,7 +296,7 @@ threads = [threading.Thread(target=each) for each in (turn, ask, ask)]
 """
     attack.box.put("/opt/race.py", race)
     attack.do("python3 /opt/race.py")
-    assert not [unit for unit in attack.timers() if TREASURE in unit]
+    assert not [unit for unit in attack.timers() if "taken" in unit]
 
 
 # Without the helper
@@ -335,7 +335,7 @@ exit 0"""
 
 
 @pytest.mark.parametrize(("unit", "exposure"), [
-    ("hermes-oscron.service", 3.0), ("hermes-oscron-root@x.service", 1.5), ("hermes-job@a:b.service", 3.0),
+    ("hermes-oscron.service", 3.0), ("hermes-oscron-root@x.service", 2.0), ("hermes-job@a:b.service", 3.0),
     ("hermes-oscron-sync.service", 3.0), ("hermes-oscron-changed.service", 3.0),
 ])
 def test_systemd_calls_each_unit_ok_or_better(sites: dict[str, Site], unit: str, exposure: float) -> None:

@@ -119,6 +119,8 @@ class Manager:
                                   stdin=subprocess.DEVNULL, check=False)
         except FileNotFoundError:
             raise SchedulerError("systemctl is not installed.") from None
+        except OSError as error:
+            raise SchedulerError(f"systemctl cannot be started: {error.strerror}.") from error
         except subprocess.TimeoutExpired:
             raise SchedulerError(f"systemd did not answer 'systemctl {arguments[0]}' for {TIMEOUT:.0f} s.") from None
 
