@@ -153,7 +153,7 @@ class Bridge:
             store.add(home, record)
             try:
                 self._arm(home, record, zone, now)
-            except (SchedulerError, ScheduleError):
+            except Exception:
                 store.remove(home, record["id"])
                 raise
         return self._view(home, record, now, zone)
@@ -212,7 +212,7 @@ class Bridge:
             removed = store.remove(home, job_id)
             try:
                 self.scheduler.forget(homes.instance(home.profile, job_id))
-            except SchedulerError:
+            except Exception:
                 store.add(home, removed)
                 raise
         runs.forget(home, job_id)
@@ -425,7 +425,7 @@ class Bridge:
             if _arming_of(home, before, zone, now) != _arming_of(home, record, zone, now):
                 try:
                     self._arm(home, record, zone, now)
-                except (SchedulerError, ScheduleError):
+                except Exception:
                     store.change(home, job_id, lambda changed: _put_back(changed, before))
                     raise
         return self._view(home, record, now, zone)

@@ -191,8 +191,8 @@ class Systemd:
         In place: a folder that changes makes systemd read the names in it again, 30 ms for 5,000. The file lives in
         memory, follows from jobs.json, and a torn one is put right by the next sync.
         """
-        os.makedirs(self._manager.unit_dir, exist_ok=True)
         try:
+            os.makedirs(self._manager.unit_dir, exist_ok=True)
             with open(self._path(unit), "w", encoding="utf-8") as file:
                 file.write(content)
         except OSError as error:

@@ -1,0 +1,99 @@
+"""What can fail around us on a machine, and that one sync puts all right when it works again."""
+
+import random
+from typing import Any
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.machine.sites import Site
+
+
+def assert_one_sync_is_enough(site: Site, jobs: list[Any]) -> None:
+    """After one sync, doctor has nothing to say and those of JOBS fire that should."""
+    site.oscron("sync")
+    assert site.armed_timers() == {f"hermes-job@default:{job['id']}.timer" for job in jobs}
+    assert "All is as it should be" in site.doctor()[1]
+
+
+def refusal(site: Site, path: str, body: Any) -> str:
+    """What the API says to a POST that cannot be done now."""
+    status, answer = site.api.call("POST", path, body)
+    assert status == 503, (status, answer)
+    return str(answer["error"])
+
+
+@pytest.fixture
+def system(sites: dict[str, Site]) -> Any:
+    yield sites["hermes"]
+    sites["hermes"].clear()
+
+
+def test_without_root_s_helper_nothing_changes_and_what_was_armed_fires(system: Site) -> None:
+    job = system.create(schedule="0 9 * * *")
+    soon = system.create("echo fired", schedule=system.soon(6))
+    system.systemctl("stop hermes-oscron-root.socket")
+    try:
+        for path, body in (("create", {"prompt": "x", "schedule": "every 2h"}), ("delete", {"job_id": job["id"]}),
+                           ("pause", {"job_id": job["id"]})):
+            assert "systemctl restart hermes-oscron-root.socket" in refusal(system, f"/api/crons/{path}", body), path
+        assert {each["id"] for each in system.stored_jobs()} == {job["id"], soon["id"]}
+        assert system.api.get("/api/crons")["cron_unavailable"]
+        status, told = system.doctor()
+        assert status == 1 and "hermes-oscron-root.socket" in told
+        wait_for(lambda: "fired" in system.outputs(soon["id"]), 20)
+    finally:
+        system.systemctl("start hermes-oscron-root.socket")
+    assert_one_sync_is_enough(system, [job])
+
+
+def test_without_the_bus_nothing_changes_and_what_was_armed_fires(system: Site) -> None:
+    job = system.create(schedule="0 9 * * *")
+    soon = system.create("echo fired", schedule=system.soon(6))
+    system.box.run("systemctl stop dbus.socket dbus.service")
+    try:
+        answers = [system.api.call("POST", "/api/crons/create", {"prompt": "x", "schedule": "every 2h"}),
+                   system.api.call("POST", "/api/crons/pause", {"job_id": job["id"]})]
+        assert all(status in (200, 503) for status, _ in answers), answers
+        wait_for(lambda: system.api.job(soon["id"])["state"] == "completed", 20)
+    finally:
+        system.box.run("systemctl start dbus.socket dbus.service")
+    jobs = [each for each in system.api.get("/api/crons")["jobs"] if each["state"] == "scheduled"]
+    assert_one_sync_is_enough(system, jobs)
+
+
+def test_an_account_without_its_manager_is_told_so(sites: dict[str, Site]) -> None:
+    ada = sites["ada"]
+    job = ada.create(schedule="0 9 * * *")
+    uid = ada.run("id -u").stdout.strip()
+    ada.box.run(f"systemctl stop user@{uid}.service")
+    script = ada.script("x.sh", "echo")
+    told = ada.run(f"{ada.bin}/hermes-oscron create --no-agent --script {script} 'every 2h'", check=False)
+    assert told.returncode == 1 and f"/run/user/{uid}" in told.stderr and "Traceback" not in told.stderr
+    assert [each["id"] for each in ada.stored_jobs()] == [job["id"]]
+    ada.box.run(f"systemctl start user@{uid}.service")
+    ada.start_server()
+    assert_one_sync_is_enough(ada, [job])
+    ada.clear()
+
+
+def test_a_helper_killed_at_any_moment_leaves_what_one_sync_puts_right(system: Site) -> None:
+    jobs = [system.create(schedule=f"{minute} 9 * * *") for minute in range(5)]
+    for _ in range(10):
+        system.box.run("systemctl stop 'hermes-job@*.timer'; hermes-oscron sync >/dev/null 2>&1 & "
+                       f"sleep {random.uniform(0.1, 0.7):.2f}; systemctl kill -s KILL 'hermes-oscron-root@*'; wait")
+    assert_one_sync_is_enough(system, jobs)
+
+
+def test_a_timer_made_away_with_or_changed_by_hand_is_put_right(site: Site) -> None:
+    jobs = [site.create(schedule="0 9 * * *") for _ in range(3)]
+    with site.unwatched():
+        unit = f"hermes-job@default:{jobs[0]['id']}.timer"
+        site.administer(f"echo >>{site.unit_dir}/{unit}; rm {site.unit_dir}/hermes-job@default:{jobs[1]['id']}.timer")
+        site.take_away(jobs[2]["id"])
+        assert site.doctor()[0] == 1
+        assert_one_sync_is_enough(site, jobs)
+
+
+def test_a_sync_that_hangs_is_ended_some_time(site: Site) -> None:
+    assert site.systemctl("show -P TimeoutStartUSec hermes-oscron-sync.service").strip() == "10min"
