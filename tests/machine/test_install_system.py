@@ -66,6 +66,7 @@ def test_a_second_account_is_refused_and_the_first_is_kept_without_its_name(bob:
     assert "those of 'bob'" in refusal(bob.box, "--account daemon")
     bob.options = ""
     bob.install()
+    bob.options = "--account bob"
     assert bob.systemctl("show -P User hermes-oscron.service").split() == ["bob"]
 
 
