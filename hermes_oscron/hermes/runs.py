@@ -13,14 +13,15 @@ import time
 from typing import NamedTuple
 
 from .homes import NAME, Home
-from .store import make_private_dir
+from .store import TICK, make_private_dir
 
 CLAIM_PATIENCE = 0.3
 """Seconds: those who only look hold the lock for microseconds; a run holds it for longer than this."""
-
-
 LENGTH = 512
 """Bytes of what a run's file says, blanks at its end and all: whoever reads meanwhile reads the old or the new."""
+
+_empty: dict[str, tuple[int, int, int]] = {}
+"""Folders of runs in which there was none, by path, and what they were then."""
 
 
 class Run(NamedTuple):
@@ -122,10 +123,17 @@ def find(home: Home, job_id: str) -> Run | None:
 
 
 def _all(home: Home) -> list[tuple[Run, bool]]:
+    now = time.time_ns()
     try:
+        status = os.stat(home.runs_dir)
+        folder = (status.st_dev, status.st_ino, status.st_ctime_ns)
+        if _empty.get(home.runs_dir) == folder:
+            return []
         names = os.listdir(home.runs_dir)
     except OSError:  # none yet, or a home that is not ours to read, which reading its jobs will tell
         return []
+    if not names and now - status.st_ctime_ns > TICK:  # a later change has another time
+        _empty[home.runs_dir] = folder
     return [seen for name in sorted(names) if NAME.fullmatch(name) and (seen := _look(home, name))]
 
 

@@ -135,6 +135,24 @@ def test_whoever_runs_a_job_the_status_says_so_at_once(api: Api, home: Home) -> 
         assert api.running() == {} and not api.get("/api/crons/status?job_id=a")["running"]
 
 
+def test_while_nothing_runs_the_status_is_answered_from_memory_and_a_run_is_seen_within_any_tick(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.makedirs(home.runs_dir)
+    listed: list[str] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    for _ in range(200):
+        assert not runs.running(home)
+        claim = runs.claim(home, "a")
+        assert claim and list(runs.running(home)) == ["a"]
+        claim.release()
+    time.sleep(0.05)
+    assert not runs.running(home)
+    listed.clear()
+    assert not any(runs.running(home) or runs.interrupted(home) for _ in range(20)) and listed == []
+
+
 def test_a_server_sees_a_change_that_keeps_size_and_time(api: Api, root: Path) -> None:
     path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
     path.write_text(content("00"))
