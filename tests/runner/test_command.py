@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.hermes import homes
+from hermes_oscron.hermes import homes, store
 from hermes_oscron.hermes.config import Config
 from hermes_oscron.hermes.homes import Home
 from hermes_oscron.runner.command import command_for
@@ -70,7 +70,8 @@ def test_a_script_gets_its_surroundings(root: Path) -> None:
     ("a\nb=c", "a\nb=c"), ("nul\0in it", "nulin it"), ("half a \ud800 pair", "half a ? pair"),
 ])
 def test_any_name_can_stand_in_the_environment(root: Path, name: str, in_environment: str) -> None:
-    job_id = make_script(root, SAYS_ITS_SURROUNDINGS, "job.py", name=name)
+    job_id = make_script(root, SAYS_ITS_SURROUNDINGS, "job.py")
+    store.change(homes.home(str(root), "default"), job_id, lambda job: job.update(name=name))  # as others may write it
     assert surroundings(root, job_id)["env"]["HERMES_JOB_NAME"] == in_environment
     assert record(root, job_id)["last_status"] == "ok"
 
