@@ -256,16 +256,16 @@ install_units() {
         loginctl enable-linger "$(id -un)" 2>/dev/null ||
             echo "install.sh: jobs will only run while $(id -un) is logged in; as root: loginctl enable-linger $(id -un)" >&2
     fi
+    # A server that runs the old code leaves, and while systemd still knows it, the socket, which may be another now.
+    systemctl "$MANAGER" --quiet stop hermes-oscron.socket hermes-oscron.service 2>/dev/null || true
     systemctl "$MANAGER" daemon-reload
-    # A server that runs the old code leaves; the socket stays and starts the new one.
-    systemctl "$MANAGER" --quiet stop hermes-oscron.service 2>/dev/null
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet enable $ENABLED
     if is_systems; then
         systemctl --quiet enable hermes-oscron-root.socket
         systemctl restart hermes-oscron-root.socket || fail "root's helper has no socket; systemd's own words are above."
     fi
-    systemctl "$MANAGER" restart hermes-oscron.socket 2>/dev/null ||
+    systemctl "$MANAGER" start hermes-oscron.socket 2>/dev/null ||
         fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT}; if something else does, choose a port: PORT=8792 ./install.sh"
     systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path
     systemctl "$MANAGER" try-restart 'hermes-oscron-watch@*.path'

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.machine.box import INSIDE, Box
-from tests.machine.sites import SystemSite, free_port
+from tests.machine.sites import SystemSite, add_account, free_port
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,33 @@ def test_the_commands_run_by_root_work_on_the_account_s_jobs_as_that_account(bob
     assert not bob.armed(job_id)
     assert bob.run("stat -c %U ~/.hermes/cron/jobs.json").stdout == "bob\n"
     bob.verb("delete", job_id)
+
+
+def listing(box: Box, socket: str, user: str) -> str:
+    """The status of a listing that USER asks for on SOCKET without a token; 000 where it cannot be opened."""
+    return str(box.run(f"curl -s -o /dev/null -w '%{{http_code}}' --unix-socket {socket} http://localhost/api/crons",
+                       user=user, check=False).stdout)
+
+
+def test_a_socket_in_the_file_system_is_the_account_s_alone(bob: SystemSite) -> None:
+    bob.box.run(f"SOCKET=/run/hermes-api {INSIDE}/install.sh --account bob")
+    try:
+        statuses = [listing(bob.box, "/run/hermes-api", user) for user in ("bob", "daemon", "root")]
+        assert statuses == ["200", "000", "401"]
+        assert not bob.box.run(f"ss -Hltn sport = :{bob.port}").stdout
+    finally:
+        bob.install()
+    assert not bob.box.run("ls /run/hermes-api", check=False).stdout
+
+
+def test_a_socket_in_a_user_s_folder_is_that_user_s_alone(box: Box) -> None:
+    add_account(box, "carol")
+    box.run(f"SOCKET=$HOME/api {INSIDE}/install.sh", user="carol")
+    try:
+        statuses = [listing(box, "/home/carol/api", user) for user in ("carol", "bob", "root")]
+        assert statuses == ["200", "000", "401"]
+    finally:
+        box.run(f"{INSIDE}/install.sh --uninstall", user="carol")
 
 
 def test_uninstalling_leaves_the_jobs_and_nothing_else(bob: SystemSite) -> None:
