@@ -13,7 +13,6 @@ from ..hermes import homes, store
 from ..hermes.homes import DEFAULT, NAME, Home
 from ..schedule.errors import ScheduleError
 from ..schedulers.plan import Plan, plan_of
-from ..schedulers.systemd.delegated import nameless
 
 LARGEST_JOBS = 16 * 1024 * 1024
 LARGEST_CONFIG = 1024 * 1024
@@ -79,7 +78,7 @@ def _take(jobs: Jobs, home: Home, record: store.Record, zone: ZoneInfo, now: dat
         jobs.refused[instance] = f"Its record cannot be used: {type(error).__name__}."
         return
     if plan:
-        jobs.plans[instance] = nameless(plan)
+        jobs.plans[instance] = plan
 
 
 def _content(root: str, *names: str, most: int) -> bytes:

@@ -19,7 +19,6 @@ class Plan(NamedTuple):
     """One job that has a schedule before it: `grid` is when an interval is due. A paused one is not to be fired."""
 
     instance: str
-    name: str
     schedule: Schedule
     zone: ZoneInfo
     grid: datetime.datetime | None
@@ -35,7 +34,6 @@ def plan_of(home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) 
     schedule = records.schedule_of(record, zone)
     return Plan(
         instance(home.profile, str(record["id"])),
-        str(record.get("name") or record["id"]),
         schedule,
         zone,
         (due or records.grid(record)) if schedule.kind == INTERVAL else None,

@@ -70,7 +70,7 @@ class Timers(MutableMapping[str, Plan]):
 
 def plan_of_nothing(instance: str) -> Plan:
     """What a torn file says: nothing that anybody would want."""
-    return Plan(instance, "", None, None, None)  # type: ignore[arg-type]
+    return Plan(instance, None, None, None)  # type: ignore[arg-type]
 
 
 class FileLedger(Ledger):

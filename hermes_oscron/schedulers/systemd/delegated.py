@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from ..plan import Plan, Report, SchedulerError, nothing, to_fire
+from ..plan import Plan, Report, SchedulerError, nothing
 from .request import SOCKET, START, STOP, SYNC, Request
 from .scheduler import Systemd, instance_of
 
@@ -56,18 +56,9 @@ class Delegated(Systemd):
     def watch(self, profiles: Collection[str]) -> None:
         """The helper sees to that with every sync."""
 
-    def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
-        """What is wrong with the timers, by instance."""
-        return super().differences({plan.instance: nameless(plan) for plan in to_fire(plans).values()}, now)
-
     def start(self, instance: str) -> None:
         """Have the service of INSTANCE started. Raises SchedulerError."""
         _ask(Request(START, [instance]))
-
-
-def nameless(plan: Plan) -> Plan:
-    """PLAN as root's helper arms it: not a byte of a timer comes from a job's name."""
-    return plan._replace(name=plan.instance)
 
 
 def _ask(request: Request) -> Report:

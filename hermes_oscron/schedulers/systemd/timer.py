@@ -1,17 +1,15 @@
 """The text of a job's timer unit.
 
-Everything in it comes from a parsed schedule and a checked id, but for the job's name, which is made harmless first.
+Everything in it comes from a parsed schedule and a checked id. A job's name is not in it: it may be the beginning of
+its prompt, and what systemd knows of a unit, the journal tells.
 """
 
 import datetime
-import unicodedata
 from zoneinfo import ZoneInfo
 
 from ...schedule.types import ONCE, Schedule
 from ..plan import Plan
 from .calendar import on_calendar
-
-LONGEST_NAME = 200
 
 
 def render(plan: Plan, machine_zone: ZoneInfo, now: datetime.datetime) -> str:
@@ -20,7 +18,7 @@ def render(plan: Plan, machine_zone: ZoneInfo, now: datetime.datetime) -> str:
     return "\n".join([
         "# Made from jobs.json by hermes-oscron. What is changed here is lost at the next sync.",
         "[Unit]",
-        f"Description={harmless(plan.name)} (Hermes job)",
+        f"Description={plan.instance} (Hermes job)",
         "",
         "[Timer]",
         *lines,
@@ -38,12 +36,3 @@ def timer_lines(
     if schedule.kind == ONCE:
         lines.append("RemainAfterElapse=no")
     return lines
-
-
-def harmless(name: str) -> str:
-    """NAME as one line without specifiers: `%` is doubled, what is no printable character becomes a space.
-
-    The caller puts text behind it, so that a backslash at its end continues no line (systemd.syntax(7)).
-    """
-    printable = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in name[:LONGEST_NAME])
-    return " ".join(printable.split()).replace("%", "%%") or "unnamed"
