@@ -55,7 +55,7 @@ IDS = st.from_regex(NAME, fullmatch=True)
 @given(st.lists(IDS, min_size=20, max_size=20, unique=True))
 @example(["-", "a", "a.timer", "_..", "x" * 64, "--help", "-.-"])
 def test_systemd_reads_every_id_and_nothing_else_of_it(ids: list[str]) -> None:
-    """The profile is not in the names of the files: `systemd-analyze verify` takes what is behind a colon for an alias."""
+    """No profile is in the names of the files: `systemd-analyze verify` takes what is behind a colon for an alias."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"hermes-job@{job_id}.timer") for job_id in ids]
         Path(folder, "hermes-job@.service").write_text("[Service]\nType=oneshot\nExecStart=/bin/true\n")
