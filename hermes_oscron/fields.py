@@ -10,8 +10,6 @@ from .hermes.homes import NAME, Home
 LONGEST = {"name": 200, "prompt": 500_000}
 """Characters."""
 
-"""The name of a run's output."""
-
 OWNED = {"id", "state", "next_run_at", "last_run_at", "last_status", "last_error", "last_delivery_error",
          "created_at", "schedule_display", "paused_at", "paused_reason", "owner_profile", "read_only", "armed_at"}
 """What only the server writes."""
