@@ -151,6 +151,7 @@ write_units() {
     for unit in "$@"; do
         source=$SOURCE/units/$unit
         [ -e "$source" ] || source=$SOURCE/units/system/$unit
+        [ -e "$source" ] || source=$SOURCE/units/system/$(basename "$unit")
         mkdir -p "$(dirname "$dir/$unit")"
         sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment$zone|" -e "s|@ACCOUNT@|$ACCOUNT|g" \
             -e "s|@HELPER_ENVIRONMENT@|Environment=\"HERMES_HOME=$(for_unit "$(hermes_root)")\"$zone|" \
