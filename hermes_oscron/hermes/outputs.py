@@ -19,7 +19,8 @@ KEEP = 50
 """How many outputs of a job stay, as in the agent."""
 WINDOW = 8000
 HEAD = 200
-RESPONSE = "## Response"
+RESPONSE = re.compile(r"^##? Response\b", re.M)
+"""The heading; a prompt or an error may have the word elsewhere."""
 SNIPPET = 600
 LARGEST = 16 * 1024 * 1024
 """Bytes that are read of one output; the runner writes 10.5 MiB at the most."""
@@ -189,17 +190,17 @@ def _seconds(text: str) -> float | None:
 
 
 def snippet(content: str) -> str:
-    """The beginning of the response in CONTENT."""
-    _, _, response = content.partition(RESPONSE)
-    return response.strip()[:SNIPPET] or "(empty)"
+    """The beginning of the response in CONTENT, or of all that there is where nothing is called so."""
+    heading = RESPONSE.search(content)
+    return content[heading.end() if heading else 0:].strip()[:SNIPPET] or "(empty)"
 
 
 def window(content: str) -> str:
     """CONTENT if it is short, else its first 200 characters and all from the response on."""
     if len(content) <= WINDOW:
         return content
-    at = content.find(RESPONSE)
-    return f"{content[:HEAD]}\n...\n{content[at:]}" if at >= 0 else content[-WINDOW:]
+    heading = RESPONSE.search(content)
+    return f"{content[:HEAD]}\n...\n{content[heading.start():]}" if heading else content[-WINDOW:]
 
 
 def remove(home: Home, job_id: str) -> None:

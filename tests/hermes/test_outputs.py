@@ -86,7 +86,13 @@ def test_up_to_8000_characters_there_is_no_window() -> None:
 
 def test_over_8000_characters_the_window_is_the_beginning_and_the_response() -> None:
     answer = "## Response\n\n" + "a" * 9000
-    assert outputs.window("h" * 200 + "p" * 10_000 + answer) == "h" * 200 + "\n...\n" + answer
+    assert outputs.window("h" * 200 + "p" * 10_000 + "\n" + answer) == "h" * 200 + "\n...\n" + answer
+
+
+def test_the_response_is_where_the_heading_is_and_not_where_a_prompt_speaks_of_it() -> None:
+    asked = "see ### Response: " + "p" * 10_000
+    assert outputs.window(f"{asked}\n## Response\n\nyes") == asked[:200] + "\n...\n## Response\n\nyes"
+    assert outputs.window(asked) == asked[-8000:]
 
 
 def test_over_8000_characters_without_a_response_the_window_is_the_end() -> None:

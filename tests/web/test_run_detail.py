@@ -43,8 +43,18 @@ def test_every_run_of_the_history_can_be_read(api: Api, root: Path) -> None:
 
 
 def test_the_snippet_has_600_characters_or_says_that_there_are_none(api: Api, root: Path) -> None:
-    write_outputs(root, "a", long="## Response\n\n" + "é" * 700, none="## Response\n\n  \n", without="# Cron Job\n")
-    for name, snippet in (("long", "é" * 600), ("none", "(empty)"), ("without", "(empty)")):
+    write_outputs(root, "a", long="## Response\n\n" + "é" * 700, none="## Response\n\n  \n", blank="\n")
+    for name, snippet in (("long", "é" * 600), ("none", "(empty)"), ("blank", "(empty)")):
+        assert api.get(f"/api/crons/run?job_id=a&filename={name}.md")["snippet"] == snippet
+
+
+def test_without_the_heading_the_snippet_is_the_beginning(api: Api, root: Path) -> None:
+    page = "# Cron Job: a\n\n**Mode:** no_agent (script)\n\n---\n\nall is well\n"
+    asked = "## Prompt\n\nuse a ### Response section\n\n"
+    write_outputs(root, "a", script=page, asked=f"{asked}## Response\n\nyes", failed=f"{asked}## Error\n\nno",
+                  other="# Response\n\nshort")
+    for name, snippet in (("script", page.strip()), ("asked", "yes"), ("failed", f"{asked}## Error\n\nno"),
+                          ("other", "short")):
         assert api.get(f"/api/crons/run?job_id=a&filename={name}.md")["snippet"] == snippet
 
 
