@@ -38,9 +38,10 @@ def body(empty: bool = False) -> dict[str, Any]:
 
 
 def nothing_else(given: dict[str, Any]) -> None:
-    """Raise Invalid when something is left in GIVEN."""
-    if given:
-        raise Invalid(f"There is no field '{str(next(iter(given)))[:80]}' here.")
+    """Raise Invalid when something is left in GIVEN; what is null is as if it were not there."""
+    for key, value in given.items():
+        if value is not None:
+            raise Invalid(f"There is no field '{key[:80]}' here.")
 
 
 def query(name: str) -> str | None:

@@ -15,6 +15,7 @@ from .attempts import Attempts
 from .sessions import Sessions
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+USUAL_PORTS = {"http": 80, "https": 443}
 
 
 class Refused(Exception):
@@ -51,9 +52,9 @@ class Door:
         """
         if self._needs_nothing(caller):
             return
-        if caller.authorization:
-            scheme, _, given = caller.authorization.partition(" ")
-            self._check(caller, given.strip() if scheme.lower() == "bearer" else "")
+        scheme, _, given = caller.authorization.partition(" ")
+        if scheme.lower() == "bearer":  # another scheme is meant for a proxy in front
+            self._check(caller, given.strip())
         elif not self._sessions.knows(caller.session, self._token()):
             raise Refused(401, "This needs the header 'Authorization: Bearer TOKEN'; 'hermes-oscron token' prints it.")
 
@@ -79,7 +80,7 @@ class Door:
         """Raise Refused unless HOST is ours and ORIGIN, where there is one, is the same place."""
         if _name(f"//{host}") not in self._hosts:
             raise Refused(403, f"The Host '{host[:100]}' is not this server's; [web] hosts in oscron.toml names more.")
-        if origin is not None and _place(origin) != host.lower():
+        if origin is not None and not _is_at(origin, host):
             raise Refused(403, f"The Origin '{origin[:100]}' is a foreign one.")
 
     def _token(self) -> str:
@@ -145,11 +146,15 @@ def rotate(root: str) -> str:
     return token(root)
 
 
-def _place(url: str) -> str | None:
+def _is_at(origin: str, host: str) -> bool:
+    """Whether ORIGIN is a page of HOST; where either leaves the port to its scheme, it is that one."""
     try:
-        return urlsplit(url).netloc.lower()
-    except ValueError:
-        return None
+        page = urlsplit(origin)
+        usual = USUAL_PORTS[page.scheme]
+        here = urlsplit(f"{page.scheme}://{host}")
+        return (page.hostname, page.port or usual) == (here.hostname, here.port or usual)
+    except (ValueError, KeyError):
+        return False
 
 
 def _name(url: str) -> str | None:

@@ -10,7 +10,8 @@ from .credentials import Caller, Door
 from .crons import Routes
 from .sessions import LIFETIME
 
-COOKIE = "hermes_oscron_session"
+COOKIE = "hermes_session"
+"""As Hermes's own server calls it: native clients look for it by its name."""
 
 
 def routes(door: Door) -> Routes:
@@ -19,6 +20,7 @@ def routes(door: Door) -> Routes:
     def login() -> dict[str, Any]:
         body = asked.body()
         password = body.pop("password", None)
+        body.pop("username", None)  # some login forms have one; the token is whose it is
         asked.nothing_else(body)
         if not isinstance(password, str) or not password:
             raise Invalid("password is missing: it is the token, which 'hermes-oscron token' prints.")

@@ -109,6 +109,12 @@ def test_every_verb_refuses_an_unknown_key_and_a_wrong_type(api: Api) -> None:
     assert api.get("/api/crons")["jobs"] == [job]
 
 
+def test_what_is_null_is_as_if_it_were_not_there(api: Api) -> None:
+    job = api.create(colour=None)
+    for verb in ("pause", "resume", "update", "run", "delete"):
+        assert api.post(f"/api/crons/{verb}", {"job_id": job["id"], "colour": None, "reason": None})["ok"]
+
+
 def test_a_job_that_is_not_there_answers_404_by_its_id(api: Api) -> None:
     for verb in ("update", "delete", "run", "pause", "resume"):
         status, answer = api.call("POST", f"/api/crons/{verb}", {"job_id": "never-was"})

@@ -93,6 +93,16 @@ def test_whoever_has_to_wait_hears_for_how_long(api: Api) -> None:
     assert 50 <= int(api.headers["Retry-After"]) <= 60
 
 
+def test_a_login_to_a_proxy_in_front_is_no_token_of_ours(api: Api) -> None:
+    basic = {"Authorization": "Basic dTpw"}
+    for _ in range(15):
+        assert api.call("GET", "/api/crons", headers=basic)[0] == 401
+    status, answer = api.call("POST", "/api/auth/login", {"password": api.token}, headers=basic)
+    assert (status, answer) == (200, {"ok": True})
+    cookie = {"Cookie": api.headers["Set-Cookie"].partition(";")[0]}
+    assert api.call("GET", "/api/crons", headers={**basic, **cookie})[0] == 200
+
+
 def test_a_call_without_any_token_is_no_wrong_one(api: Api) -> None:
     for _ in range(15):
         assert Api(api.url, None).call("GET", "/api/crons")[0] == 401
@@ -146,6 +156,18 @@ def test_an_origin_that_is_no_url_is_a_foreign_one(api: Api) -> None:
 
 def test_our_own_origin_is_let_in(api: Api) -> None:
     assert api.call("POST", "/api/crons/create", JOB, headers={"Origin": api.url})[0] == 200
+
+
+def test_a_port_that_the_scheme_implies_need_not_be_said(root: Path, tmp_path: Path) -> None:
+    with serving(tmp_path) as url:
+        api = Api(url, token_file(root).read_text().strip())
+        for host, origin, status in (
+            ("localhost:443", "https://localhost", 200), ("localhost", "https://localhost:443", 200),
+            ("localhost:80", "http://LOCALHOST", 200), ("localhost:443", "http://localhost", 403),
+            ("localhost", "ftp://localhost", 403), ("localhost", "https://localhost:x", 403),
+        ):
+            headers = {"Host": host, "Origin": origin}
+            assert api.call("GET", "/api/auth/status", headers=headers)[0] == status, headers
 
 
 def test_a_host_named_in_the_configuration_is_ours(root: Path, tmp_path: Path) -> None:

@@ -35,6 +35,14 @@ def test_the_token_is_the_password(api: Api) -> None:
     assert call(api, "") == call(api, cookie + "x") == 401
 
 
+def test_the_cookie_has_the_name_by_which_native_clients_know_it(api: Api) -> None:
+    assert log_in(api)[1].startswith("hermes_session=")
+
+
+def test_a_form_may_send_a_username_too(api: Api) -> None:
+    assert api.call("POST", "/api/auth/login", {"password": api.token, "username": ""})[0] == 200
+
+
 def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(api: Api) -> None:
     log_in(api)
     morsel, = http.cookies.SimpleCookie(api.headers["Set-Cookie"]).values()
