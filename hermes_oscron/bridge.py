@@ -36,6 +36,9 @@ Job = dict[str, Any]
 ROUNDS = 5
 """How often one sync looks again at jobs that change while it works."""
 
+START_PATIENCE = 1.0
+"""Seconds in which a run that was asked for is seen to begin."""
+
 OVERDUE = datetime.timedelta(minutes=1)
 """After this long, what fires has fired and the runner has begun, and where it has not, nobody has."""
 
@@ -224,11 +227,21 @@ class Bridge:
         Raises NoSuchJob, SchedulerError.
         """
         home = self.home
-        store.find(home, job_id)
+        before = store.find(home, job_id)
         elapsed = self.elapsed(job_id)
         if elapsed is None:
             self.scheduler.run(homes.instance(home.profile, job_id))
+            self._see_it_begin(home, before)
         return elapsed
+
+    def _see_it_begin(self, home: Home, before: Record) -> None:
+        """Wait until the job of BEFORE runs or has run, so that whoever asks next hears of it; or for a while."""
+        job_id, deadline = before["id"], time.monotonic() + START_PATIENCE
+        with contextlib.suppress(store.NoSuchJob):
+            while time.monotonic() < deadline and not runs.find(home, job_id):
+                if store.find(home, job_id).get("last_run_at") != before.get("last_run_at"):
+                    return
+                time.sleep(0.01)
 
     # Keeping jobs and timers in step
 
@@ -506,8 +519,10 @@ class Bridge:
 
 def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> Job:
     """RECORD as clients see it."""
-    job = {**DEFAULTS, **record, "owner_profile": home.profile, "read_only": False}
-    job["name"] = record.get("name") or str(record.get("prompt") or record["id"])[:50]
+    job = {**DEFAULTS, **record, "owner_profile": home.profile, "read_only": False, "skills": _skills(record)}
+    job["prompt"], job["deliver"] = record.get("prompt") or "", record.get("deliver") or "local"
+    job["name"] = record.get("name") or str(next(filter(None, (job["prompt"], *job["skills"], record.get("script"),
+                                                              record["id"]))))[:50]
     job["state"], job["enabled"] = records.state(record), records.state(record) == records.SCHEDULED
     job["repeat"] = dict(zip(("times", "completed"), records.repeat_of(record), strict=True))
     job["toast_notifications"] = record.get("toast_notifications") is not False
@@ -527,6 +542,15 @@ def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> 
     job["schedule_display"] = text.display(schedule, zone)
     job["next_run_at"] = due.isoformat() if due else None
     return job
+
+
+def _skills(record: Record) -> list[Any]:
+    """The skills of RECORD, whichever of the agent's two fields names them."""
+    skills = record.get("skills")
+    if isinstance(skills, list):
+        return skills
+    named = skills or record.get("skill")
+    return [named] if named else []
 
 
 def _new_record(wanted: Job, schedule: Schedule, zone: ZoneInfo, now: datetime.datetime,
@@ -598,9 +622,13 @@ def _pause(record: Record, reason: str | None, zone: ZoneInfo, now: datetime.dat
 
 
 def _resume(record: Record, zone: ZoneInfo, now: datetime.datetime, scheduler: Scheduler) -> None:
-    if records.state(record) != records.PAUSED:
+    """Let RECORD's job be due again, if it is paused, or if it is completed though it was to run for ever."""
+    state = records.state(record)
+    if state == records.SCHEDULED or (state == records.COMPLETED and records.repeat_of(record)[0] is not None):
         return
     schedule = records.schedule_of(record, zone)
+    if state == records.COMPLETED and (schedule.kind == ONCE or next_occurrence(schedule, now, zone) is None):
+        return
     if schedule.kind == ONCE and schedule.run_at <= now:
         raise ScheduleError(f"The job was to run once, at {schedule.expression}, which is past: give it another time.")
     record.update(enabled=True, state=records.SCHEDULED, paused_at=None, paused_reason=None)

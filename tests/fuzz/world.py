@@ -71,6 +71,7 @@ class World:
     def use(self, bridge: Bridge) -> None:
         """Have BRIDGE asked from here on."""
         self.bridge = bridge
+        bridge._see_it_begin = lambda *_: None  # type: ignore[method-assign]  # nothing here ever does
         self._app = make_app(bridge, Door(str(self.root), frozenset({"localhost"}), is_open=True))
 
     def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None,

@@ -57,6 +57,14 @@ def test_every_field_is_there_even_where_the_record_has_none_of_them(api: Api, r
     }
 
 
+def test_an_old_record_shows_its_fields_as_any_other(api: Api, root: Path) -> None:
+    old = {"schedule": DAILY, "name": None, "prompt": None, "deliver": None}
+    write_jobs(root, {"id": "a", "skill": "mail", "skills": None, **old}, {"id": "b", "script": "b.sh", **old},
+               {"id": "c", **old})
+    shown = [(job["name"], job["skills"], job["prompt"], job["deliver"]) for job in api.get("/api/crons")["jobs"]]
+    assert shown == [("mail", ["mail"], "", "local"), ("b.sh", [], "", "local"), ("c", [], "", "local")]
+
+
 def test_what_else_a_record_holds_is_shown_too(api: Api, root: Path) -> None:
     write_jobs(root, {"id": "more", "schedule": DAILY, "script": "a.sh", "from_the_future": [1, 2]})
     assert (api.job("more")["script"], api.job("more")["from_the_future"]) == ("a.sh", [1, 2])

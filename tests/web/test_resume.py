@@ -2,7 +2,9 @@ import datetime
 import time
 from pathlib import Path
 
-from ..conftest import Api, in_seconds, sleep_past, wait_for, write_jobs, write_script
+import pytest
+
+from ..conftest import Api, in_seconds, sleep_past, stored, wait_for, write_jobs, write_script
 
 YEARLY = {"kind": "cron", "expr": "0 0 1 1 *", "display": "x"}
 
@@ -69,9 +71,22 @@ def test_a_resumed_job_fires_again(api: Api, root: Path) -> None:
     assert len(api.outputs(job["id"])) == 1
 
 
-def test_a_completed_job_stays_completed(api: Api, root: Path) -> None:
-    write_jobs(root, {"id": "a", "prompt": "p", "schedule": YEARLY, "state": "completed", "enabled": False})
-    assert api.post("/api/crons/resume", {"job_id": "a"})["job"]["state"] == "completed"
+@pytest.mark.parametrize("fields", [
+    {"repeat": {"times": 3, "completed": 3}}, {"schedule": {"kind": "once", "run_at": "2030-01-01T00:00:00+00:00"}},
+    {"schedule": {"kind": "cron", "expr": "0 0 31 2 *"}},
+])
+def test_a_completed_job_stays_completed(api: Api, root: Path, fields: dict[str, object]) -> None:
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": YEARLY, "state": "completed", "enabled": False, **fields})
+    api.call("POST", "/api/crons/resume", {"job_id": "a"})
+    assert stored(root)[0]["state"] == "completed"
+
+
+def test_a_job_that_was_to_run_for_ever_and_is_completed_all_the_same_runs_again(api: Api, root: Path) -> None:
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": YEARLY, "state": "completed", "enabled": False,
+                      "repeat": {"times": None, "completed": 17}})
+    job = api.post("/api/crons/resume", {"job_id": "a"})["job"]
+    assert (job["state"], job["enabled"], job["repeat"]["completed"]) == ("scheduled", True, 17)
+    assert job["next_run_at"]
 
 
 def test_a_job_that_is_not_there_is_not_found(api: Api) -> None:

@@ -44,6 +44,14 @@ def test_a_job_that_runs_is_not_run_again_and_its_elapsed_time_is_told(api: Api,
     assert len(api.outputs(job["id"])) == 1
 
 
+def test_whoever_asks_after_the_answer_hears_that_it_runs(api: Api, root: Path) -> None:
+    job = api.create(no_agent=True, script=write_waiting_script(root))
+    assert api.post("/api/crons/run", {"job_id": job["id"]})["ok"]
+    assert api.get(f"/api/crons/status?job_id={job['id']}")["running"]
+    assert api.post("/api/crons/run", {"job_id": job["id"]})["status"] == "already_running"
+    let_go(root)
+
+
 def test_calls_at_the_same_time_make_one_run(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_waiting_script(root))
     for _ in range(3):
