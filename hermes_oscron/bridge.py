@@ -6,7 +6,6 @@ is put right by `sync`.
 
 import contextlib
 import datetime
-import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -35,6 +34,9 @@ Job = dict[str, Any]
 
 ROUNDS = 5
 """How often one sync looks again at jobs that change while it works."""
+
+SYNC_PATIENCE = 300.0
+"""Seconds that a sync waits for another to end; one of thousands of timers that must be started takes a minute."""
 
 START_PATIENCE = 1.0
 """Seconds in which a run that was asked for is seen to begin."""
@@ -253,7 +255,7 @@ class Bridge:
         be read keeps the timers it has, and is in the report. Raises SchedulerError.
         """
         armed, disarmed = [], []
-        with self._arming(), self._moving():
+        with self._arming(SYNC_PATIENCE), self._moving():
             for _ in range(ROUNDS):
                 before = self.fingerprint()
                 report = self._reconcile()
@@ -265,7 +267,7 @@ class Bridge:
 
     def disarm(self) -> None:
         """Fire nothing any more, until the next sync. Raises SchedulerError."""
-        with self._arming():
+        with self._arming(SYNC_PATIENCE):
             self.scheduler.withdraw()
 
     @contextlib.contextmanager
@@ -417,7 +419,7 @@ class Bridge:
         for home in self._homes():
             try:
                 settle(home)
-                parts += [home.profile, store.signature(home), homes.timezone(home).key]
+                parts += [home.profile, store.signature(home.jobs_file), homes.timezone(home).key]
             except store.StoreError as error:
                 parts += [home.profile, str(error)]
         return tuple(parts)
@@ -490,8 +492,11 @@ class Bridge:
             self.scheduler.catch_up(instance)
 
     @contextlib.contextmanager
-    def _arming(self) -> Iterator[None]:
-        """One verb at a time changes jobs and timers, so that the last one written is the one armed."""
+    def _arming(self, patience: float = store.LOCK_PATIENCE) -> Iterator[None]:
+        """One verb at a time changes jobs and timers, so that the last one written is the one armed.
+
+        Raises StoreError when another takes longer than PATIENCE seconds.
+        """
         path = f"{homes.state_dir(self.root)}/arming.lock"
         try:
             store.make_private_dir(os.path.dirname(path))
@@ -499,7 +504,7 @@ class Bridge:
         except OSError as error:
             raise store.StoreError(f"{path} cannot be opened: {error.strerror}.") from error
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            store.wait_for_lock(fd, path, patience)
             yield
             try:
                 put_in_charge(self.root, self.scheduler.kind)

@@ -199,3 +199,11 @@ def test_changes_that_cannot_be_watched_for_are_told_and_stop_no_sync(root: Path
     report = Bridge(str(root), Blind(str(root))).sync()
     assert list(report.refused.values()) == ["systemd refused: no space left on device"]
     assert json.loads(path.read_text())["jobs"][0]["next_run_at"]
+
+
+def test_a_verb_waits_for_another_for_a_while_and_then_says_who_has_the_lock(root: Path) -> None:
+    first, second = (Bridge(str(root), Foreground(str(root))) for _ in range(2))
+    with first._arming(), pytest.raises(store.StoreError, match=r"arming\.lock .* held"), second._arming(patience=0.2):
+        pass
+    with second._arming(patience=0.2):
+        pass

@@ -13,7 +13,7 @@ import time
 from typing import NamedTuple
 
 from .homes import NAME, Home
-from .store import TICK, make_private_dir
+from .store import is_settled, make_private_dir
 
 CLAIM_PATIENCE = 0.3
 """Seconds: those who only look hold the lock for microseconds; a run holds it for longer than this."""
@@ -132,7 +132,7 @@ def _all(home: Home) -> list[tuple[Run, bool]]:
         names = os.listdir(home.runs_dir)
     except OSError:  # none yet, or a home that is not ours to read, which reading its jobs will tell
         return []
-    if not names and now - status.st_ctime_ns > TICK:  # a later change has another time
+    if not names and is_settled(status, now):
         _empty[home.runs_dir] = folder
     return [seen for name in sorted(names) if NAME.fullmatch(name) and (seen := _look(home, name))]
 

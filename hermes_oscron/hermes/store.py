@@ -19,9 +19,9 @@ from .homes import NAME, Home, regular
 
 Record = dict[str, Any]
 
-TICK = 20_000_000
+TICK, COARSE_TICK = 20_000_000, 2_000_000_000
 """Nanoseconds after which a change of a file has another time than the one before; the kernel's clock for files has
-ticks of up to 10 ms (CONFIG_HZ, time(7))."""
+ticks of up to 10 ms (CONFIG_HZ, time(7)), and some file systems keep whole seconds."""
 UNFINISHED = re.compile(r"\..+\.[0-9]+\.tmp")
 """What `replace_file` writes to first."""
 ABANDONED = 3600.0
@@ -87,24 +87,30 @@ class _Signature(NamedTuple):
 _documents: dict[str, _Document] = {}
 
 
+def is_settled(status: os.stat_result, now: int) -> bool:
+    """Whether a change from NOW on, in nanoseconds, gives another time than the one that STATUS has."""
+    tick = TICK if status.st_ctime_ns % 1_000_000_000 else COARSE_TICK
+    return now - status.st_ctime_ns > tick
+
+
 def is_record(entry: Any) -> bool:
     """Whether ENTRY of jobs.json is a job that can be named."""
     return isinstance(entry, dict) and isinstance(entry.get("id"), str) and bool(NAME.fullmatch(entry["id"]))
 
 
-def signature(home: Home) -> "_Signature | None":
-    """Changes whenever HOME's jobs.json does; None without one. Raises StoreError."""
+def signature(path: str) -> "_Signature | None":
+    """Changes whenever the file at PATH does; None without one. Raises StoreError."""
     now = time.time_ns()
     try:
-        status = os.stat(home.jobs_file)
-        if now - status.st_ctime_ns > TICK or not stat.S_ISREG(status.st_mode):
+        status = os.stat(path)
+        if is_settled(status, now) or not stat.S_ISREG(status.st_mode):
             return _Signature.of(status, None)
-        with open(home.jobs_file, "rb", opener=regular) as file:
+        with open(path, "rb", opener=regular) as file:
             return _Signature.of(status, file.read())
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"{home.jobs_file} cannot be read: {error.strerror}.") from error
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def read(home: Home) -> list[Record]:
@@ -225,21 +231,22 @@ def _locked(home: Home) -> Iterator[None]:
     except OSError as error:
         raise StoreError(f"{path} cannot be opened: {error.strerror}.") from error
     try:
-        _wait_for_lock(fd, path)
+        wait_for_lock(fd, path)
         yield
     finally:
         os.close(fd)
 
 
-def _wait_for_lock(fd: int, path: str) -> None:
-    deadline = time.monotonic() + LOCK_PATIENCE
+def wait_for_lock(fd: int, path: str, patience: float = LOCK_PATIENCE) -> None:
+    """Lock FD, which is PATH opened, for us alone. Raises StoreError after PATIENCE seconds."""
+    deadline = time.monotonic() + patience
     while True:
         try:
             return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise StoreError(
-                    f"{path} has been held by another process for {LOCK_PATIENCE:.0f} s; "
+                    f"{path} has been held by another process for {patience:.0f} s; "
                     f"'fuser {path}' names it."
                 ) from None
             time.sleep(0.003)
@@ -249,7 +256,7 @@ def _load(home: Home) -> _Document:
     """HOME's jobs.json, from memory while the file is the same."""
     path = home.jobs_file
     known = _documents.get(path)
-    current = signature(home)
+    current = signature(path)
     if known and current and known.signature == current:
         return known
     if current is None:
@@ -259,7 +266,7 @@ def _load(home: Home) -> _Document:
         with open(path, "rb", opener=regular) as file:
             status = os.fstat(file.fileno())
             read = file.read()
-        found = _Signature.of(status, read if now - status.st_ctime_ns <= TICK else None)
+        found = _Signature.of(status, None if is_settled(status, now) else read)
         if known and known.signature and known.signature.content == read:
             _documents[path] = known._replace(signature=found)
             return _documents[path]

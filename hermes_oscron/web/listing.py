@@ -9,6 +9,7 @@ from .encoding import encoded
 
 class _Kept(NamedTuple):
     fingerprint: tuple[object, ...]
+    since: datetime.datetime
     until: datetime.datetime | None
     body: bytes
 
@@ -27,11 +28,11 @@ class Listing:
         fingerprint = self._bridge.fingerprint()
         kept = self._kept.get(all_profiles)
         now = datetime.datetime.now(datetime.UTC)
-        if kept and kept.fingerprint == fingerprint and (kept.until is None or now < kept.until):
+        if kept and kept.fingerprint == fingerprint and kept.since <= now and (not kept.until or now < kept.until):
             return kept.body
         answer = self._bridge.jobs(all_profiles)
-        upcoming = [datetime.datetime.fromisoformat(job["next_run_at"])
-                    for job in answer["jobs"] if job["next_run_at"]]
-        kept = _Kept(fingerprint, min(upcoming, default=None), encoded(answer))
+        due = [datetime.datetime.fromisoformat(job["next_run_at"]) for job in answer["jobs"] if job["next_run_at"]]
+        upcoming = (moment for moment in due if moment > now)  # what is due already runs, and then the file changes
+        kept = _Kept(fingerprint, now, min(upcoming, default=None), encoded(answer))
         self._kept[all_profiles] = kept
         return kept.body

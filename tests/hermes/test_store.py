@@ -276,11 +276,11 @@ def test_threads_of_one_process_lose_nothing_either(home: Home) -> None:
 
 
 def test_the_signature_changes_with_every_write(home: Home) -> None:
-    assert store.signature(home) is None
+    assert store.signature(home.jobs_file) is None
     seen = set()
     for n in range(5):
         store.add(home, {"id": str(n)})
-        seen.add(store.signature(home))
+        seen.add(store.signature(home.jobs_file))
     assert len(seen) == 5
 
 

@@ -1,15 +1,18 @@
 """An answer from memory is the one that the disk would give, whoever has changed what there is."""
 
+import datetime
 import json
 import os
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hermes_oscron.bridge import Bridge
-from hermes_oscron.hermes import runs, store
+from hermes_oscron.hermes import homes, runs, store
 from hermes_oscron.hermes.homes import Home
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.web.listing import Listing
@@ -123,6 +126,71 @@ def test_a_profile_that_comes_or_goes_is_seen(listing: Listing, root: Path) -> N
     assert count() == 1
     (root / "profiles" / "work").rename(root / "elsewhere")
     assert count() == 0
+
+
+def test_a_clock_that_is_set_back_is_seen(listing: Listing, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_jobs(root, {"id": "a", "schedule": DAILY})
+    day, now = datetime.timedelta(days=1), datetime.datetime.now(datetime.UTC)
+
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+            return ahead
+
+    monkeypatch.setattr("hermes_oscron.web.listing.datetime.datetime", Clock)
+    monkeypatch.setattr("hermes_oscron.bridge._now", lambda: ahead)
+    shown = []
+    for ahead in (now + day, now, now + 2 * day):  # noqa: B007
+        job, = json.loads(listing.body(all_profiles=False))["jobs"]
+        shown.append(datetime.datetime.fromisoformat(job["next_run_at"]))
+    assert [moment - shown[1] for moment in shown] == [day, 0 * day, 2 * day]
+
+
+def test_while_a_one_shot_runs_the_answer_is_from_memory_too(
+    listing: Listing, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=5)
+    write_jobs(root, {"id": "a", "name": "x", "schedule": {"kind": "once", "run_at": due.isoformat()},
+                      "next_run_at": due.isoformat()})
+    time.sleep(0.05)
+    readings = count_readings(listing, monkeypatch)
+    assert [names(listing) for _ in range(5)] == [["x"]] * 5
+    assert len(readings) == 1
+
+
+@pytest.fixture
+def coarse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A Hermes root on a file system that keeps whole seconds: ext4 with inodes of 128 bytes (ext4(5))."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    disk, place = tmp_path / "disk.img", tmp_path / "coarse"
+    place.mkdir()
+    with disk.open("wb") as file:
+        file.truncate(8 * 1024**2)
+    subprocess.run(["mkfs.ext4", "-q", "-I", "128", disk], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", disk, place], check=True)
+    monkeypatch.setenv("HERMES_HOME", str(place))
+    monkeypatch.setattr(Foreground, "unavailable", lambda self: None)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_changes_within_a_second_are_seen_where_times_are_whole_seconds(coarse: Path) -> None:
+    listing = Listing(Bridge(str(coarse), Foreground(str(coarse))))
+    here = homes.home(str(coarse), "default")
+    path = write_jobs(coarse, {"id": "a", "name": "?", "schedule": DAILY})
+    path.write_text(content("00"))
+    os.makedirs(here.runs_dir)
+    for n in range(10, 20):
+        assert names(listing) == names(listing) and not runs.running(here)
+        time.sleep(0.1)
+        path.write_text(content(str(n)))
+        assert names(listing) == [str(n)]
+        claim = runs.claim(here, "a")
+        assert claim and list(runs.running(here)) == ["a"]
+        claim.release()
 
 
 def test_whoever_runs_a_job_the_status_says_so_at_once(api: Api, home: Home) -> None:
