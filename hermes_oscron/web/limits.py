@@ -22,8 +22,8 @@ from .asked import LARGEST_BODY
 CONNECTIONS = 100
 """At a time; more wait in the kernel."""
 CROWDED = 80
-"""Connections from which on nobody may be without a question for long."""
-CROWDED_TIME = 1.0
+"""Connections from which on nobody may take long to ask, or to take what was answered."""
+CROWDED_TIME = 2.0
 """Seconds then."""
 LARGEST_HEAD = 32 * 1024
 """Bytes of a request's first line and headers."""
@@ -39,6 +39,14 @@ SILENCE = 30.0
 """Seconds in which a client has to take something of its answer."""
 ANSWER_TIME = 300.0
 """Seconds that it has for all of it."""
+
+REFUSALS = {
+    400: "That is no HTTP request that can be read.",
+    413: f"A body has at most {LARGEST_BODY} bytes.",
+    431: f"The first line and the headers have at most {LARGEST_HEAD} bytes.",
+    500: "The server made a mistake; its journal says which.",
+    501: "The only transfer encoding is 'chunked'.",
+}
 
 SETTINGS: dict[str, Any] = {
     "connection_limit": CONNECTIONS, "max_request_header_size": LARGEST_HEAD, "max_request_body_size": LARGEST_REQUEST,
@@ -57,7 +65,7 @@ def _maintain(channels: list["Channel"]) -> None:
     now = time.monotonic()
     crowded = len(channels) > CROWDED
     for channel in channels:
-        if channel.is_late(now) or (crowded and channel.is_idle() and now - channel.waiting_since > CROWDED_TIME):
+        if channel.is_late(now) or (crowded and channel.waited(now) > CROWDED_TIME):
             channel.cut()
 
 
@@ -87,6 +95,8 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
             if between > LONGEST_LINE:
                 self.error = BadRequest("a line between two chunks is too long")
                 self.completed = True
+        if self.completed:  # nothing is left to wait for, and waitress would take what follows for its body
+            self.expect_continue = False
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
@@ -94,16 +104,21 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
             super().parse_header(header_plus)
         except ValueError as error:  # an address that is none, a length of thousands of digits
             raise ParsingError(f"that is no request: {error}") from None
+        if self.chunked and "CONTENT_LENGTH" in self.headers:  # a way to smuggle (RFC 9112, 6.3)
+            raise ParsingError("two lengths")
         if self.body_rcv is not None:
             self.body_rcv.buf = _Body()
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]
-    """What waitress refuses before the application sees it, answered as everything else is."""
+    """What waitress refuses before the application sees it, answered as everything else is.
+
+    Its own words have the line that it could not read, which may be the one with the token.
+    """
 
     def execute(self) -> None:
         refused = self.request.error
-        body = json.dumps({"error": f"{refused.reason}: {refused.body}."}).encode()
+        body = json.dumps({"error": REFUSALS.get(refused.code, REFUSALS[400])}).encode()
         self.status = f"{refused.code} {refused.reason}"
         self.response_headers += [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
         self.set_close_on_finish()
@@ -118,17 +133,25 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     parser_class = _Parser
 
     def __init__(self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: Any = None) -> None:
-        self.waiting_since = self._begun = time.monotonic()
+        self._waiting_since = self._begun = time.monotonic()
+        self._asks_too_much = False
         super().__init__(server, sock, _account(sock) if sock.family == socket.AF_UNIX else addr, adj, map)
 
     def received(self, data: bytes) -> bool:
         if self.request is None:
             self._begun = time.monotonic()
-        return bool(super().received(data))
+        taken = bool(super().received(data))
+        with self.requests_lock:
+            self._asks_too_much |= len(self.requests) > 1
+            del self.requests[1:]
+        return taken
 
     def service(self) -> None:
+        """Answer one request. Who asks more before the answer can ask again: else each of them could fill memory."""
         super().service()
-        self.waiting_since = time.monotonic()
+        with self.requests_lock:
+            self.close_when_flushed |= self._asks_too_much
+        self._waiting_since = time.monotonic()
 
     def handle_close(self) -> None:
         """Close; what the client has sent meanwhile is taken off first, or it would hear of a reset and no answer."""
@@ -144,18 +167,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
-    def is_idle(self) -> bool:
-        """Whether nothing is under way but maybe a request that has not come whole."""
-        return not self.requests and not self.total_outbufs_len
+    def waited(self, now: float) -> float:
+        """The seconds for which the client has not asked, or not taken the answer; 0 where it is we who work."""
+        return 0.0 if self.requests else now - self._waiting_since
 
     def is_late(self, now: float) -> bool:
         """Whether the client has had its time."""
         if self.total_outbufs_len:
             silent = time.time() - self.last_activity > SILENCE
-            return silent or (not self.requests and now - self.waiting_since > ANSWER_TIME)
+            return silent or self.waited(now) > ANSWER_TIME
         if self.requests:
             return False
-        return now - self._begun > REQUEST_TIME if self.request else now - self.waiting_since > IDLE_TIME
+        if self.request and now - self._begun > REQUEST_TIME:
+            return True
+        return self.waited(now) > (IDLE_TIME + REQUEST_TIME if self.request else IDLE_TIME)
 
 
 def _account(sock: socket.socket) -> tuple[str, int]:

@@ -37,7 +37,7 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
     HOST or PORT given go before the configuration. Only BEYOND_LOOPBACK lets HOST be one that other machines reach.
     Raises CannotServe, ConfigError, SchedulerError.
     """
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    _speak_plainly()
     passed = listening.passed_socket()
     try:
         settings = config.load(root)
@@ -47,10 +47,9 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
         raise
     with contextlib.ExitStack() as stack:
         ours = passed or _listen(settings, host, port, stack)
-        is_open = settings.auth == "none"
-        _weigh(ours, is_open, bool(passed) or beyond_loopback)
+        _weigh(ours, settings.auth == "none", bool(passed) or beyond_loopback)
         credentials.token(root)
-        door = credentials.Door(root, credentials.hosts(listening.hostname_of(ours), settings.hosts), is_open)
+        door = credentials.Door(root, listening.hostname_of(ours), listening.reaches_beyond(ours))
         bridge = Bridge(root, choose(root, settings, scheduler))
         app = _Busy(make_app(bridge, door))
         if isinstance(bridge.wanted, Foreground):
@@ -64,6 +63,21 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
             _leave_when_idle(server, app, IDLE)
         log.info("Listening on %s; %s fires the jobs.", listening.name_of(ours), bridge.scheduler.kind)
         server.run()
+
+
+def _speak_plainly() -> None:
+    """Log what we have to say, a line each; of waitress, which tells what any client does, only its own mistakes."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Line())
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+
+
+class _Line(logging.Formatter):
+    """A message on one line, with nothing in it that would drive a terminal or look like another line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().formatMessage(record))
 
 
 def _listen(settings: Config, host: str | None, port: int | None, stack: contextlib.ExitStack) -> socket.socket:

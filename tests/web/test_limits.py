@@ -18,7 +18,7 @@ from ..conftest import Api, wait_for
 
 HURRIED = """
 from hermes_oscron.web import limits
-limits.REQUEST_TIME, limits.IDLE_TIME, limits.SILENCE = 1.5, 3.0, 1.5
+limits.REQUEST_TIME, limits.IDLE_TIME, limits.SILENCE = 1.5, 3.0, 5.0
 from hermes_oscron.cli import main
 main()
 """
@@ -32,6 +32,7 @@ class Target(NamedTuple):
     process: "subprocess.Popen[bytes]"
     port: int
     token: str
+    log: Path
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
@@ -64,7 +65,7 @@ def target(root: Path, tmp_path: Path) -> Iterator[Target]:
                                    stdout=file, stderr=file)
     wait_for(lambda: "; " in log.read_text())
     port = int(log.read_text().partition("http://127.0.0.1:")[2].partition(";")[0])
-    yield Target(process, port, (root / "cron" / "oscron" / "token").read_text().strip())
+    yield Target(process, port, (root / "cron" / "oscron" / "token").read_text().strip(), log)
     process.terminate()
     process.wait(10)
     assert "Traceback" not in log.read_text()
@@ -146,6 +147,100 @@ def test_half_requests_without_end_keep_nobody_out(target: Target) -> None:
         wait_for(target.is_well, 10)
 
 
+def test_unread_answers_without_end_keep_nobody_out_and_fill_no_memory(target: Target) -> None:
+    before = target.memory()
+    question = b"GET /api/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(400):
+            greedy = stack.enter_context(socket.socket())
+            greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            greedy.settimeout(10)
+            greedy.connect(("127.0.0.1", target.port))
+            greedy.sendall(question * 150)
+        wait_for(target.is_well, 60)
+        assert target.memory() - before < 60 * 1024**2
+
+
+def test_who_asks_again_before_the_answer_hears_one_answer_and_can_ask_anew(target: Target) -> None:
+    with target.connect() as hasty:
+        hasty.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
+        assert answer(hasty)[0] == 200
+
+
+def test_blank_lines_without_end_are_cut(target: Target) -> None:
+    with target.connect() as blank:
+        blank.settimeout(0.5)
+        started = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - started < 20:
+                with contextlib.suppress(TimeoutError):
+                    blank.sendall(b"\r\n")
+                    if blank.recv(1) == b"":
+                        break
+    assert 2.5 < time.monotonic() - started < 10
+
+
+def first_answer(connection: socket.socket) -> bytes:
+    """The status line of the first answer that is not '100 Continue'."""
+    lines = b""
+    while b"\r\n\r\n" not in lines.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n"):
+        part = connection.recv(65536)
+        assert part, lines
+        lines += part
+    return lines.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n")[0]
+
+
+def test_who_waits_to_be_told_to_continue_is_answered(target: Target) -> None:
+    expect = b"Host: localhost\r\nExpect: 100-continue\r\n"
+    asked = b"POST /api/auth/logout HTTP/1.1\r\n" + expect
+    for question, body, status in ((b"GET /health HTTP/1.1\r\n" + expect, b"", b"200"), (asked, b"", b"200"),
+                                   (asked + b"Content-Length: 0\r\n", b"", b"200"),
+                                   (asked + b"Content-Length: abc\r\n", b"", b"400"),
+                                   (asked + b"Content-Length: 999999999\r\n", b"", b"413"),
+                                   (asked + b"Content-Type: application/json\r\nContent-Length: 2\r\n", b"{}", b"200")):
+        with target.connect() as connection:
+            connection.sendall(question + b"\r\n")
+            if body:
+                assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+                connection.sendall(body)
+            assert first_answer(connection).split()[1] == status, question
+
+
+def test_the_headers_of_one_request_are_not_those_of_the_next(target: Target) -> None:
+    with target.connect() as connection:
+        connection.sendall(f"GET /api/crons HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+                           f"Authorization: Bearer {target.token}\r\n\r\n".encode())
+        assert first_answer(connection).split()[1] == b"200"
+        connection.sendall(b"GET /api/crons HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert b" 401 " in connection.recv(65536)
+
+
+def test_a_request_of_two_lengths_is_refused(target: Target) -> None:
+    with target.connect() as connection:
+        connection.sendall(CHUNKED.removesuffix(b"\r\n") + b"Content-Length: 4\r\n\r\n0\r\n\r\n")
+        assert answer(connection)[0] == 400
+
+
+def test_what_cannot_be_read_is_not_said_again(target: Target) -> None:
+    for line in (f"Authorization: Bearer {target.token}\nX: y", f" Authorization: Bearer {target.token}"):
+        with target.connect() as connection:
+            connection.sendall(f"GET /health HTTP/1.1\r\n{line}\r\nHost: localhost\r\n\r\n".encode())
+            status, said = answer(connection)
+        assert status == 400 and target.token not in str(said)
+
+
+def test_no_client_writes_the_log(target: Target) -> None:
+    """Neither a line that looks like another's, nor more than a line for what goes wrong."""
+    forged = b"GET /x%0aforged%1b[2J HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    odd = b"POST /api/auth/logout HTTP/1.1\r\nHost: localhost\r\nContent-Type: \xff\r\nContent-Length: 1\r\n\r\n{"
+    for question in (forged, odd) * 50:
+        with target.connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset in its middle
+            connection.sendall(question * 50)
+    wait_for(target.is_well, 20)
+    assert target.log.read_text().count("\n") == 1, "but that it listens"
+
+
 def test_a_head_without_end_is_refused(target: Target) -> None:
     with target.connect() as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nX-A: " + b"a" * 40_000)
@@ -213,7 +308,7 @@ def test_who_does_not_take_its_answers_is_cut(target: Target, root: Path) -> Non
             stack.enter_context(target.connect()).sendall(call * 10)
         wait_for(lambda: len(connections(target)) >= 10)
         wait_for(target.is_well, 10)
-        wait_for(lambda: len(connections(target)) <= 1, 10)
+        wait_for(lambda: len(connections(target)) <= 1, 30)
         assert target.files() == []
 
 
