@@ -15,10 +15,13 @@
 """
 
 import os
+import re
 from typing import Any, NamedTuple
 
 from .homes import regular
 
+HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
+"""A name or an address; of IPv6 it has two colons."""
 SCHEDULERS = ("auto", "systemd", "crontab", "foreground")
 
 
@@ -38,9 +41,14 @@ class Config(NamedTuple):
     listen: str = ""
 
 
+def path_of(root: str) -> str:
+    """Where the configuration of ROOT is."""
+    return f"{root}/oscron.toml"
+
+
 def load(root: str) -> Config:
     """The configuration in ROOT. Raises ConfigError."""
-    path = f"{root}/oscron.toml"
+    path = path_of(root)
     if not os.path.exists(path):
         return Config()
     import tomllib  # 7 ms, and only where there is something to read
@@ -59,7 +67,7 @@ def _checked(tables: dict[str, Any], path: str) -> Config:
         ("exec", "command"): ("command", _words, 'a list of words, like ["claude", "-p"]'),
         ("exec", "timeout"): ("timeout", _seconds, "a number of seconds above zero"),
         ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
-        ("web", "hosts"): ("hosts", _words, "a list of host names"),
+        ("web", "hosts"): ("hosts", _hosts, "a list of host names, without ports"),
         ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),
         ("scheduler", "kind"): ("scheduler", _one_of(*SCHEDULERS), f"one of {', '.join(SCHEDULERS)}"),
     }
@@ -80,6 +88,11 @@ def _words(value: Any) -> Any:
     if isinstance(value, list) and value and all(isinstance(word, str) and word for word in value):
         return tuple(value)
     return None
+
+
+def _hosts(value: Any) -> Any:
+    words = _words(value)
+    return tuple(word.strip("[]").lower() for word in words) if words and all(map(HOST.fullmatch, words)) else None
 
 
 def _agent(value: Any) -> Any:

@@ -24,7 +24,7 @@ RESPONSE = re.compile(r"^##? Response\b", re.M)
 SNIPPET = 600
 LARGEST = 16 * 1024 * 1024
 """Bytes that are read of one output; the runner writes 10.5 MiB at the most."""
-LARGEST_ANSWER = 64 * 1024 * 1024
+LARGEST_ANSWER = 16 * 1024 * 1024
 """Characters of several outputs together; where they are more, the older ones are left out."""
 HEADING = 16 * 1024
 """Bytes in which the lines before the first section are."""
@@ -89,12 +89,12 @@ def jobs(home: Home) -> set[str]:
 
 def newest(home: Home, job_id: str, limit: int) -> list[tuple[str, str]]:
     """File name and windowed content of the newest LIMIT outputs of JOB_ID, newest first."""
-    found, length = [], 0
+    found, length = list[tuple[str, str]](), 0
     for name in names(home, job_id)[:limit]:
         with contextlib.suppress(NoSuchRun):  # the runner's retention came between
             content = window(read(home, job_id, name))
             length += len(content)
-            if length > LARGEST_ANSWER:
+            if found and length > LARGEST_ANSWER:
                 break
             found.append((name, content))
     return found
@@ -179,14 +179,18 @@ def _count(text: str, what: str) -> int | None:
 
 
 def _number(text: str) -> float | None:
-    match = re.search(r"\d[\d,]{0,15}(?:\.\d{1,15})?", text)
+    match = re.search(r"\d[\d,]{0,15}(?:\.\d{1,15})?|\.\d{1,15}", text)
     return float(match[0].replace(",", "")) if match else None
 
 
 def _seconds(text: str) -> float | None:
-    """The seconds of a duration: `12.5s`, `1h 2m 3s`, or a number alone."""
-    parts = re.findall(r"(\d{1,9}(?:\.\d{1,9})?)\s*(h|m|s|$)", text.strip(), re.I)
-    return sum(float(number) * {"h": 3600, "m": 60}.get(unit.lower(), 1) for number, unit in parts) if parts else None
+    """The seconds of a duration: `12.5s`, `1h 2m 3s`, or a number alone; None for any other text."""
+    number = r"(\d{1,9}(?:\.\d{1,9})?)\s*"
+    parts = re.fullmatch(rf"(?:{number}h\s*)?(?:{number}m\s*)?(?:{number}s?)?", text.strip(), re.I)
+    if not parts or not any(parts.groups()):
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def snippet(content: str) -> str:

@@ -41,8 +41,8 @@ def make_app(bridge: Bridge, door: Door) -> bottle.Bottle:
         named()
         door.admit(login.caller())
 
-    _add(app, {("GET", "/health"): health}, lambda: None)
-    _add(app, login.routes(door) | {("GET", DESCRIPTION): lambda: description}, named)
+    opened: Routes = {("GET", "/health"): health, ("GET", DESCRIPTION): lambda: description}
+    _add(app, login.routes(door) | opened, named)
     _add(app, crons.routes(bridge), admitted)
     app.default_error_handler = lambda error: _respond(error.status_code, {"error": _sentence(error)})
     return app
@@ -75,9 +75,9 @@ def _answered(serve: Callable[[], Answer | bytes], admit: Callable[[], None]) ->
         return error.status, {"error": str(error)}
     except (Invalid, ScheduleError) as error:
         return 400, {"error": str(error)}
-    except (NoSuchJob, NoSuchRun, UnknownProfile) as error:
+    except (NoSuchJob, NoSuchRun) as error:
         return 404, {"error": str(error)}
-    except (SchedulerError, StoreError, ConfigError) as error:
+    except (SchedulerError, StoreError, ConfigError, UnknownProfile) as error:
         log.error("%s %s: %s", request.method, request.path, error)
         return 503, {"error": str(error)}
     except OSError as error:

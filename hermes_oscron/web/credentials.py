@@ -4,18 +4,22 @@ import hmac
 import ipaddress
 import math
 import os
+import re
 import secrets
-from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from ..hermes import config
+from ..hermes.config import Config
 from ..hermes.homes import state_dir
-from ..hermes.store import StoreError, make_private_dir, replace_file
+from ..hermes.store import StoreError, make_private_dir, replace_file, signature
 from .attempts import Attempts
 from .sessions import Sessions
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 USUAL_PORTS = {"http": 80, "https": 443}
+HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+"""What a Host header may be (RFC 9110, 7.2), of what a server can be called."""
 
 
 class Refused(Exception):
@@ -28,34 +32,52 @@ class Refused(Exception):
 
 
 class Caller(NamedTuple):
-    """Who calls: the address, `uid:N` on a unix socket, and what is shown: a header and a cookie, both maybe empty."""
+    """Who calls: the address, `uid:N` on a unix socket, and what is shown: a header, maybe empty, and our cookies."""
 
     address: str
     authorization: str
-    session: str
+    sessions: tuple[str, ...]
 
 
 class Door:
-    """What a request must show: the token of ROOT, unless the door IS_OPEN, and one of HOSTS as its Host."""
+    """What a request must show: the token of ROOT, and a name of ours as its Host.
 
-    def __init__(self, root: str, hosts: frozenset[str], is_open: bool = False) -> None:
-        self.is_open = is_open
+    oscron.toml names more of these, and may let everyone in; what it says holds at once. A server that other machines
+    reach is never open. BOUND is the name or address that it listens on.
+    """
+
+    def __init__(self, root: str, bound: str = "localhost", beyond_loopback: bool = False) -> None:
         self._root = root
-        self._hosts = hosts
+        self._names = LOOPBACK | {bound.lower()}
+        self._beyond_loopback = beyond_loopback
         self._sessions = Sessions(root)
         self._attempts = Attempts()
+        self._read: object = None
+        self._settings = Config()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everyone is let in. Raises ConfigError, StoreError."""
+        return self._configured().auth == "none" and not self._beyond_loopback
+
+    def _configured(self) -> Config:
+        """What oscron.toml says now. Raises ConfigError, StoreError."""
+        found = signature(config.path_of(self._root))
+        if found != self._read:
+            self._settings, self._read = config.load(self._root), found
+        return self._settings
 
     def admit(self, caller: Caller) -> None:
         """Raise Refused unless CALLER shows the token or a session, or is this very account on a unix socket.
 
         Raises StoreError where the token cannot be read.
         """
-        if self._needs_nothing(caller):
+        if caller.address == f"uid:{os.geteuid()}" or self.is_open or self._has_session(caller):
             return
         scheme, _, given = caller.authorization.partition(" ")
         if scheme.lower() == "bearer":  # another scheme is meant for a proxy in front
             self._check(caller, given.strip())
-        elif not self._sessions.knows(caller.session, self._token()):
+        else:
             raise Refused(401, "This needs the header 'Authorization: Bearer TOKEN'; 'hermes-oscron token' prints it.")
 
     def knows(self, caller: Caller) -> bool:
@@ -68,33 +90,38 @@ class Door:
 
     def begin_session(self, caller: Caller, password: str) -> str:
         """What CALLER, who gives PASSWORD, has to show from now on. Raises Refused, StoreError."""
-        if not self._needs_nothing(caller):
-            self._check(caller, password)
-        return self._sessions.begin(self._token())
+        return self._sessions.begin(self._check(caller, password))
 
     def end_session(self, caller: Caller) -> None:
-        """Let CALLER's session be good no more. Raises StoreError."""
-        self._sessions.end(caller.session, self._token())
+        """Let CALLER's sessions be good no more. Raises StoreError."""
+        for shown in caller.sessions:
+            self._sessions.end(shown, self._token())
 
     def check_names(self, host: str, origin: str | None) -> None:
-        """Raise Refused unless HOST is ours and ORIGIN, where there is one, is the same place."""
-        if _name(f"//{host}") not in self._hosts:
+        """Raise Refused unless HOST is ours and ORIGIN, where there is one, is that place. Raises ConfigError."""
+        match = HOST.fullmatch(host)
+        name = match["name"].strip("[]").lower() if match else ""
+        if name not in self._names and name not in self._configured().hosts:
             raise Refused(403, f"The Host '{host[:100]}' is not this server's; [web] hosts in oscron.toml names more.")
         if origin is not None and not _is_at(origin, host):
             raise Refused(403, f"The Origin '{origin[:100]}' is a foreign one.")
 
     def _token(self) -> str:
         """The token as it is now. Raises StoreError."""
+        path = _path(self._root)
         try:
-            return token(self._root)
-        except OSError as error:
-            raise StoreError(f"{error.filename} cannot be read or made: {error.strerror}.") from error
+            known = _known(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"{path} cannot be read: {error}. 'hermes-oscron token --rotate' makes one.") from error
+        if not known:
+            raise StoreError(f"There is no token in {path}; 'hermes-oscron token' makes one.")
+        return known
 
-    def _needs_nothing(self, caller: Caller) -> bool:
-        return self.is_open or caller.address == f"uid:{os.geteuid()}"
+    def _has_session(self, caller: Caller) -> bool:
+        return bool(caller.sessions) and any(self._sessions.knows(shown, self._token()) for shown in caller.sessions)
 
-    def _check(self, caller: Caller, given: str) -> None:
-        """Raise Refused unless GIVEN is the token; an address that has given many wrong ones has to wait."""
+    def _check(self, caller: Caller, given: str) -> str:
+        """GIVEN, which is the token, or else raise Refused; an address that has given many wrong ones has to wait."""
         wait = math.ceil(self._attempts.wait(caller.address))
         if wait:
             raise Refused(429, f"Too many wrong tokens came from your address; try again in {wait} s.", wait)
@@ -102,6 +129,7 @@ class Door:
             self._attempts.note(caller.address)
             raise Refused(401, "That is not the token; 'hermes-oscron token' prints it, and a call carries it in the "
                                "header 'Authorization: Bearer TOKEN'.")
+        return given
 
 
 def is_loopback(address: str) -> bool:
@@ -109,21 +137,11 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def hosts(bound: str, configured: Iterable[str]) -> frozenset[str]:
-    """The names a client may call a server by that listens on BOUND."""
-    return LOOPBACK | {bound.lower()} | {name.lower() for name in configured}
-
-
 def token(root: str) -> str:
     """The token of the installation in ROOT, made at the first call; the file is its owner's alone."""
-    path = f"{state_dir(root)}/token"
-    try:
-        with open(path, encoding="ascii") as file:
-            known = file.read().strip()
-        if known:
-            return known
-    except FileNotFoundError:
-        pass
+    path = _path(root)
+    if known := _known(path):
+        return known
     make_private_dir(os.path.dirname(path))
     unfinished = f"{path}.{os.getpid()}.{secrets.token_hex(4)}"
     with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
@@ -140,10 +158,23 @@ def token(root: str) -> str:
 
 def rotate(root: str) -> str:
     """A new token for the installation in ROOT; the old one and every session of it are good no more."""
-    path = f"{state_dir(root)}/token"
+    path = _path(root)
     make_private_dir(os.path.dirname(path))
     replace_file(path, secrets.token_urlsafe(32).encode() + b"\n")
     return token(root)
+
+
+def _path(root: str) -> str:
+    return f"{state_dir(root)}/token"
+
+
+def _known(path: str) -> str:
+    """The token in the file at PATH; empty where there is none. Raises OSError, UnicodeDecodeError."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _is_at(origin: str, host: str) -> bool:
@@ -155,10 +186,3 @@ def _is_at(origin: str, host: str) -> bool:
         return (page.hostname, page.port or usual) == (here.hostname, here.port or usual)
     except (ValueError, KeyError):
         return False
-
-
-def _name(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None

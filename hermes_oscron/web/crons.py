@@ -119,7 +119,7 @@ def _number(name: str, otherwise: int) -> int:
 def _seconds(text: str | None) -> float:
     """TEXT as unix seconds; what is no number is 0."""
     try:
-        seconds = float(text or 0)
+        seconds = float((text or "").replace("_", "x") or 0)  # Python takes 1_000 for a number
     except ValueError:
         return 0.0
     return seconds if math.isfinite(seconds) else 0.0

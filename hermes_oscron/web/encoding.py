@@ -8,8 +8,8 @@ from typing import Any
 def encoded(answer: Any) -> bytes:
     """ANSWER as JSON; a number that JSON has no word for (RFC 8259, 6), which others may have stored, is null."""
     try:
-        return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
+        return json.dumps(answer, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:  # such a number, or half of a surrogate pair, which goes as an escape alone
         return json.dumps(_sayable(answer), separators=(",", ":")).encode()
 
 

@@ -12,6 +12,8 @@ from .sessions import LIFETIME
 
 COOKIE = "hermes_session"
 """As Hermes's own server calls it: native clients look for it by its name."""
+MOST_COOKIES = 8
+"""Of that name, that are looked at."""
 
 
 def routes(door: Door) -> Routes:
@@ -45,16 +47,16 @@ def caller() -> Caller:
     """Who makes this request, as far as it says."""
     said = bottle.request.environ  # as latin-1 (PEP 3333); Bottle's own getter fails on what is no UTF-8
     return Caller(said.get("REMOTE_ADDR", ""), said.get("HTTP_AUTHORIZATION", ""),
-                  _cookie(said.get("HTTP_COOKIE", "")))
+                  _sessions(said.get("HTTP_COOKIE", "")))
 
 
-def _cookie(header: str) -> str:
-    """The value of our cookie in HEADER; http.cookies gives up at what other pages have set."""
-    for pair in header.split(";"):
-        name, _, value = pair.strip().partition("=")
-        if name == COOKIE:
-            return value
-    return ""
+def _sessions(header: str) -> tuple[str, ...]:
+    """The values of our cookie in HEADER: other servers of this machine may have set one too (RFC 6265, 8.5).
+
+    http.cookies gives up at what other pages have set.
+    """
+    pairs = [pair.strip().partition("=") for pair in header.split(";")]
+    return tuple(value for name, _, value in pairs if name == COOKIE)[:MOST_COOKIES]
 
 
 def _set_cookie(value: str, lifetime: int) -> None:

@@ -5,7 +5,6 @@ reads the file learns no cookie, and a new token knows none of the old ones.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import os
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..hermes.homes import state_dir
-from ..hermes.store import StoreError, make_private_dir, replace_file
+from ..hermes.store import StoreError, make_private_dir, replace_file, wait_for_lock
 
 LIFETIME = 30 * 24 * 3600
 """Seconds that a login is good for."""
@@ -45,7 +44,7 @@ class Sessions:
         return shown
 
     def knows(self, shown: str, token: str) -> bool:
-        """Whether SHOWN is of a login under TOKEN that is good."""
+        """Whether SHOWN is of a login under TOKEN that is good. Raises StoreError."""
         if not shown:
             return False
         mark, now = _mark(shown, token), time.time()
@@ -62,8 +61,10 @@ class Sessions:
         try:
             with open(self._path, encoding="ascii", errors="replace") as file:
                 lines = [LINE.fullmatch(line) for line in file]
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be read: {error.strerror}.") from error
         return [_Login(line[1], int(line[2])) for line in lines if line]
 
     @contextlib.contextmanager
@@ -73,7 +74,7 @@ class Sessions:
             make_private_dir(os.path.dirname(self._path))
             fd = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                wait_for_lock(fd, f"{self._path}.lock")
                 now = time.time()
                 logins = [login for login in self._logins() if now < login.until]
                 yield logins

@@ -163,7 +163,7 @@ from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.web import credentials
 from hermes_oscron.web.app import make_app
 root, port_file = sys.argv[1:]
-door = credentials.Door(root, credentials.LOOPBACK)
+door = credentials.Door(root)
 server = waitress.create_server(make_app(Bridge(root, Foreground(root)), door), port=0, host="127.0.0.1", threads=8)
 with open(port_file, "w") as file:
     file.write(str(server.effective_port))

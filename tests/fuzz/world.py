@@ -57,6 +57,12 @@ class Ledger(Foreground):
         self.ran.append(instance)
 
 
+class OpenDoor(Door):
+    """Lets everyone in."""
+
+    is_open = True
+
+
 class World:
     """One home under ROOT."""
 
@@ -72,7 +78,7 @@ class World:
         """Have BRIDGE asked from here on."""
         self.bridge = bridge
         bridge._see_it_begin = lambda *_: None  # type: ignore[method-assign]  # nothing here ever does
-        self._app = make_app(bridge, Door(str(self.root), frozenset({"localhost"}), is_open=True))
+        self._app = make_app(bridge, OpenDoor(str(self.root)))
 
     def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None,
              **query: str) -> tuple[int, Any]:

@@ -106,10 +106,12 @@ def test_what_a_run_used_is_in_the_lines_of_its_heading() -> None:
         ("**Tokens:** 99 tokens", {"total_tokens": 99}),
         ("**Tokens:** " + "9" * 5000 + " in", {}),
         ("**Cost:** $1,234.5", {"estimated_cost_usd": 1234.5}),
+        ("**Cost:** $.05", {"estimated_cost_usd": 0.05}),
         ("**Cost:** unknown", {}),
         ("**Duration:** 62.5s", {"duration_seconds": 62.5}),
         ("**Duration:** 1h 2m 3s", {"duration_seconds": 3723.0}),
         ("**Duration:** 7", {"duration_seconds": 7.0}),
+        ("**Duration:** 500ms", {}), ("**Duration:** 1:02:03", {}), ("**Duration:** s", {}),
         ("**Model:** a/b-c:free \n**Provider:** custom", {"model": "a/b-c:free", "provider": "custom"}),
         ("**Model:**", {}), ("Model: x", {}), ("a **Model:** x", {}), ("", {}),
     ):

@@ -5,6 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from tests.fuzz.world import new_world
+
 from ..conftest import Api, in_seconds, wait_for, write_jobs, write_script
 
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
@@ -85,6 +89,13 @@ def test_a_body_that_is_not_json_answers_415(api: Api) -> None:
         status, answer = api.call("POST", "/api/crons/create", raw=body, headers={"Content-Type": kind})
         assert status == 415 and is_refusal(api, answer), kind
     assert api.get("/api/crons")["jobs"] == []
+
+
+def test_json_is_in_utf_8_and_its_type_may_be_no_text_at_all(api: Api) -> None:
+    body = {"prompt": "p", "schedule": "30m"}
+    for charset in ("utf-16", "utf-32", "utf-8-sig"):
+        assert api.call("POST", "/api/crons/create", raw=json.dumps(body).encode(charset))[0] == 400
+    assert api.call("POST", "/api/auth/logout", {}, headers={"Content-Type": "\xff"})[0] == 415
 
 
 def test_json_may_name_its_charset(api: Api) -> None:
@@ -192,3 +203,10 @@ def test_a_parameter_that_is_given_twice_is_refused(api: Api) -> None:
     for query in ("status?job_id=a&job_id=b", "output?job_id=a&limit=1&limit=2", "recent?since=1&since=1"):
         status, answer = api.call("GET", f"/api/crons/{query}")
         assert status == 400 and is_refusal(api, answer), query
+
+
+def test_a_profile_that_is_gone_while_it_is_served_answers_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_world() as world:
+        monkeypatch.setenv("HERMES_HOME", f"{world.root}/profiles/gone")
+        for status, answer in (world.get(), world.get("/status"), world.post("create", VERBS["create"])):
+            assert status == 503 and "profile 'gone'" in answer["error"]

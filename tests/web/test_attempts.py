@@ -32,3 +32,11 @@ def test_the_addresses_of_one_ipv6_network_are_one() -> None:
         known.note(f"2001:db8::{n}")
     assert known.wait("2001:db8::ffff") > 0
     assert known.wait("2001:db8:0:1::1") == known.wait("uid:1000") == 0
+
+
+def test_ipv4_addresses_are_apart_on_an_ipv6_socket_too() -> None:
+    known = Attempts()
+    for _ in range(10):
+        known.note("::ffff:192.0.2.1")
+    assert known.wait("::ffff:192.0.2.1") > 0 and known.wait("192.0.2.1") > 0
+    assert known.wait("::ffff:192.0.2.2") == known.wait("::1") == 0

@@ -136,7 +136,9 @@ def test_the_token_outlives_the_server(root: Path, tmp_path: Path) -> None:
 def test_a_foreign_host_is_refused(api: Api) -> None:
     port = api.url.rpartition(":")[2]
     for host, status in (("evil.example", 403), (f"evil.example:{port}", 403), ("", 403), ("[", 403),
-                         ("127.0.0.1.evil.example", 403), (f"localhost:{port}", 200), (f"LOCALHOST:{port}", 200),
+                         ("127.0.0.1.evil.example", 403), ("evil@localhost", 403), ("evil.example, x@localhost", 403),
+                         ("localhost/evil", 403), ("localhost:evil", 403), ("localhost#@x", 403),
+                         (f"localhost:{port}", 200), (f"LOCALHOST:{port}", 200),
                          (f"[::1]:{port}", 200)):
         status_of_call, answer = api.call("GET", "/api/crons", headers={"Host": host})
         assert status_of_call == status, (host, answer)
@@ -177,6 +179,39 @@ def test_a_host_named_in_the_configuration_is_ours(root: Path, tmp_path: Path) -
         ours = {"Host": "jobs.example.org", "Origin": "https://jobs.example.org"}
         assert api.call("GET", "/api/crons", headers=ours)[0] == 200
         assert api.call("GET", "/api/crons", headers={"Host": "other.example.org"})[0] == 403
+
+
+def test_what_the_configuration_says_of_the_door_holds_at_once(root: Path, tmp_path: Path) -> None:
+    config = root / "oscron.toml"
+    config.write_text('[web]\nauth = "none"\nhosts = ["a.example"]\n')
+    with serving(tmp_path) as url:
+        anyone = Api(url, None)
+        assert anyone.call("GET", "/api/crons", headers={"Host": "a.example"})[0] == 200
+        config.write_text('[web]\nhosts = ["b.example"]\n')
+        assert anyone.call("GET", "/api/crons")[0] == 401
+        assert anyone.call("GET", "/health", headers={"Host": "a.example"})[0] == 403
+        assert anyone.call("GET", "/health", headers={"Host": "B.example:8443"})[0] == 200
+        config.write_text("[web")
+        status, answer = anyone.call("GET", "/api/crons")
+        assert status == 503 and str(config) in answer["error"]
+        config.unlink()
+        assert anyone.call("GET", "/api/crons")[0] == 401
+
+
+def test_a_name_with_a_port_could_never_be_met_and_is_refused(root: Path) -> None:
+    (root / "oscron.toml").write_text('[web]\nhosts = ["a.example:8443"]\n')
+    code, told = refused_to_serve()
+    assert code == 1 and "without ports" in told
+
+
+def test_a_token_that_is_gone_or_spoilt_is_told_and_not_made_by_a_stranger_s_call(api: Api, root: Path) -> None:
+    path = token_file(root)
+    path.write_bytes(b"\xff\xfe")
+    for _ in range(2):
+        status, answer = api.call("GET", "/api/crons")
+        assert status == 503 and str(path) in answer["error"]
+        path.unlink(missing_ok=True)
+    assert not path.exists()
 
 
 def test_without_a_door_everyone_on_loopback_is_let_in_and_the_log_says_so(root: Path, tmp_path: Path) -> None:

@@ -15,5 +15,10 @@ def test_it_tells_nothing_of_the_jobs(api: Api, server: str) -> None:
     assert "secret plan" not in answer and job["id"] not in answer
 
 
+def test_a_foreign_page_is_told_nothing(api: Api) -> None:
+    assert api.call("GET", "/health", headers={"Host": "evil.example"})[0] == 403
+    assert api.call("GET", "/health", headers={"Origin": "http://evil.example"})[0] == 403
+
+
 def test_it_only_takes_get(api: Api) -> None:
     assert api.call("POST", "/health", {})[0] == 405

@@ -34,6 +34,13 @@ def test_the_newest_fifty_come_first_unless_asked_otherwise(api: Api, root: Path
     assert api.get("/api/crons/history?job_id=a&offset=58")["total"] == 60
 
 
+def test_a_number_may_begin_with_zeros_and_have_many_digits(api: Api, root: Path) -> None:
+    write_outputs(root, "a", **{f"r{n}": "x" for n in range(9)})
+    for limit, count in (("0" * 30 + "7", 7), ("9" * 5000, 9), ("-" + "9" * 5000, 1)):
+        assert len(api.get(f"/api/crons/history?job_id=a&limit={limit}")["runs"]) == count
+    assert len(api.get("/api/crons/history?job_id=a&offset=" + "0" * 30 + "4")["runs"]) == 5
+
+
 def test_the_limit_is_clamped(api: Api, root: Path) -> None:
     write_outputs(root, "a", **days(300), **{f"x{name}": "x" for name in days(300)})
     for limit, count in {"0": 1, "-3": 1, "500": 500, "501": 500, "9" * 5000: 500}.items():

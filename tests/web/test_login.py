@@ -142,7 +142,28 @@ def test_where_nothing_is_asked_for_the_status_says_so(root: Path, tmp_path: Pat
     with serving(tmp_path) as url:
         api = Api(url, None)
         assert auth_status(api) == {"auth_enabled": False, "logged_in": True, "password_auth_enabled": False}
-        assert log_in(api, "anything")[0] == 200
+        assert log_in(api, "anything") == (401, ""), "or it would be a login that is good once something is asked for"
+
+
+def test_the_right_cookie_is_found_beside_another_server_s_of_the_same_name(api: Api) -> None:
+    _, cookie = log_in(api)
+    assert call(api, f"hermes_session=theirs; {cookie}") == 200
+
+
+def test_a_session_is_under_the_token_that_was_shown(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = credentials.token(str(root))
+    door = credentials.Door(str(root))
+    begin = door._sessions.begin
+
+    def rotated_meanwhile(token: str) -> str:
+        credentials.rotate(str(root))
+        return begin(token)
+
+    monkeypatch.setattr(door._sessions, "begin", rotated_meanwhile)
+    shown = door.begin_session(credentials.Caller("127.0.0.1", "", ()), old)
+    assert not door.knows(credentials.Caller("127.0.0.1", "", (shown,)))
 
 
 def test_sessions_are_in_a_file_for_its_owner_alone_that_tells_no_cookie(api: Api, root: Path) -> None:

@@ -31,7 +31,7 @@ def test_it_is_served_to_everyone(server: str) -> None:
 
 
 def test_every_route_is_in_it_and_it_names_no_other(root: Path) -> None:
-    app = make_app(Bridge(str(root), Foreground(str(root))), Door(str(root), frozenset()))
+    app = make_app(Bridge(str(root), Foreground(str(root))), Door(str(root)))
     routes = {(route.method, route.rule) for route in app.routes}
     assert routes == {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
 

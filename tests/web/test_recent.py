@@ -53,7 +53,7 @@ def test_what_ended_before_is_not_told_again(api: Api, root: Path) -> None:
 
 def test_since_that_is_no_number_is_0(api: Api, root: Path) -> None:
     write_jobs(root, record("a"))
-    for since in ("", "?since=", "?since=x", "?since=nan", "?since=inf", "?since=-1e999", "?since=%ff"):
+    for since in ("", "?since=", "?since=x", "?since=1_000", "?since=nan", "?since=inf", "?since=-1e999", "?since=%ff"):
         answer = api.get(f"/api/crons/recent{since}")
         assert (answer["since"], len(answer["completions"])) == (0, 1), since
 
