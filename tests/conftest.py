@@ -17,6 +17,8 @@ import pytest
 from hermes_oscron.hermes import homes
 from hermes_oscron.hermes.homes import Home
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, or be another account")
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

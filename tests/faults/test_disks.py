@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import needs_root
 from tests.faults.faulty import VERBS, Faulty, assert_told
 
 NOBODY = 65534
@@ -44,6 +45,7 @@ def nothing() -> None:
     pass
 
 
+@needs_root
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_full_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, verb: str) -> None:
     faulty = Faulty(disk / "hermes", tmp_path / "timers")
@@ -63,6 +65,7 @@ def test_a_full_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_pat
     assert 200 in statuses, "with some pages left it works"
 
 
+@needs_root
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_read_only_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, verb: str) -> None:
     faulty = Faulty(disk / "hermes", tmp_path / "timers")
@@ -76,6 +79,7 @@ def test_a_read_only_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tm
     faulty.assert_one_sync_puts_it_right()
 
 
+@needs_root
 @pytest.mark.parametrize("mode", [0o500, 0o000])
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_folder_that_is_not_ours_is_told_and_one_sync_after_it_is_enough(

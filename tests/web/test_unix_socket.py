@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ..cli.conftest import COMMAND
-from ..conftest import wait_for
+from ..conftest import needs_root, wait_for
 from .test_door import token_file
 
 CALL = """
@@ -25,7 +23,6 @@ connection.request("GET", "/api/crons", headers={"Authorization": sys.argv[2]} i
 print(connection.getresponse().status)
 """
 NOBODY = 65534
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another account")
 
 
 class Unix:
