@@ -6,9 +6,13 @@ Of the system's, install.sh as root writes the file `installation` beside the pr
 
 import os
 import pwd
+import signal
 import sys
+from types import FrameType
 
 ACCOUNT = "HERMES_OSCRON_ACCOUNT"
+PASSED_ON = ("PATH", "TERM", "LANG", "LC_ALL", "COLUMNS")
+"""What of root's environment is no secret of root's."""
 
 
 class NoAccount(Exception):
@@ -27,18 +31,38 @@ def is_delegated() -> bool:
 def become_account() -> None:
     """Let root be the account whose jobs these are from here on, in every way; anyone else stays who they are.
 
+    The account may look into what we start from then on, and drive it (ptrace(2)): so nothing of root's goes with it,
+    neither the environment nor the terminal, into which whoever has it may type (TIOCSTI, ioctl_tty(2)).
     Raises NoAccount.
     """
-    owner = _account()
-    if owner is None or os.geteuid() != 0:
+    owner = _account() if os.geteuid() == 0 else None
+    if owner is None:
         return
+    settings = _settings()
+    _leave_terminal()
     os.initgroups(owner.pw_name, owner.pw_gid)
     os.setgid(owner.pw_gid)
     os.setuid(owner.pw_uid)
-    for name in ("HERMES_HOME", "HERMES_TIMEZONE", "XDG_RUNTIME_DIR"):
-        os.environ.pop(name, None)
-    os.environ.update(_settings(), HOME=owner.pw_dir, USER=owner.pw_name, LOGNAME=owner.pw_name)
+    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    os.environ.clear()
+    os.environ.update(kept | settings, HOME=owner.pw_dir, USER=owner.pw_name, LOGNAME=owner.pw_name)
     os.chdir("/")
+
+
+def _leave_terminal() -> None:
+    """Go on in a child without a controlling terminal; the process that has it waits, and ends as the child does."""
+    child = os.fork()
+    if not child:
+        os.setsid()
+        return
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        os.kill(child, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, pass_on)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os._exit(code if code >= 0 else 128 - code)
 
 
 def _account() -> pwd.struct_passwd | None:

@@ -35,6 +35,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if from_crontab:
         voice.use_syslog(arguments[0].rpartition(":")[2])
+    if os.geteuid() == 0:  # typed by root
+        from ..installation import become_account
+
+        become_account()
     try:
         profile, job_id = homes.split_instance(arguments[0])
         home = homes.home(homes.root(), profile)
