@@ -42,7 +42,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(_plain(error)) from None
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -98,7 +98,7 @@ def token(rotate: bool) -> None:
     """Print the token that clients of the API send."""
     from .web import credentials
 
-    click.echo(credentials.rotate(homes.root()) if rotate else credentials.token(homes.root()))
+    click.echo(_plain(credentials.rotate(homes.root()) if rotate else credentials.token(homes.root())))
 
 
 @main.command()

@@ -109,7 +109,7 @@ def _restored(home: Home) -> bytes | None:
 def _edit_made(home: Home) -> tuple[Edit | None, bool]:
     """The edit that installing made, if that is known, and whether it made the file."""
     try:
-        with open(f"{folder(home)}/edit.json", encoding="utf-8") as file:
+        with open(f"{folder(home)}/edit.json", encoding="utf-8", opener=homes.regular) as file:
             said = json.load(file)
         return Edit(int(said["at"]), str(said["old"]), str(said["new"])), bool(said["new_file"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -125,7 +125,7 @@ def _provider(home: Home) -> object:
 
 def _read(home: Home) -> bytes | None:
     try:
-        with open(_config(home), "rb") as file:
+        with open(_config(home), "rb", opener=homes.regular) as file:
             return file.read()
     except FileNotFoundError:
         return None

@@ -1,14 +1,14 @@
 """In which scheduler the jobs are armed: the one file that keeps a job from ever being armed in two."""
 
-from ..hermes.homes import state_dir
+from ..hermes.homes import regular, state_dir
 from ..hermes.store import make_private_dir, replace_file
 
 
 def in_charge(root: str) -> str | None:
     """The kind of scheduler in which the jobs of ROOT are armed; None before there is any."""
     try:
-        with open(_path(root), encoding="ascii") as file:
-            return file.read().strip() or None
+        with open(_path(root), encoding="ascii", opener=regular) as file:
+            return file.read(100).strip() or None
     except (FileNotFoundError, UnicodeDecodeError):
         return None
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ..hermes import config
 from ..hermes.config import Config
-from ..hermes.homes import state_dir
+from ..hermes.homes import regular, state_dir
 from ..hermes.store import StoreError, make_private_dir, replace_file, signature
 from .attempts import Attempts
 from .sessions import Sessions
@@ -171,8 +171,8 @@ def _path(root: str) -> str:
 def _known(path: str) -> str:
     """The token in the file at PATH; empty where there is none. Raises OSError, UnicodeDecodeError."""
     try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
+        with open(path, encoding="ascii", opener=regular) as file:
+            return file.read(1000).strip()
     except FileNotFoundError:
         return ""
 

@@ -1,3 +1,4 @@
+import os
 import stat
 from pathlib import Path
 
@@ -33,3 +34,21 @@ def test_rotate_makes_a_new_one_that_the_running_server_asks_for(cli: Cli, serve
     assert stat.S_IMODE((root / "cron" / "oscron" / "token").stat().st_mode) == 0o600
     assert Api(server, old).call("GET", "/api/crons")[0] == 401
     assert Api(server, new).call("GET", "/api/crons")[0] == 200
+
+
+def test_a_pipe_in_its_place_keeps_nobody_waiting(cli: Cli, root: Path) -> None:
+    path = root / "cron" / "oscron" / "token"
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    result = cli.run("token")
+    assert result.returncode == 1 and str(path) in result.stderr and "Traceback" not in result.stderr
+
+
+def test_nothing_that_is_printed_drives_a_terminal(cli: Cli, root: Path) -> None:
+    path = root / "cron" / "oscron" / "token"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\x1b]0;evil\x07")
+    assert "\x1b" not in cli.run("token").stdout
+    (root / "oscron.toml").write_text('"\\u001b[2J" = 1\n')
+    result = cli.run("list")
+    assert result.returncode == 1 and "\x1b" not in result.stderr and "[2J" in result.stderr

@@ -126,7 +126,8 @@ def test_without_files_to_open_it_is_told_and_one_sync_after_it_is_enough(tmp_pa
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("name", ["config.yaml", "active_profile", "cron/jobs.json"])
+@pytest.mark.parametrize("name", ["config.yaml", "active_profile", "oscron.toml", "cron/jobs.json",
+                                  "cron/oscron/scheduler"])
 def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: str, verb: str) -> None:
     faulty = Faulty(tmp_path / "hermes", tmp_path / "timers")
     pipe, content = faulty.root / name, b""

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import pwd
 import socket
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from hermes_oscron.helper import jobs
 from hermes_oscron.hermes.store import StoreError
 from hermes_oscron.schedulers.systemd.scheduler import unit_of
 from hermes_oscron.schedulers.systemd.timer import render
+from tests.conftest import needs_root
 from tests.fuzz.records import ANYTHING, CHANGES, record
 from tests.helper.harmless import assert_harmless
 
@@ -204,3 +206,16 @@ def test_a_file_that_changes_into_a_link_and_back_is_never_read_through_it(home:
         ended.set()
         swapper.join()
     assert read_whole
+
+
+@needs_root
+def test_as_the_account_root_has_no_right_more_than_it() -> None:
+    account = pwd.getpwnam("nobody")
+
+    def rights() -> tuple[int, int, list[int]]:
+        return os.geteuid(), os.getegid(), sorted(os.getgroups())
+
+    before = rights()
+    with jobs.as_account(account):
+        assert rights() == (account.pw_uid, account.pw_gid, [account.pw_gid])
+    assert rights() == before

@@ -71,6 +71,12 @@ def test_what_was_changed_in_the_configuration_since_stays(root: Path) -> None:
     assert path.read_text() == f"# a word\n{CONFIG}new: 1\n"
 
 
+def test_a_pipe_in_the_place_of_the_configuration_keeps_nobody_waiting(root: Path) -> None:
+    os.mkfifo(root / "config.yaml")
+    with pytest.raises(PluginError, match=r"config\.yaml cannot be read"):
+        plugin.install(str(root), PROGRAM, {})
+
+
 def test_the_files_are_their_owner_s_alone(root: Path) -> None:
     config = write_config(root)
     config.chmod(0o640)

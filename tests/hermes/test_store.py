@@ -18,7 +18,7 @@ from hermes_oscron.hermes import store
 from hermes_oscron.hermes.homes import Home
 from hermes_oscron.hermes.store import NoSuchJob, Record, StoreError
 
-from ..conftest import stored, wait_for, write_jobs
+from ..conftest import needs_root, stored, wait_for, write_jobs
 
 WRITER = """
 import sys
@@ -246,6 +246,7 @@ def test_readers_need_no_lock_and_never_see_half_a_file(home: Home, root: Path) 
     assert len(store.read(home)) == 61
 
 
+@needs_root
 def test_a_full_disk_leaves_the_old_file_whole(home: Home, root: Path) -> None:
     with small_disk(root / "cron"):
         store.add(home, {"id": "a"})
