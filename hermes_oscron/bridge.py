@@ -25,7 +25,7 @@ from .schedule.occurrences import next_occurrence
 from .schedule.types import INTERVAL, ONCE, Schedule
 from .schedulers.charge import in_charge, put_in_charge
 from .schedulers.choose import scheduler_of
-from .schedulers.plan import Plan, Report, Scheduler, SchedulerError, plan_of
+from .schedulers.plan import UNWATCHED, Plan, Report, Scheduler, SchedulerError, plan_of
 
 if TYPE_CHECKING:
     from .hermes.completions import Completion
@@ -300,7 +300,7 @@ class Bridge:
         try:
             self.scheduler.watch([home.profile for home in homes_here])  # before jobs are read: no change goes unseen
         except SchedulerError as error:
-            unwatched["changes that others make"] = str(error)
+            unwatched[UNWATCHED] = str(error)
         plans: dict[str, Plan] = {}
         overdue: set[str] = set()
         running: set[str] = set()

@@ -15,13 +15,14 @@ import socket
 import struct
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
 from ..hermes import homes
 from ..hermes.homes import split_instance
 from ..hermes.store import StoreError
-from ..schedulers.plan import Report, SchedulerError
+from ..schedulers.plan import UNWATCHED, Report, SchedulerError
 from ..schedulers.systemd import request, watches
 from ..schedulers.systemd.request import START, STOP, Malformed, Request
 from ..schedulers.systemd.scheduler import Systemd
@@ -46,6 +47,9 @@ def main() -> int:
         except (Malformed, SchedulerError, OSError) as error:
             answer = {"error": str(error)}
             print(f"Refused: {answer['error']!a}", file=sys.stderr)
+        except Exception:  # whatever it is, the caller need not wait for it
+            answer = {"error": "Root's helper made a mistake; 'journalctl -u \"hermes-oscron-root@*\"' says which."}
+            traceback.print_exc()
         with contextlib.suppress(OSError):  # who does not listen need not hear it
             caller.settimeout(PATIENCE)
             caller.sendall(json.dumps(answer).encode() + b"\n")
@@ -102,6 +106,7 @@ def _sync(systemd: Systemd, instances: list[str], account: pwd.struct_passwd, ro
     """Arm INSTANCES as jobs.json says, or not at all where it says nothing of them."""
     now = datetime.datetime.now(datetime.UTC)
     report = Report([], [], {}, [])
+    _refuse_crowd(systemd.count() + sum(not systemd.has(instance) for instance in instances))
     ids: dict[str, set[str]] = {}
     for instance in instances:
         profile, job_id = split_instance(instance)
@@ -125,18 +130,26 @@ def _sync_all(systemd: Systemd, leave: frozenset[str], account: pwd.struct_passw
     now = datetime.datetime.now(datetime.UTC)
     with jobs.as_account(account):
         profiles = jobs.profiles(root)
-    watches.watch(Manager(user=False), profiles)
     all_jobs = jobs.Jobs({}, {})
+    try:
+        watches.watch(Manager(user=False), profiles)
+    except SchedulerError as error:
+        all_jobs.refused[UNWATCHED] = str(error)
     for profile in profiles:
         found = _read(account, root, profile, now)
         all_jobs.plans.update(found.plans)
         all_jobs.refused.update(found.refused)
-        if len(all_jobs.plans) > jobs.MOST_JOBS:
-            raise SchedulerError(f"There are more than {jobs.MOST_JOBS} jobs to fire; all timers are as they were.")
+        _refuse_crowd(len(all_jobs.plans))
     refused = all_jobs.refused
     report = systemd.reconcile(all_jobs.plans, now, lambda instance: instance in leave or instance in refused
                                or split_instance(instance)[0] in refused)
     return report._replace(refused={**refused, **report.refused})
+
+
+def _refuse_crowd(count: int) -> None:
+    """Raise SchedulerError where COUNT timers are more than there may be."""
+    if count > jobs.MOST_JOBS:
+        raise SchedulerError(f"There are more than {jobs.MOST_JOBS} jobs to fire; all timers are as they were.")
 
 
 def _read(account: pwd.struct_passwd, root: str, profile: str, now: datetime.datetime,

@@ -58,6 +58,10 @@ class Report(NamedTuple):
     unwatched: list[str]
 
 
+UNWATCHED = "changes that others make"
+"""What a report's refusals call the watching for them."""
+
+
 def nothing(_instance: str) -> bool:
     """Says of no instance that it is to be left as it is."""
     return False

@@ -213,7 +213,7 @@ TRAPS = {
     "garbage": "head -c 100000 /dev/urandom >cron/jobs.json",
     "too deep": "python3 -c 'print(\"[\" * 1000000)' >cron/jobs.json",
     "a link in a loop": "ln -sfn jobs.json cron/jobs.json",
-    "a crowd of profiles": "mkdir -p profiles; cd profiles; seq -f p%g 400 | xargs mkdir",
+    "a crowd": "mkdir -p profiles; cd profiles; seq -f p%g 400 | xargs mkdir",
 }
 
 
@@ -230,6 +230,27 @@ def test_a_trap_in_the_place_of_a_file_is_not_entered(attack: Attack) -> None:
         for unit, text in attack.timers().items():
             assert_harmless(unit, text)
         attack.restore()
+
+
+def test_a_loop_of_links_ends_no_watching_for_good(attack: Attack) -> None:
+    attack.do("ln -sfn jobs.json cron/jobs.json")
+    failed = "systemctl is-failed hermes-oscron-changed.path"
+    wait_for(lambda: attack.box.run(failed, check=False).stdout == "failed\n")
+    attack.do("rm cron/jobs.json")
+    attack.sync()
+    assert attack.box.run("systemctl is-active hermes-oscron-changed.path").stdout == "active\n"
+
+
+def test_a_crowd_of_profiles_takes_no_inotify_instance_from_root(attack: Attack) -> None:
+    attack.do("mkdir -p profiles; cd profiles; seq -f p%g 400 | xargs mkdir")
+    attack.sync()
+    watches = attack.box.run("systemctl list-units --plain --no-legend 'hermes-oscron-watch@*'").stdout.splitlines()
+    assert len(watches) == 20 and all(" active " in line for line in watches)
+    attack.box.run("python3 -c 'import ctypes; assert ctypes.CDLL(None).inotify_init() >= 0'")
+
+
+def test_the_account_has_no_room_in_root_s_run(attack: Attack) -> None:
+    assert attack.box.run("find /run -xdev -user hermes ! -type s").stdout == ""
 
 
 NASTY = "x\n[Service]\nExecStart=/bin/touch /opt/treasure/taken\n\\"
@@ -257,6 +278,16 @@ def test_more_jobs_than_can_be_change_no_timer(attack: Attack) -> None:
     attack.put_jobs(json.dumps({"jobs": [record(f"j{n}") for n in range(10_001)]}))
     assert "more than 10000 jobs" in attack.sync()["error"]
     assert attack.timers() == before
+
+
+def test_no_more_timers_than_can_be_by_asking_one_at_a_time(attack: Attack) -> None:
+    attack.put_jobs(json.dumps({"jobs": [*attack.sound, record("more")]}))
+    attack.box.run("cd /run/systemd/system; seq -f 'hermes-job@default:x%g.timer' 9999 | xargs touch")
+    try:
+        assert "more than 10000 jobs" in attack.ask({"verb": "sync", "instances": ["default:more"]})
+        assert "armed" in attack.ask({"verb": "sync", "instances": [f"default:{attack.job_id}"]})
+    finally:
+        attack.box.run("cd /run/systemd/system; find . -name 'hermes-job@default:x*.timer' -delete")
 
 
 def test_the_same_id_ten_thousand_times_is_one_timer(attack: Attack) -> None:

@@ -136,6 +136,10 @@ class Systemd:
         """Whether there is a timer of ours for INSTANCE."""
         return os.path.exists(self._path(unit_of(instance)))
 
+    def count(self) -> int:
+        """How many timers of ours there are."""
+        return len(self._files())
+
     def troubles(self) -> list[str]:
         """Which of the units that the installation needs have failed, in sentences. Raises SchedulerError."""
         failed = self._manager.call("list-units", "--failed", "--plain", "--no-legend", "--full", "hermes-oscron*")

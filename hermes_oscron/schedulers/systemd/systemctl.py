@@ -5,6 +5,8 @@ import subprocess
 import time
 from collections.abc import Sequence
 
+from ...hermes.homes import root, state_dir
+from ...hermes.store import make_private_dir
 from ...installation import is_delegated
 from ..plan import SchedulerError
 
@@ -41,14 +43,10 @@ class Manager:
         """
         self._touch("sync-wanted")
 
-    @property
-    def _folder(self) -> str:
-        return f"{self.runtime_dir}/hermes-oscron"
-
     def _touch(self, name: str) -> None:
-        path = f"{self._folder}/{name}"
+        path = f"{_folder()}/{name}"
         try:
-            os.makedirs(self._folder, 0o700, exist_ok=True)
+            make_private_dir(os.path.dirname(path))
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
             os.utime(path)
         except OSError as error:
@@ -63,13 +61,13 @@ class Manager:
 
     def is_expected(self, instance: str) -> bool:
         """Whether the run of INSTANCE that has just been started is one to `expect`; the next one is not."""
-        path = f"{self._folder}/due@{instance}"
+        path = f"{_folder()}/due@{instance}"
         try:
             age = time.time() - os.stat(path).st_mtime
             os.unlink(path)
         except OSError:
             return False
-        return age < EXPECTED_FOR
+        return 0 <= age < EXPECTED_FOR
 
     def unreachable(self) -> str | None:
         """Why the manager cannot be reached, or None."""
@@ -128,6 +126,11 @@ class Manager:
 def manager() -> Manager:
     """The systemd manager that fires this account's jobs: root's is the system's, anyone else's mostly their own."""
     return Manager(user=os.geteuid() != 0 and not is_delegated())
+
+
+def _folder() -> str:
+    """Where requests are left, also for the units: the account's own, since /run is root's and has no room to spare."""
+    return state_dir(root())
 
 
 def _refusal(result: "subprocess.CompletedProcess[str]") -> SchedulerError:

@@ -1,7 +1,8 @@
 """The path units by which systemd sees that anybody has changed a profile's jobs, and asks for a sync.
 
 hermes-oscron-changed.path, which the installation enables, watches the profile `default` and the coming and going of
-the others; each of these has an instance of hermes-oscron-watch@.path.
+the others; each of these has an instance of hermes-oscron-watch@.path, up to a number: to systemd each path is one of
+the few inotify instances that its account has (inotify(7), max_user_instances).
 """
 
 import re
@@ -11,6 +12,8 @@ from ...hermes.homes import DEFAULT
 from .systemctl import Manager
 
 CHANGED = "hermes-oscron-changed.path"
+MOST = 20
+"""Profiles besides `default`; what changes in more of them is seen by the next sync."""
 WATCH = re.compile(r"hermes-oscron-watch@(?P<profile>.+)\.path")
 
 
@@ -18,11 +21,15 @@ def watch(manager: Manager, profiles: Collection[str]) -> None:
     """Watch the jobs of PROFILES, and of no others, where this installation watches any. Raises SchedulerError."""
     if manager.unreachable():
         return
-    listed = manager.call("list-units", "--plain", "--no-legend", "--full", "--state=active", CHANGED,
+    listed = manager.call("list-units", "--plain", "--no-legend", "--full", "--state=active,failed", CHANGED,
                           "hermes-oscron-watch@*.path")
-    active = {line.split()[0] for line in listed.splitlines() if line}
-    if CHANGED not in active:
+    states = {unit: state for unit, _loaded, state, *_ in map(str.split, listed.splitlines())}
+    if CHANGED not in states:
         return
-    wanted = {f"hermes-oscron-watch@{profile}.path" for profile in profiles if profile != DEFAULT}
+    if states[CHANGED] == "failed":  # a loop of links in its way, say, is enough for that
+        manager.start([CHANGED])
+    active = {unit for unit, state in states.items() if state == "active"}
+    watched = sorted(profile for profile in profiles if profile != DEFAULT)[:MOST]
+    wanted = {f"hermes-oscron-watch@{profile}.path" for profile in watched}
     manager.stop(sorted(unit for unit in active if WATCH.fullmatch(unit) and unit not in wanted))
     manager.start(sorted(wanted - active))
