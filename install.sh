@@ -39,7 +39,6 @@ choose_places() {
         PREFIX=/usr/local/lib/hermes-oscron
         BIN=/usr/local/bin
         UNIT_DIR=/etc/systemd/system
-        RUNTIME=/run
         RUNTIME_UNITS=/run/systemd/system
         MANAGER=--system
         TARGET=multi-user.target
@@ -51,19 +50,30 @@ choose_places() {
         TARGET=default.target
         XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
         export XDG_RUNTIME_DIR
-        RUNTIME=$XDG_RUNTIME_DIR
         RUNTIME_UNITS=$XDG_RUNTIME_DIR/systemd/user
     fi
+}
+
+# kept NAME: what the present installation of the system's manager has for NAME.
+kept() {
+    sed -n "s/^$1=//p" "$PREFIX/venv/installation" 2>/dev/null || true
 }
 
 # As root: whose jobs are meant, and whether the system's manager fires them. Without systemd there is but the account's
 # crontab, root's own where none is named.
 choose_for_root() {
-    present=$(sed -n 's/^HERMES_OSCRON_ACCOUNT=//p' "$PREFIX/venv/installation" 2>/dev/null || true)
+    if [ "$VERB" = try ]; then
+        # What listens to clients does not run as root, for no minute.
+        ACCOUNT=${ACCOUNT:-nobody}
+        TMPDIR=/tmp
+        install_for
+    fi
+    present=$(kept HERMES_OSCRON_ACCOUNT)
     if [ "$VERB" = uninstall ] && [ -n "$present" ] && [ "${ACCOUNT:-$present}" = "$present" ]; then
         ACCOUNT=$present
         OWNER_HOME=$(getent passwd "$ACCOUNT" | cut -d: -f6)
         OWNER_HOME=${OWNER_HOME:-/nonexistent}
+        HERMES_HOME=$(kept HERMES_HOME)
     elif [ -d /run/systemd/system ] && [ "$VERB" != uninstall ]; then
         if [ -z "$present" ] && [ -e "$UNIT_DIR/hermes-oscron.service" ]; then
             fail "the jobs run as root so far, and so does what listens to clients. That is over: take it away with
@@ -71,6 +81,8 @@ choose_for_root() {
         fi
         [ -z "$present" ] || [ "${ACCOUNT:-$present}" = "$present" ] ||
             fail "the jobs that fire here are those of '$present'; take them away first: ./install.sh --uninstall"
+        [ -n "${HERMES_HOME:-}" ] || HERMES_HOME=$(kept HERMES_HOME)
+        [ -n "${HERMES_TIMEZONE:-}" ] || HERMES_TIMEZONE=$(kept HERMES_TIMEZONE)
         choose_account
     elif [ -n "$ACCOUNT" ] && [ "$ACCOUNT" != root ]; then
         id "$ACCOUNT" >/dev/null 2>&1 || fail "there is no account '$ACCOUNT'."
@@ -93,6 +105,7 @@ choose_account() {
     [ "$(id -u "$ACCOUNT")" != 0 ] ||
         fail "neither jobs nor what listens to clients run as root; --account takes an ordinary account."
     OWNER_HOME=$(getent passwd "$ACCOUNT" | cut -d: -f6)
+    [ "${HERMES_HOME:-}" != "$OWNER_HOME/.hermes" ] || HERMES_HOME=
     [ "$VERB" = dry_run ] || as_account sh -c 'umask 077; mkdir -p "$1" && test -w "$1"' sh "$(hermes_root)" 2>/dev/null ||
         fail "$ACCOUNT cannot write $(hermes_root), where the jobs are to be; HERMES_HOME names another folder."
 }
@@ -105,6 +118,17 @@ is_systems() {
     [ -n "$OWNER_HOME" ]
 }
 
+# refuse_socket_of_others PATH: systemd makes and gives away a socket as root, wherever the links on its way lead.
+refuse_socket_of_others() {
+    folder=$(dirname "$1")
+    while :; do
+        [ ! -L "$folder" ] && [ -z "$(find "$folder" -prune ! '(' -user root ! -perm /022 ')' 2>/dev/null)" ] ||
+            fail "SOCKET=$1 is in $folder, which others than root can change; /run is a place for it."
+        [ "$folder" != / ] || return 0
+        folder=$(dirname "$folder")
+    done
+}
+
 # make_venv DIR: the package and its two commands in a virtual environment of their own.
 make_venv() {
     if is_systems; then
@@ -113,11 +137,11 @@ make_venv() {
     else
         python=$(command -v python3) || fail "python3 is missing; install Python 3.11 or newer."
     fi
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         fail "$("$python" -V) is too old; Python 3.11 or newer is needed."
-    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    "$python" -I -c 'import ensurepip, venv' 2>/dev/null ||
         fail "Python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv."
-    [ -x "$1/bin/pip" ] || "$python" -m venv --clear "$1"
+    [ -x "$1/bin/pip" ] || "$python" -I -m venv --clear "$1"
     # The build works on a copy, so that nothing is written beside the source.
     build=$(mktemp -d)
     cp -R "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/hermes_oscron" "$build"
@@ -145,6 +169,7 @@ write_units() {
     dir=$1 bin=$2
     shift 2
     environment="Environment=\"PATH=$(for_unit "$PATH")\""
+    ! is_systems || environment="User=$ACCOUNT\\n$environment"
     [ -z "${HERMES_HOME:-}" ] || environment="$environment\\nEnvironment=\"HERMES_HOME=$(for_unit "$HERMES_HOME")\""
     zone=
     [ -z "${HERMES_TIMEZONE:-}" ] || zone="\\nEnvironment=\"HERMES_TIMEZONE=$(for_unit "$HERMES_TIMEZONE")\""
@@ -155,6 +180,7 @@ write_units() {
         mkdir -p "$(dirname "$dir/$unit")"
         sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment$zone|" -e "s|@ACCOUNT@|$ACCOUNT|g" \
             -e "s|@HELPER_ENVIRONMENT@|Environment=\"HERMES_HOME=$(for_unit "$(hermes_root)")\"$zone|" \
+            -e "s|@STATE@|$(for_unit "$(hermes_root)/cron/oscron")|g" \
             -e "s|@LISTEN@|$(for_unit "${SOCKET:-127.0.0.1:$PORT}")|" -e "s|@ROOT@|$(for_path "$(hermes_root)")|" \
             -e "s|@TARGET@|$TARGET|" "$source" >"$dir/$unit.new"
         mv "$dir/$unit.new" "$dir/$unit"
@@ -190,6 +216,7 @@ has_manager() {
 }
 
 install() {
+    ! is_systems || [ -z "$SOCKET" ] || refuse_socket_of_others "$SOCKET"
     has_manager && managed=yes || managed=
     if [ -z "$managed" ] && [ -d /run/systemd/system ] && [ "$SCHEDULER" != crontab ]; then
         fail "no systemd user manager runs for $(id -un). As root: loginctl enable-linger $(id -un)"
@@ -277,19 +304,22 @@ uninstall() {
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service >/dev/null 2>&1 || true
     systemctl "$MANAGER" stop hermes-oscron-changed.service 'hermes-oscron-watch@*.path' >/dev/null 2>&1 || true
-    [ ! -x "$BIN/hermes-oscron" ] || "$BIN/hermes-oscron" plugin remove >/dev/null ||
+    [ ! -x "$BIN/hermes-oscron" ] || timeout 60 "$BIN/hermes-oscron" plugin remove >/dev/null ||
         echo "install.sh: the agent's config.yaml still names this installation; see above." >&2
-    [ ! -x "$BIN/hermes-oscron" ] || "$BIN/hermes-oscron" disarm ||
+    [ ! -x "$BIN/hermes-oscron" ] || timeout 300 "$BIN/hermes-oscron" disarm ||
         echo "install.sh: not all that fires was found; what is left of it: 'crontab -l', 'systemctl list-timers'." >&2
     forget_in_state scheduler
+    forget_in_state sync-wanted
+    # Nobody can have a timer armed from here on.
+    ! is_systems || systemctl --quiet disable --now hermes-oscron-root.socket >/dev/null 2>&1 || true
+    ! is_systems || systemctl stop 'hermes-oscron-root@*.service' >/dev/null 2>&1 || true
     if systemctl "$MANAGER" list-units --plain --no-legend >/dev/null 2>&1; then
         timers=$(systemctl "$MANAGER" list-units --all --plain --no-legend --full 'hermes-job@*.timer' | cut -d' ' -f1)
         # shellcheck disable=SC2086
         [ -z "$timers" ] || systemctl "$MANAGER" stop -- $timers
     fi
-    rm -rf "$RUNTIME_UNITS"/hermes-job@*.timer "$RUNTIME/hermes-oscron"
+    rm -rf "$RUNTIME_UNITS"/hermes-job@*.timer
     if is_systems; then
-        systemctl --quiet disable --now hermes-oscron-root.socket >/dev/null 2>&1 || true
         rm -f /run/hermes-oscron-root.lock
         for unit in $SYSTEM_UNITS; do
             rm -f "$UNIT_DIR/$unit"
@@ -313,7 +343,7 @@ uninstall() {
 
 # json KEY…: the value under the keys in the JSON on standard input.
 json() {
-    "$PLACE/venv/bin/python" -c '
+    "$PLACE/venv/bin/python" -I -c '
 import functools, json, sys
 print(functools.reduce(lambda at, key: at[int(key) if isinstance(at, list) else key], sys.argv[1:], json.load(sys.stdin)))
 ' "$@"
@@ -333,7 +363,6 @@ leave() {
     if [ "$FIRES" = systemd ]; then
         "$PLACE/venv/bin/hermes-oscron" delete "$id" >/dev/null 2>&1 || true
         systemctl "$MANAGER" stop hermes-oscron-sync.path 2>/dev/null || true
-        rm -rf "$RUNTIME/hermes-oscron"
         for unit in hermes-job@.service $SYNC_UNITS; do
             rm -f "$RUNTIME_UNITS/$unit"
         done
@@ -363,7 +392,7 @@ try() {
         write_units "$RUNTIME_UNITS" "$PLACE/venv/bin" hermes-job@.service $SYNC_UNITS
         systemctl "$MANAGER" start hermes-oscron-sync.path
     fi
-    PORT=$("$PLACE/venv/bin/python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    PORT=$("$PLACE/venv/bin/python" -I -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
     TOKEN=$("$PLACE/venv/bin/hermes-oscron" token)
     "$PLACE/venv/bin/hermes-oscron" serve --port "$PORT" --scheduler "$FIRES" >"$PLACE/serve.log" 2>&1 &
     SERVER=$!
@@ -411,6 +440,7 @@ dry_run() {
 # All of it once more, as the account.
 install_for() {
     case $VERB in
+    try) set -- --try ;;
     install) set -- --scheduler "$SCHEDULER" ;;
     dry_run) set -- --dry-run ;;
     uninstall) set -- --uninstall ;;
@@ -428,6 +458,9 @@ case ${HERMES_HOME:-/} in
 /*) ;;
 *) HERMES_HOME=$PWD/$HERMES_HOME ;;
 esac
+
+# Not where whoever is not asked may have put a module, a command or a file of settings.
+cd /
 
 VERB=install
 OWNER_HOME=
@@ -457,7 +490,7 @@ done
 [ -z "$ACCOUNT" ] || [ "$(id -u)" = 0 ] || [ "$ACCOUNT" = "$(id -un)" ] ||
     fail "--account is for root; you are $(id -un)."
 choose_places
-if [ "$(id -u)" = 0 ] && [ "$VERB" != try ]; then
+if [ "$(id -u)" = 0 ]; then
     umask 022
     choose_for_root
 fi

@@ -8,7 +8,7 @@
     [web]
     auth = "token"               # or "none", on loopback alone
     hosts = ["jobs.example.org"] # names besides the loopback ones by which clients may call
-    listen = "unix:/run/hermes-oscron/socket"  # instead of a port, where neither systemd nor --host says otherwise
+    listen = "unix:/run/user/1000/hermes-oscron"  # instead of a port, where neither systemd nor --host says otherwise
 
     [scheduler]
     kind = "auto"                # systemd, crontab, foreground

@@ -81,6 +81,42 @@ def test_the_commands_run_by_root_work_on_the_account_s_jobs_as_that_account(bob
     bob.verb("delete", job_id)
 
 
+def test_a_job_s_runner_typed_by_root_is_the_account_s_too(bob: SystemSite) -> None:
+    job_id = bob.create("id -un", schedule="0 9 * * *")["id"]
+    bob.box.run(f"HERMES_HOME=/home/bob/.hermes hermes-cron-exec default:{job_id} --trigger manual")
+    assert "\nbob\n" in bob.outputs(job_id)
+    assert bob.run("stat -c %U ~/.hermes/cron/jobs.json").stdout == "bob\n"
+    bob.verb("delete", job_id)
+
+
+def test_a_unit_without_its_drop_ins_runs_as_the_account_still(bob: SystemSite) -> None:
+    units = "hermes-job@.service hermes-oscron.service hermes-oscron-sync.service hermes-oscron-changed.service"
+    bob.box.run(f"systemctl revert {units}")
+    try:
+        shown = bob.systemctl(f"show -P User {units.replace('@', '@a:b')}")
+        assert shown.split() == ["bob"] * 4
+    finally:
+        bob.install()
+
+
+def test_where_the_jobs_are_is_kept_without_being_said_again(bob: SystemSite) -> None:
+    bob.box.run(f"PORT={bob.port} HERMES_HOME=/home/bob/elsewhere HERMES_TIMEZONE=Asia/Tokyo {INSIDE}/install.sh")
+    bob.box.run(f"PORT={bob.port} {INSIDE}/install.sh")
+    for unit in ("hermes-oscron.service", "hermes-job@a:b.service", "hermes-oscron-root@x.service"):
+        environment = bob.systemctl(f"show -P Environment {unit}")
+        assert "HERMES_HOME=/home/bob/elsewhere" in environment and "Asia/Tokyo" in environment
+    assert "/home/bob/elsewhere" in bob.box.run(f"{INSIDE}/install.sh --uninstall").stdout
+    bob.install()
+    assert "elsewhere" not in bob.systemctl("show -P Environment hermes-oscron.service")
+
+
+def test_a_socket_where_the_account_could_put_a_link_is_refused(bob: SystemSite) -> None:
+    bob.box.run("ln -sfn /home/bob /opt/link")
+    for path in ("/home/bob/api", "/tmp/api", "/opt/link/api"):
+        refused = bob.box.run(f"SOCKET={path} {INSIDE}/install.sh", check=False)
+        assert refused.returncode == 1 and "others than root can change" in refused.stderr
+
+
 def listing(box: Box, socket: str, user: str) -> str:
     """The status of a listing that USER asks for on SOCKET without a token; 000 where it cannot be opened."""
     return str(box.run(f"curl -s -o /dev/null -w '%{{http_code}}' --unix-socket {socket} http://localhost/api/crons",
