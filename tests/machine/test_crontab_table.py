@@ -270,3 +270,18 @@ def test_a_thousand_edits_leave_random_lines_as_they_are(machine: Box, site: Cro
         assert said == "1000 edits\n"
     finally:
         machine.run("crontab -r")
+
+
+def test_a_verb_killed_as_it_installs_leaves_every_line(site: CrontabSite) -> None:
+    """By a crontab(1) that kills who has called it before it reads anything."""
+    theirs = b"".join(b"%d 3 * * * /usr/local/bin/backup %04d\n" % (n % 60, n) for n in range(3000))
+    site.install_crontab(theirs)
+    deadly = "#!/bin/sh\n[ \"$1\" != - ] || kill -9 $PPID\nsleep 0.2\nexec /usr/bin/crontab \"$@\"\n"
+    site.box.put("/opt/deadly/crontab", deadly)
+    site.box.run("chmod -R a+rx /opt/deadly")
+    killed = site.run(f"PATH=/opt/deadly:$PATH {site.bin}/hermes-oscron create 'every 2h' x", check=False)
+    assert killed.returncode in (137, -9)
+    site.run("sleep 0.5")
+    assert theirs in site.crontab()
+    assert "refused" not in site.oscron("sync")
+    assert theirs in site.crontab()

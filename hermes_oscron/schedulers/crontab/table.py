@@ -6,11 +6,13 @@ every line anew that it has read (`1-31/2` becomes `*/2`, which is another sched
 
 import contextlib
 import os
+import pwd
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from ...hermes.store import StoreError, wait_for_lock
 from ..plan import SchedulerError
 
 TIMEOUT = 60.0
@@ -51,24 +53,45 @@ class Table:
         """Put what CHANGE makes of the lines in their place, if that differs. Raises SchedulerError.
 
         crontab(1) knows no lock: just before the new one is installed the old one is read again, and when that is
-        another by now, CHANGE works on that one.
+        another by now, CHANGE works on that one. Of us, whatever our Hermes home, one at a time does so.
         """
-        before = self.read()
-        for _ in range(TRIES):
-            after = b"".join(change(_lines(before)))
-            if after == before:
-                return
-            _wait_for_cron()
-            found = self.read()
-            if found == before:
-                self.write(after)
-                return
-            before = found
+        with _alone():
+            before = self.read()
+            for _ in range(TRIES):
+                after = b"".join(change(_lines(before)))
+                if after == before:
+                    return
+                _wait_for_cron()
+                found = self.read()
+                if found == before:
+                    self.write(after)
+                    return
+                before = found
         raise SchedulerError("The crontab is being changed by something else all the time; try again.")
 
     def lines(self) -> list[bytes]:
         """Its lines, each with its newline. Raises SchedulerError."""
         return _lines(self.read())
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Hold a lock of this account's, on its own home directory; one that has none is alone anyway.
+
+    Raises SchedulerError.
+    """
+    try:
+        home = os.open(pwd.getpwuid(os.getuid()).pw_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, KeyError):
+        yield
+        return
+    try:
+        wait_for_lock(home, "The crontab", TIMEOUT)
+        yield
+    except StoreError as error:
+        raise SchedulerError(str(error)) from error
+    finally:
+        os.close(home)
 
 
 def _wait_for_cron() -> None:
@@ -112,9 +135,16 @@ def _unmasked(listed: bytes) -> bytes:
 
 def _crontab(*arguments: str, content: bytes = b"",
              environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[bytes]":
+    """What came of crontab ARGUMENTS, which finds CONTENT whole at its standard input.
+
+    Through a pipe it would take what had come for all, and install that, should we be killed meanwhile.
+    """
     try:
-        return subprocess.run(["crontab", *arguments], input=content, capture_output=True, timeout=TIMEOUT, check=False,
-                              env={**os.environ, "LC_ALL": "C", **(environment or {})})
+        with open(os.memfd_create("crontab"), "w+b", buffering=0) as stdin:
+            stdin.write(content)
+            stdin.seek(0)
+            return subprocess.run(["crontab", *arguments], stdin=stdin, capture_output=True, timeout=TIMEOUT,
+                                  check=False, env={**os.environ, "LC_ALL": "C", **(environment or {})})
     except FileNotFoundError:
         raise SchedulerError("crontab is not installed; on Debian and Ubuntu: apt install cron.") from None
     except subprocess.TimeoutExpired:
