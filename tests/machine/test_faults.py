@@ -89,7 +89,8 @@ def test_a_timer_made_away_with_or_changed_by_hand_is_put_right(site: Site) -> N
     jobs = [site.create(schedule="0 9 * * *") for _ in range(3)]
     with site.unwatched():
         unit = f"hermes-job@default:{jobs[0]['id']}.timer"
-        site.administer(f"echo >>{site.unit_dir}/{unit}; rm {site.unit_dir}/hermes-job@default:{jobs[1]['id']}.timer")
+        site.administer(f"printf '# caf\\351' >>{site.unit_dir}/{unit}; "
+                        f"rm {site.unit_dir}/hermes-job@default:{jobs[1]['id']}.timer")
         site.take_away(jobs[2]["id"])
         assert site.doctor()[0] == 1
         assert_one_sync_is_enough(site, jobs)

@@ -79,10 +79,10 @@ class Systemd:
         changed = {unit_of(plan.instance): content for plan in plans.values()
                    if (content := self._wanted(plan, now, files))}
         self._manager.stop([unit for unit in changed if unit in active])
-        for unit, content in changed.items():
-            self._write(unit, content)
-        to_start = sorted(unit for unit in map(unit_of, plans) if unit in changed or unit not in active)
-        refused = self._start_each(to_start)
+        unwritten = self._write_each(changed)
+        to_start = sorted(unit for unit in map(unit_of, plans)
+                          if unit not in unwritten and (unit in changed or unit not in active))
+        refused = unwritten | self._start_each(to_start)
         armed = [instance_of(unit) for unit in to_start if unit not in refused]
         return Report(armed, [instance_of(unit) for unit in stale],
                       {instance_of(unit): sentence for unit, sentence in refused.items()}, unwatched=armed)
@@ -147,6 +147,16 @@ class Systemd:
         return [f"{unit} has failed: 'systemctl {manager} status {unit}' says why, and 'restart' in the place of "
                 f"'status' starts it again." for unit in (line.split()[0] for line in failed.splitlines() if line)]
 
+    def _write_each(self, contents: Mapping[str, str]) -> dict[str, str]:
+        """Write the units of CONTENTS; what went wrong with those that could not be written."""
+        unwritten: dict[str, str] = {}
+        for unit, content in contents.items():
+            try:
+                self._write(unit, content)
+            except SchedulerError as error:
+                unwritten[unit] = str(error)
+        return unwritten
+
     def _start_each(self, units: list[str]) -> dict[str, str]:
         """Start UNITS; what systemd said of those it refused. All at once is quick, and one by one where that fails."""
         refused: dict[str, str] = {}
@@ -167,8 +177,11 @@ class Systemd:
         wanted = render(plan, machine_zone(), now)
         if unit not in files:
             return wanted
-        with open(self._path(unit), encoding="utf-8") as file:
-            return None if file.read() == wanted else wanted
+        try:
+            with open(self._path(unit), "rb") as file:
+                return None if file.read() == wanted.encode() else wanted
+        except OSError:  # whatever is in its place, it is not that
+            return wanted
 
     def _files(self) -> set[str]:
         try:
