@@ -51,16 +51,20 @@ def become_account() -> None:
 
 def _leave_terminal() -> None:
     """Go on in a child without a controlling terminal; the process that has it waits, and ends as the child does."""
+    passed_on = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)
     child = os.fork()
     if not child:
         os.setsid()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
         return
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         os.kill(child, number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for number in passed_on:
         signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os._exit(code if code >= 0 else 128 - code)
 
