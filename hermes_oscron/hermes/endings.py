@@ -45,6 +45,10 @@ def record_interrupted(home: Home, run: runs.Run) -> Record | None:
     begun = datetime.datetime.fromtimestamp(run.started_at, datetime.UTC)
     error = f"interrupted: the run begun at {begun.astimezone():%Y-%m-%d %H:%M:%S %z} {_reason()}"
     try:
+        record = store.find(home, run.job_id)
+        last = records.instant(record.get("last_run_at"))
+        if last and begun <= last <= datetime.datetime.now(datetime.UTC):
+            return record  # its end is recorded; the runner was cut off in the moment after that
         return record_end(home, run.job_id, begun, begun, error)
     except store.NoSuchJob:
         return None

@@ -102,15 +102,18 @@ def next_run(record: Record, now: datetime.datetime, zone: ZoneInfo) -> datetime
         return None
     schedule = schedule_of(record, zone)
     if schedule.kind == ONCE:
-        return None if has_run(record, schedule) else schedule.run_at.astimezone(zone)
+        return None if has_run(record, schedule, now) else schedule.run_at.astimezone(zone)
     due = next_occurrence(schedule, now, zone, grid(record))
     return due.astimezone(zone) if due else None
 
 
-def has_run(record: Record, schedule: Schedule) -> bool:
-    """Whether the one-shot SCHEDULE of RECORD has been answered by a run at its time or later."""
+def has_run(record: Record, schedule: Schedule, now: datetime.datetime) -> bool:
+    """Whether the one-shot SCHEDULE of RECORD has been answered by a run at its time or later, up to NOW.
+
+    A run of the future is one of a clock that was ahead.
+    """
     last_run = instant(record.get("last_run_at"))
-    return bool(last_run and last_run >= schedule.run_at)
+    return bool(last_run and schedule.run_at <= last_run <= now)
 
 
 def is_due(record: Record, now: datetime.datetime, zone: ZoneInfo) -> bool:

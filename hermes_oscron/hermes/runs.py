@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import time
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ _empty: dict[str, tuple[int, int, int]] = {}
 class Run(NamedTuple):
     """One run: `started_at` is a unix time, `trigger` says who wanted it: `schedule` or `manual`.
 
-    `group` is the job's process group on the machine while `boot` is its boot id.
+    `group` is the job's process group on the machine while `boot` is its boot id; it was there `uptime` seconds after
+    that boot (CLOCK_BOOTTIME, clock_gettime(2)).
     """
 
     job_id: str
@@ -35,6 +37,7 @@ class Run(NamedTuple):
     trigger: str
     group: int = 0
     boot: str = ""
+    uptime: float = 0.0
 
 
 class Claim:
@@ -96,14 +99,29 @@ def boot_id() -> str:
         return file.read().strip()
 
 
+def with_group(run: Run, group: int) -> Run:
+    """RUN, whose job is the process group GROUP of this machine."""
+    return run._replace(group=group, boot=boot_id(), uptime=time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
 def end_processes(run: Run) -> None:
     """End what is left of the job of RUN, whose runner is gone; systemd has ended it, and cron ends nothing.
 
     No other group has its number in the same boot, while a process of it is left.
     """
-    if run.group > 1 and run.boot == boot_id():
+    if run.group > 1 and run.boot == boot_id() and not _is_anothers(run):
         with contextlib.suppress(OSError):
             os.killpg(run.group, signal.SIGKILL)
+
+
+def _is_anothers(run: Run) -> bool:
+    """Whether the number of RUN's group has been given to a process that began after it (`starttime`, proc(5))."""
+    try:
+        with open(f"/proc/{run.group}/stat", "rb") as file:
+            began = int(file.read().rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    except OSError:  # its leader is gone; who is left of the group is the job's
+        return False
+    return began > run.uptime + 0.1
 
 
 def running(home: Home) -> dict[str, Run]:
@@ -141,10 +159,12 @@ def _look(home: Home, job_id: str) -> tuple[Run, bool] | None:
     """The run in the file of JOB_ID and whether someone holds it."""
     path = f"{home.runs_dir}/{job_id}"
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
         held = not _lock(fd, fcntl.LOCK_SH)
         if not held and not _is_at(fd, path):
             return None
@@ -160,7 +180,7 @@ def _parse(job_id: str, content: bytes, begun: float) -> Run:
     try:
         said = json.loads(content)
         return Run(job_id, float(said["started_at"]), str(said["trigger"]), int(said.get("group", 0)),
-                   str(said.get("boot", "")))
+                   str(said.get("boot", "")), float(said.get("uptime", 0)))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, begun, "schedule")
 

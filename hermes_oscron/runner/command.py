@@ -7,6 +7,9 @@ from ..hermes.homes import Home
 from ..hermes.store import Record
 from .execute import Command
 
+LONGEST_NAME = 4096
+"""Characters; a variable of 128 KiB would keep the job from being started (execve(2))."""
+
 
 class NoCommand(Exception):
     """Nothing here can run this job; the text says what to install or set."""
@@ -89,4 +92,4 @@ def _directory(record: Record, otherwise: str) -> str:
 
 
 def _for_environment(name: object) -> str:
-    return str(name or "").replace("\0", "").encode("utf-8", "replace").decode()
+    return str(name or "")[:LONGEST_NAME].replace("\0", "").encode("utf-8", "replace").decode()

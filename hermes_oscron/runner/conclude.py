@@ -22,10 +22,12 @@ class Conclusion(NamedTuple):
     record: Record | None
 
 
-def conclude(home: Home, before: Record, started: datetime.datetime, outcome: Outcome) -> Conclusion:
+def conclude(home: Home, before: Record, started: datetime.datetime, outcome: Outcome,
+             deleted: Callable[[], bool]) -> Conclusion:
     """Write down how the run of the job of BEFORE, begun at STARTED, ended.
 
-    A job deleted meanwhile leaves nothing, and nothing of it went wrong.
+    A job DELETED meanwhile leaves nothing, and nothing of it went wrong. Of one whose record alone is gone, which may
+    come back, for jobs.json may have been moved away to be repaired, what there is stays.
     """
     zone = homes.timezone(home)
     ended = datetime.datetime.now(datetime.UTC)
@@ -41,7 +43,8 @@ def conclude(home: Home, before: Record, started: datetime.datetime, outcome: Ou
             say(f"Failed: {error}", sys.stderr)
         return Conclusion(error, record_end(home, job_id, started, ended, error, _undelivered(before)))
     except store.NoSuchJob:
-        outputs.remove(home, job_id)
+        if deleted():
+            outputs.remove(home, job_id)
         return Conclusion(None, None)
 
 
@@ -56,15 +59,16 @@ def conclude_by_agent(home: Home, before: Record, started: datetime.datetime, ou
     try:
         record = store.find(home, job_id)
     except store.NoSuchJob:
-        if deleted() or not _is_last_run(before):
+        if deleted():
             outputs.remove(home, job_id)
+        if deleted() or not _is_last_run(before):
             return Conclusion(None, None)
         _tell(outcome.error, None)
         if records.state(before) != records.PAUSED:
             return Conclusion(outcome.error, None)
         record = _put_back(home, before, outcome.error)
     if record.get("last_run_at") == before.get("last_run_at"):
-        return _conclude_without_record(home, before, started, outcome)
+        return _conclude_without_record(home, before, started, outcome, deleted)
     ended = datetime.datetime.now(datetime.UTC)
     zone = homes.timezone(home)
     record = store.change(home, job_id, lambda record: records.correct_next_run(record, before, ended, zone))
@@ -74,14 +78,15 @@ def conclude_by_agent(home: Home, before: Record, started: datetime.datetime, ou
     return Conclusion(error, record)
 
 
-def _conclude_without_record(home: Home, before: Record, started: datetime.datetime, outcome: Outcome) -> Conclusion:
+def _conclude_without_record(home: Home, before: Record, started: datetime.datetime, outcome: Outcome,
+                             deleted: Callable[[], bool]) -> Conclusion:
     if outcome.code == TAKEN:
         say(f"Skipped: another scheduler of the agent has {before['id']}.")
         return Conclusion(None, store.find(home, str(before["id"])))
     error = outcome.error or "the agent ended without a record of the run."
     if outcome.code == NO_DOOR:
         error = outcome.stderr.strip().rpartition("\n")[2]
-    return conclude(home, before, started, outcome._replace(error=error))
+    return conclude(home, before, started, outcome._replace(error=error), deleted)
 
 
 def _is_last_run(record: Record) -> bool:

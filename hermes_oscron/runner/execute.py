@@ -161,7 +161,7 @@ def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, er
                     deadline = _terminate(process)
             elif time.monotonic() >= deadline:
                 if killed_for:
-                    os.killpg(process.pid, signal.SIGKILL)
+                    _signal_group(process.pid, signal.SIGKILL)
                     deadline += GRACE
                 else:
                     killed_for = f"timed out after {timeout:g} s."
@@ -172,7 +172,7 @@ def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, er
     if stop.received:
         killed_for = killed_for or _stopped_by(stop.received)
     if killed_for:
-        _kill_group(process.pid)
+        _signal_group(process.pid, signal.SIGKILL)  # what the ended leader left of it
     _drain(out, err)
     return killed_for
 
@@ -183,15 +183,15 @@ def _stopped_by(number: int) -> str:
 
 def _terminate(process: "subprocess.Popen[bytes]") -> float:
     """Ask the whole group to end; when to stop asking."""
-    os.killpg(process.pid, signal.SIGTERM)
+    _signal_group(process.pid, signal.SIGTERM)
     return time.monotonic() + GRACE
 
 
-def _kill_group(group: int) -> None:
-    """Kill what the ended leader left of its GROUP."""
+def _signal_group(group: int, number: int) -> None:
+    """Send NUMBER to what is left of GROUP; what is another account's there, sudo's say, is left, and waited for."""
     try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
         pass
 
 

@@ -21,6 +21,8 @@ from .voice import say
 
 USAGE = "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle] [--crontab]"
 SCHEDULE, MANUAL = "schedule", "manual"
+PATIENCE = 65.0
+"""Seconds; a sync looks for what is a minute overdue."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,9 +66,24 @@ def _trigger(instance: str) -> str:
     return SCHEDULE if manager().is_expected(instance) else MANUAL
 
 
+def _found(home: Home, job_id: str, trigger: str) -> Record:
+    """The record of JOB_ID. Raises NoSuchJob, and StoreError where jobs.json cannot be read.
+
+    Somebody may be mending it: a fire waits until a sync, which comes when that is done, takes its job for missed.
+    """
+    deadline = time.monotonic() + (PATIENCE if trigger == SCHEDULE else 0)
+    while True:
+        try:
+            return store.find(home, job_id)
+        except store.StoreError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
 def _run(home: Home, job_id: str, trigger: str) -> int:
     try:
-        record = store.find(home, job_id)
+        record = _found(home, job_id, trigger)
     except store.NoSuchJob as error:
         say(f"Skipped: {error} It was deleted.")
         return 0
@@ -114,7 +131,7 @@ def _run_begun(home: Home, before: Record, run: runs.Run, claim: runs.Claim) -> 
         command = command_for(before, home, settings)
         by_agent = command.by_agent
         running = Running(command)
-        claim.begin(run._replace(group=running.group, boot=runs.boot_id()))
+        claim.begin(runs.with_group(run, running.group))
         from .conclude import conclude, conclude_by_agent  # 20 ms, while the job runs
 
         outcome = running.wait(settings.timeout)
@@ -126,7 +143,7 @@ def _run_begun(home: Home, before: Record, run: runs.Run, claim: runs.Claim) -> 
     if by_agent:
         conclusion = conclude_by_agent(home, before, started, outcome, claim.is_forgotten)
     else:
-        conclusion = conclude(home, before, started, outcome)
+        conclusion = conclude(home, before, started, outcome, claim.is_forgotten)
     claim.release()
     from .rearm import rearm
 

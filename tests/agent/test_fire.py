@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import venv
 from pathlib import Path
 from typing import Any
@@ -182,14 +183,17 @@ def test_a_killed_run_is_recorded_and_the_next_one_is_not_taken_for_it(hermes: P
     def kill(_call: Call) -> str:
         os.kill(runner.pid, signal.SIGKILL)
         runner.wait()
+        recorded.wait(30)
         return "nobody hears"
 
+    recorded = threading.Event()
     model.answer = kill
     job_id = make(hermes)
     make_due(hermes, job_id)
     runner = subprocess.Popen(command_line(job_id), stderr=subprocess.DEVNULL)
     wait_for(lambda: runs.interrupted(home), 30)
     job = bridge(hermes).show(job_id)
+    recorded.set()
     assert job["last_status"] == "error" and "interrupted" in job["last_error"]
     model.answer = held
     assert fire(job_id, *MANUAL).returncode == 0

@@ -55,6 +55,12 @@ def test_a_record_without_a_schedule_that_can_be_kept_says_so() -> None:
             records.schedule_of({"id": "a", "schedule": stored}, UTC)
 
 
+def test_a_run_of_a_clock_that_was_ahead_answers_no_one_shot() -> None:
+    record = job(ONCE, last_run_at="2026-03-12T09:00:00+00:00")
+    assert records.next_run(record, at("09T09:00:00"), UTC) == at("10T09:00:00")
+    assert records.next_run(record, at("12T09:00:01"), UTC) is None
+
+
 def test_dates_are_iso_or_unix_seconds() -> None:
     instant = datetime.datetime(2024, 3, 31, 15, 46, 40, tzinfo=datetime.UTC)
     for value in ("2024-03-31T15:46:40+00:00", "2024-03-31T17:46:40+02:00", "2024-03-31T15:46:40Z", 1711900000,

@@ -184,3 +184,22 @@ def test_of_many_that_claim_and_release_one_holds_at_a_time(home: Home, monkeypa
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize(("earlier", "killed"), [(0.0, True), (100.0, False)])
+def test_what_is_left_of_a_job_is_ended_and_a_later_process_of_its_number_is_not(earlier: float, killed: bool) -> None:
+    process = subprocess.Popen(["sleep", "60"], process_group=0)
+    try:
+        run = runs.with_group(runs.Run("a", time.time(), "schedule"), process.pid)
+        runs.end_processes(run._replace(uptime=run.uptime - earlier))
+        time.sleep(0.1)
+        assert (process.poll() == -signal.SIGKILL) == killed
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_no_file_is_no_run(home: Home) -> None:
+    os.makedirs(f"{home.runs_dir}/a")
+    os.mkfifo(f"{home.runs_dir}/b")
+    assert runs.running(home) == {} and runs.interrupted(home) == []

@@ -144,7 +144,7 @@ def test_a_job_that_is_gone_gets_no_page(root: Path, home: Home) -> None:
     gone = store.find(home, job_id)
     fire(job_id, *MANUAL)
     store.remove(home, job_id)
-    conclude(home, gone, datetime.datetime.now(UTC), WELL)
+    conclude(home, gone, datetime.datetime.now(UTC), WELL, lambda: True)
     assert not (root / "cron" / "output" / job_id).exists()
     assert store.read(home) == []
 
@@ -161,8 +161,20 @@ def test_a_job_deleted_while_its_page_is_written_leaves_none(root: Path, home: H
         return name
 
     monkeypatch.setattr(outputs, "write", write_and_delete)
-    conclude(home, found, datetime.datetime.now(UTC), WELL)
+    conclude(home, found, datetime.datetime.now(UTC), WELL, lambda: True)
     assert not (root / "cron" / "output" / job_id).exists()
+
+
+def test_what_a_job_has_written_stays_while_its_record_is_away(root: Path, home: Home) -> None:
+    """As when jobs.json is moved away to be repaired, and comes back."""
+    job_id = make_script(root, "echo fine\n")
+    fire(job_id, *MANUAL)
+    jobs = root / "cron" / "jobs.json"
+    before = store.find(home, job_id)
+    jobs.rename(root / "away")
+    conclude(home, before, datetime.datetime.now(UTC), WELL, lambda: False)
+    (root / "away").rename(jobs)
+    assert len(pages(root, job_id)) == 1
 
 
 def test_a_job_whose_schedule_cannot_be_read_keeps_its_result(root: Path) -> None:

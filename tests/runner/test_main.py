@@ -8,12 +8,14 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from hermes_oscron.hermes import runs
 from hermes_oscron.hermes.homes import Home
+from hermes_oscron.runner import main
 from tests.conftest import write_script
 from tests.runner.fires import (
     MANUAL,
@@ -309,13 +311,36 @@ def test_jobs_that_cannot_be_read_are_refused_and_left_as_they_are(root: Path, c
     path = root / "cron" / "jobs.json"
     path.parent.mkdir()
     path.write_bytes(content)
-    for options in ((), MANUAL):
-        ended = fire("4f2a9c1d07be", *options)
-        assert ended.returncode == 2
-        assert str(path) in ended.stderr
-        assert "Traceback" not in ended.stderr
+    ended = fire("4f2a9c1d07be", *MANUAL)
+    assert ended.returncode == 2
+    assert str(path) in ended.stderr
+    assert "Traceback" not in ended.stderr
     assert path.read_bytes() == content
     assert not (root / "cron" / "output").exists()
+
+
+def test_a_fire_waits_for_jobs_that_somebody_is_mending(root: Path) -> None:
+    job_id = make_script(root, "echo fine\n")
+    make_due(root, job_id)
+    path = root / "cron" / "jobs.json"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:50])
+    with firing(job_id) as runner:
+        time.sleep(1.5)
+        assert runner.poll() is None
+        path.write_bytes(sound)
+        assert runner.wait(20) == 0
+    assert section(page(root, job_id), "Response") == "fine"
+
+
+def test_a_fire_does_not_wait_for_ever(root: Path, monkeypatch: pytest.MonkeyPatch,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    job_id = make_script(root, "echo fine\n")
+    (root / "cron" / "jobs.json").write_text("{")
+    monkeypatch.setattr(main, "PATIENCE", 0.1)
+    monkeypatch.delenv("INVOCATION_ID", raising=False)
+    assert main.main([f"default:{job_id}"]) == 2
+    assert "jobs.json is not JSON" in capsys.readouterr().err
 
 
 def test_jobs_that_become_unreadable_during_a_run_are_left_as_they_are(root: Path) -> None:

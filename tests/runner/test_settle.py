@@ -48,6 +48,20 @@ def test_settle_records_a_run_that_was_killed(root: Path, home: Home) -> None:
     assert os.listdir(home.runs_dir) == []
 
 
+def test_a_run_that_was_cut_off_when_it_had_just_been_recorded_counts_once(root: Path, home: Home) -> None:
+    job_id = make_script(root, "echo fine\n")
+    started = datetime.datetime.now(UTC)
+    fire(job_id, *MANUAL)
+    before = record(root, job_id)
+    claim = runs.claim(home, job_id)
+    assert claim
+    claim.begin(runs.Run(job_id, started.timestamp(), "schedule"))
+    claim.abandon()
+    assert fire(job_id, "--settle").returncode == 0
+    assert record(root, job_id) == before and before["last_status"] == "ok"
+    assert os.listdir(home.runs_dir) == []
+
+
 def test_settling_twice_is_settling_once(root: Path) -> None:
     job_id = make_script(root, SLEEPER)
     interrupt(root, job_id)
