@@ -102,19 +102,19 @@ class Bridge:
     def show(self, job_id: str) -> Job:
         """The job JOB_ID. Raises NoSuchJob."""
         home = self.home
-        settle(home)
+        _settle_if_possible(home)
         return self._view(home, store.find(home, job_id), _now(), homes.timezone(home))
 
     def status(self) -> dict[str, float]:
         """For each running job the seconds since it began."""
         home = self.home
-        settle(home)
+        _settle_if_possible(home)
         return {job_id: _elapsed(run) for job_id, run in runs.running(home).items()}
 
     def elapsed(self, job_id: str) -> float | None:
         """The seconds since JOB_ID's run began; None when it is not running."""
         home = self.home
-        settle(home)
+        _settle_if_possible(home)
         run = runs.find(home, job_id)
         return _elapsed(run) if run else None
 
@@ -254,11 +254,11 @@ class Bridge:
         taken in too: systemd takes a request for the sync that is under way as that sync. A profile whose jobs cannot
         be read keeps the timers it has, and is in the report. Raises SchedulerError.
         """
-        armed, disarmed = [], []
+        armed, disarmed, started = [], [], set[str]()
         with self._arming(SYNC_PATIENCE), self._moving():
             for _ in range(ROUNDS):
                 before = self.fingerprint()
-                report = self._reconcile()
+                report = self._reconcile(started)
                 armed += report.armed
                 disarmed += report.disarmed
                 if self.fingerprint() == before:
@@ -285,15 +285,16 @@ class Bridge:
         if reason := self.wanted.unavailable():
             raise SchedulerError(f"The jobs stay with {present.kind}: {reason}")
         present.withdraw()
-        put_in_charge(self.root, self.wanted.kind)
         try:
+            put_in_charge(self.root, self.wanted.kind)
             yield
-        except SchedulerError:
+        except (SchedulerError, store.StoreError, OSError):
             put_in_charge(self.root, present.kind)
-            self._reconcile()
+            self._reconcile(set())
             raise
 
-    def _reconcile(self) -> Report:
+    def _reconcile(self, started: set[str]) -> Report:
+        """Bring what fires in line with the jobs, and start what is overdue and not among those STARTED already."""
         now, homes_here = _now(), self._homes()
         idle = self.scheduler.unavailable() is not None
         unwatched: dict[str, str] = {}
@@ -305,13 +306,17 @@ class Bridge:
         overdue: set[str] = set()
         running: set[str] = set()
         unread: dict[str, str] = {}
+        unwritten: dict[str, str] = {}
         for home in homes_here:
             store.sweep(home.cron_dir, now.timestamp())
             store.sweep(homes.state_dir(home.path), now.timestamp())
             try:
                 settle(home)
-                running |= {homes.instance(home.profile, job_id) for job_id in runs.running(home)}
                 self._correct_records(home, now)
+            except (store.StoreError, OSError) as error:
+                unwritten[home.profile] = str(error)
+            try:
+                running |= {homes.instance(home.profile, job_id) for job_id in runs.running(home)}
                 plans.update(self._plans_of(home, now))
                 overdue |= set() if idle else self._overdue(home, now)
             except store.StoreError as error:
@@ -321,11 +326,12 @@ class Bridge:
             return instance in running or homes.split_instance(instance)[0] in unread
 
         report = self.scheduler.reconcile(plans, now, leave)
-        refused = {**unwatched, **unread, **report.refused}
-        for instance in sorted({*report.unwatched, *overdue} - running):
+        refused = {**unwatched, **unwritten, **unread, **report.refused}
+        for instance in sorted({*report.unwatched, *overdue} - running - started):
             profile, job_id = homes.split_instance(instance)
             try:
-                self._catch_up(store.find(homes.home(self.root, profile), job_id), instance)
+                if self._catch_up(store.find(homes.home(self.root, profile), job_id), instance):
+                    started.add(instance)
             except store.NoSuchJob:
                 continue  # deleted since; the next round disarms it
             except (SchedulerError, store.StoreError) as error:
@@ -425,7 +431,7 @@ class Bridge:
         return tuple(parts)
 
     def _jobs_of(self, home: Home, read_only: bool) -> list[Job]:
-        settle(home)
+        _settle_if_possible(home)
         now, zone = _now(), homes.timezone(home)
         return [{**self._view(home, record, now, zone), "read_only": read_only} for record in store.read(home)]
 
@@ -441,7 +447,7 @@ class Bridge:
                 try:
                     self._arm(home, record, zone, now)
                 except Exception:
-                    store.change(home, job_id, lambda changed: _put_back(changed, before))
+                    store.change(home, job_id, lambda changed: _undo(changed, before, record, zone))
                     raise
         return self._view(home, record, now, zone)
 
@@ -485,11 +491,16 @@ class Bridge:
         kept = self.scheduler.grid(due)
         return kept if kept > now else self.scheduler.fires_at(due)
 
-    def _catch_up(self, record: Record, instance: str) -> None:
-        """Start RECORD's job if it was due while nothing fired it. Should something have, the runner drops this one."""
+    def _catch_up(self, record: Record, instance: str) -> bool:
+        """Start RECORD's job if it was due while nothing fired it, and say so.
+
+        Should something have fired it, the runner drops this one.
+        """
         due = records.instant(record.get("next_run_at"))
-        if due and due <= _now():
+        is_due = due is not None and due <= _now()
+        if is_due:
             self.scheduler.catch_up(instance)
+        return is_due
 
     @contextlib.contextmanager
     def _arming(self, patience: float = store.LOCK_PATIENCE) -> Iterator[None]:
@@ -505,11 +516,11 @@ class Bridge:
             raise store.StoreError(f"{path} cannot be opened: {error.strerror}.") from error
         try:
             store.wait_for_lock(fd, path, patience)
-            yield
             try:
                 put_in_charge(self.root, self.scheduler.kind)
             except OSError as error:
                 raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {error.strerror}.") from error
+            yield
         finally:
             os.close(fd)
 
@@ -547,6 +558,12 @@ def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> 
     job["schedule_display"] = text.display(schedule, zone)
     job["next_run_at"] = due.isoformat() if due else None
     return job
+
+
+def _settle_if_possible(home: Home) -> None:
+    """Record the cut-off runs of HOME; on a disk that takes nothing they wait, and what there is can be read."""
+    with contextlib.suppress(store.StoreError, OSError):
+        settle(home)
 
 
 def _skills(record: Record) -> list[Any]:
@@ -651,9 +668,20 @@ def _due_from(record: Record, zone: ZoneInfo, now: datetime.datetime, scheduler:
         record["next_run_at"] = due.astimezone(zone).isoformat() if due else None
 
 
-def _put_back(changed: Record, before: Record) -> None:
-    changed.clear()
-    changed.update(before)
+def _undo(now: Record, before: Record, after: Record, zone: ZoneInfo) -> None:
+    """Take out of the record as it is NOW what a verb made of BEFORE, which then was AFTER.
+
+    A run that has ended meanwhile stays recorded, and its time is not due again.
+    """
+    for key in {*before, *after}:
+        if before.get(key) != after.get(key) and now.get(key) == after.get(key):
+            now[key] = before.get(key)
+            if key not in before:
+                del now[key]
+    if now.get("last_run_at") != before.get("last_run_at"):
+        with contextlib.suppress(ScheduleError):
+            due = records.next_run(now, _now(), zone)
+            now["next_run_at"] = due.isoformat() if due else None
 
 
 def _arming_of(home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) -> object:

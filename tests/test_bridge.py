@@ -3,7 +3,7 @@
 import datetime
 import json
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 
 from hermes_oscron.bridge import Bridge
 from hermes_oscron.hermes import homes, records, store
+from hermes_oscron.hermes.homes import Home
 from hermes_oscron.schedule import text
 from hermes_oscron.schedule.errors import ScheduleError
 from hermes_oscron.schedulers.charge import in_charge, put_in_charge
 from hermes_oscron.schedulers.foreground import Foreground
-from hermes_oscron.schedulers.plan import Report, SchedulerError
+from hermes_oscron.schedulers.plan import Plan, Report, SchedulerError
 from hermes_oscron.schedulers.systemd.scheduler import Systemd
 from tests import strategies
+from tests.conftest import stored, write_jobs
+from tests.fuzz.world import Ledger
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]
 INSTANTS = st.datetimes(datetime.datetime(2030, 1, 1), datetime.datetime(2090, 1, 1)).map(
@@ -207,3 +210,82 @@ def test_a_verb_waits_for_another_for_a_while_and_then_says_who_has_the_lock(roo
         pass
     with second._arming(patience=0.2):
         pass
+
+
+class Refusing(Foreground):
+    """Lets a run end, by whatever `meanwhile` is, and then refuses."""
+
+    meanwhile: Callable[[], object]
+
+    def unavailable(self) -> None:
+        return None
+
+    def arm(self, plan: Plan, now: datetime.datetime) -> None:
+        self.meanwhile()
+        raise SchedulerError("no")
+
+    def disarm(self, instances: Iterable[str]) -> None:
+        self.meanwhile()
+        raise SchedulerError("no")
+
+
+@pytest.mark.parametrize("verb", ["update", "pause"])
+def test_what_is_undone_is_the_verb_and_not_a_run_that_has_ended_meanwhile(root: Path, home: Home, verb: str) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    due = (now - datetime.timedelta(seconds=5)).isoformat()
+    write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"}, "theirs": 1,
+                      "next_run_at": due, "armed_at": due, "created_at": due})
+    scheduler = Refusing(str(root))
+    scheduler.meanwhile = lambda: store.change(
+        home, "a", lambda record: records.finish(record, now, now, ZoneInfo("UTC"), None))
+    bridge = Bridge(str(root), scheduler)
+    with pytest.raises(SchedulerError):
+        bridge.update("a", {"schedule": "every 2h"}) if verb == "update" else bridge.pause("a")
+    record = store.find(home, "a")
+    assert record["last_status"] == "ok" and record["theirs"] == 1 and record["schedule"]["expr"] == "0 9 * * *"
+    assert records.state(record) == "scheduled" and "paused_at" not in record
+    assert datetime.datetime.fromisoformat(record["next_run_at"]) > now
+
+
+def test_a_move_that_cannot_be_written_down_goes_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in_charge(str(root), "systemd")
+    monkeypatch.setattr(Systemd, "withdraw", lambda *_: None)
+    reconciled: list[str] = []
+    monkeypatch.setattr(Systemd, "reconcile", lambda *_: reconciled.append("back") or Report([], [], {}, []))
+    monkeypatch.setattr(Systemd, "watch", lambda *_: None)
+
+    def put(root: str, kind: str) -> None:
+        if kind == "foreground":
+            raise OSError(28, "No space left on device")
+
+    bridge = Bridge(str(root), Refusing(str(root)))
+    monkeypatch.setattr("hermes_oscron.bridge.put_in_charge", put)
+    with pytest.raises(OSError, match="No space"):
+        bridge.sync()
+    assert reconciled == ["back"]
+
+
+def test_a_sync_starts_what_is_overdue_once_however_often_it_looks(root: Path) -> None:
+    class Starting(Refusing):
+        def catch_up(self, instance: str) -> None:
+            started.append(instance)
+            write_jobs(root, *[{**job, "looks": len(started)} for job in stored(root)])
+
+    started: list[str] = []
+    write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"},
+                      "next_run_at": "2026-01-01T09:00:00+00:00"})
+    assert not Bridge(str(root), Starting(str(root))).sync().refused
+    assert started == ["default:a"]
+
+
+def test_a_run_that_cannot_be_recorded_hides_no_job_and_disarms_none(
+        root: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise store.StoreError("jobs.json cannot be written: No space left on device.")
+
+    write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"}})
+    monkeypatch.setattr("hermes_oscron.bridge.settle", full)
+    ledger = Ledger(str(root))
+    bridge = Bridge(str(root), ledger)
+    assert [job["id"] for job in bridge.jobs()["jobs"]] == ["a"] and bridge.status() == {}
+    assert "No space left" in bridge.sync().refused["default"] and list(ledger.armed) == ["default:a"]

@@ -195,19 +195,19 @@ def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
     """Put CONTENT in PATH's place whole: a crash or a full disk at any instant leaves the old file or the new."""
     folder, name = os.path.split(os.path.realpath(path))
     unfinished = f"{folder}/.{name}.{os.getpid()}.tmp"
-    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # now: no refusal after the rename
     try:
-        with os.fdopen(fd, "wb") as file:
-            os.fchmod(fd, mode)  # whatever the umask is
-            file.write(content)
-            file.flush()
-            os.fsync(fd)
-        os.rename(unfinished, f"{folder}/{name}")
-    except BaseException:
-        os.unlink(unfinished)
-        raise
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+        fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                os.fchmod(fd, mode)  # whatever the umask is
+                file.write(content)
+                file.flush()
+                os.fsync(fd)
+            os.rename(unfinished, f"{folder}/{name}")
+        except BaseException:
+            os.unlink(unfinished)
+            raise
         os.fsync(folder_fd)
     finally:
         os.close(folder_fd)
