@@ -1,5 +1,6 @@
 """Who may call: with the token or a session of it, from an account's own socket, and by which names."""
 
+import contextlib
 import hmac
 import ipaddress
 import math
@@ -144,15 +145,16 @@ def token(root: str) -> str:
         return known
     make_private_dir(os.path.dirname(path))
     unfinished = f"{path}.{os.getpid()}.{secrets.token_hex(4)}"
-    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
     try:
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
         os.link(unfinished, path)  # whoever is first has made the token
     except FileExistsError:
         if os.path.getsize(path) == 0:
             os.rename(unfinished, path)
-            return token(root)
-    os.unlink(unfinished)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
     return token(root)
 
 

@@ -4,13 +4,14 @@ import contextlib
 import os
 import resource
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import needs_root
-from tests.faults.faulty import VERBS, Faulty, assert_told
+from tests.faults.faulty import JOBS, VERBS, Faulty, assert_told
 
 NOBODY = 65534
 
@@ -63,6 +64,18 @@ def test_a_full_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_pat
         if answer[0] == 200:
             break
     assert 200 in statuses, "with some pages left it works"
+
+
+@needs_root
+def test_a_fire_on_a_full_disk_is_made_up_for_by_one_sync(disk: Path, tmp_path: Path) -> None:
+    faulty = Faulty(disk / "hermes", tmp_path / "timers")
+    faulty.world.put({"jobs": [{**JOBS[0], "next_run_at": "2026-01-01T09:00:00+00:00"}]})
+    with filled(disk, 0):
+        fired = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", "default:one"], capture_output=True,
+                               text=True, timeout=100, check=False, env={**os.environ, "HERMES_HOME": str(faulty.root)})
+    assert fired.returncode == 2 and "No space left" in fired.stderr
+    faulty.world.bridge.sync()
+    assert faulty.world.scheduler.ran == ["default:one"]
 
 
 @needs_root
