@@ -245,7 +245,7 @@ def test_a_crowd_of_profiles_takes_no_inotify_instance_from_root(attack: Attack)
     attack.do("mkdir -p profiles; cd profiles; seq -f p%g 400 | xargs mkdir")
     attack.sync()
     watches = attack.box.run("systemctl list-units --plain --no-legend 'hermes-oscron-watch@*'").stdout.splitlines()
-    assert len(watches) == 20 and all(" active " in line for line in watches)
+    assert len(watches) == 10 and all(" active " in line for line in watches)
     attack.box.run("python3 -c 'import ctypes; assert ctypes.CDLL(None).inotify_init() >= 0'")
 
 

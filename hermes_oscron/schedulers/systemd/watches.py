@@ -12,7 +12,7 @@ from ...hermes.homes import DEFAULT
 from .systemctl import Manager
 
 CHANGED = "hermes-oscron-changed.path"
-MOST = 20
+MOST = 10
 """Profiles besides `default`; what changes in more of them is seen by the next sync."""
 WATCH = re.compile(r"hermes-oscron-watch@(?P<profile>.+)\.path")
 
