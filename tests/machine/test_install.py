@@ -98,7 +98,7 @@ def test_trying_it_fires_by_a_systemd_timer_and_leaves_nothing(machine: Box) -> 
 
 def test_root_s_trial_does_not_serve_as_root(machine: Box) -> None:
     said = machine.run(f"{INSIDE}/install.sh --try >/opt/try.log 2>&1 & "
-                       "while kill -0 $!; do ps -C hermes-oscron -o user:20=,args= | grep ' serve ' && break; "
+                       "while kill -0 $!; do ps -ww -C hermes-oscron -o user:20=,args= | grep ' serve ' && break; "
                        "sleep 0.1; done; wait; cat /opt/try.log").stdout
     assert said.splitlines()[0].split()[0] == "nobody" and "last_status ok" in said, said
     assert not machine.run("find /tmp -user nobody", check=False).stdout
