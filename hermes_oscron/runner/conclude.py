@@ -59,9 +59,10 @@ def conclude_by_agent(home: Home, before: Record, started: datetime.datetime, ou
     try:
         record = store.find(home, job_id)
     except store.NoSuchJob:
-        if deleted():
+        was_deleted = deleted()
+        if was_deleted:
             outputs.remove(home, job_id)
-        if deleted() or not _is_last_run(before):
+        if was_deleted or not _is_last_run(before):
             return Conclusion(None, None)
         _tell(outcome.error, None)
         if records.state(before) != records.PAUSED:

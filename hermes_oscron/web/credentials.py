@@ -119,7 +119,10 @@ class Door:
         return known
 
     def _has_session(self, caller: Caller) -> bool:
-        return bool(caller.sessions) and any(self._sessions.knows(shown, self._token()) for shown in caller.sessions)
+        if not caller.sessions:
+            return False
+        current = self._token()
+        return any(self._sessions.knows(shown, current) for shown in caller.sessions)
 
     def _check(self, caller: Caller, given: str) -> str:
         """GIVEN, which is the token, or else raise Refused; an address that has given many wrong ones has to wait."""

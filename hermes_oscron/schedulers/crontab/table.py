@@ -81,17 +81,18 @@ def _alone() -> Iterator[None]:
     Raises SchedulerError.
     """
     try:
-        home = os.open(pwd.getpwuid(os.getuid()).pw_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        home = pwd.getpwuid(os.getuid()).pw_dir
+        fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, KeyError):
         yield
         return
     try:
-        wait_for_lock(home, "The crontab", TIMEOUT)
+        wait_for_lock(fd, home, TIMEOUT)
         yield
     except StoreError as error:
         raise SchedulerError(str(error)) from error
     finally:
-        os.close(home)
+        os.close(fd)
 
 
 def _wait_for_cron() -> None:

@@ -8,7 +8,8 @@ from hermes_oscron.schedulers.plan import SchedulerError
 
 def test_one_at_a_time_edits_an_account_s_crontab_whatever_its_hermes_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "TIMEOUT", 0.1)
-    with table._alone(), pytest.raises(SchedulerError, match="held by another process"), table._alone():
+    told = r"^(/\S*) has been held by another process .*'fuser \1' names it"
+    with table._alone(), pytest.raises(SchedulerError, match=told), table._alone():
         pass
     with table._alone():
         pass
