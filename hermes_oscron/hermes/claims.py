@@ -22,6 +22,7 @@ has run, and then it has taken what it will."""
 def take(home: Home, job_id: str, scheduled: bool) -> bool:
     """Whether the run of JOB_ID is ours, which it then is for all others too; a SCHEDULED one only while it is due.
 
+    A manual run of a job that is due takes that occurrence: systemd makes one run of a fire and a manual start.
     Raises NoSuchJob, StoreError.
     """
     if not os.path.exists(f"{home.cron_dir}/ticker_heartbeat"):
@@ -36,7 +37,8 @@ def take(home: Home, job_id: str, scheduled: bool) -> bool:
         if records.is_claimed(record, now) or (scheduled and not records.is_due(record, now, zone)):
             return False
         with contextlib.suppress(ScheduleError):  # what nothing can keep, the agent's scheduler does not fire either
-            if scheduled or records.schedule_of(record, zone).kind == ONCE:
+            takes_due = scheduled or (records.state(record) == records.SCHEDULED and records.is_due(record, now, zone))
+            if takes_due or records.schedule_of(record, zone).kind == ONCE:
                 store.change(home, job_id, lambda record: records.claim(record, now, zone))
     return True
 
