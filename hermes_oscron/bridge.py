@@ -8,13 +8,13 @@ import contextlib
 import datetime
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from . import fields
 from .fields import Invalid
-from .hermes import config, delivery, homes, outputs, plugin, records, runs, store, ticker
+from .hermes import config, delivery, homes, outputs, plugin, records, requests, runs, store, ticker
 from .hermes.endings import settle
 from .hermes.homes import Home
 from .hermes.outputs import Page
@@ -38,8 +38,8 @@ ROUNDS = 5
 SYNC_PATIENCE = 300.0
 """Seconds that a sync waits for another to end; one of thousands of timers that must be started takes a minute."""
 
-START_PATIENCE = 1.0
-"""Seconds in which a run that was asked for is seen to begin."""
+START_TIMEOUT_S, START_POLL_S, UNIT_POLL_S = 15.0, 0.01, 0.2
+"""How long a requested run may take to begin, and how often its answer and what was started are looked at."""
 
 OVERDUE = datetime.timedelta(minutes=1)
 """After this long, what fires has fired and the runner has begun, and where it has not, nobody has."""
@@ -226,24 +226,20 @@ class Bridge:
     def run(self, job_id: str) -> float | None:
         """Run JOB_ID now, paused or not; the seconds its present run has taken when there is one, else None.
 
-        Raises NoSuchJob, SchedulerError.
+        Returns once the run has begun. Raises NoSuchJob, StoreError, and SchedulerError with the reason if it does not
+        begin.
         """
         home = self.home
-        before = store.find(home, job_id)
+        store.find(home, job_id)
         elapsed = self.elapsed(job_id)
-        if elapsed is None:
-            self.scheduler.run(homes.instance(home.profile, job_id))
-            self._see_it_begin(home, before)
-        return elapsed
-
-    def _see_it_begin(self, home: Home, before: Record) -> None:
-        """Wait until the job of BEFORE runs or has run, so that whoever asks next hears of it; or for a while."""
-        job_id, deadline = before["id"], time.monotonic() + START_PATIENCE
-        with contextlib.suppress(store.NoSuchJob):
-            while time.monotonic() < deadline and not runs.find(home, job_id):
-                if store.find(home, job_id).get("last_run_at") != before.get("last_run_at"):
-                    return
-                time.sleep(0.01)
+        if elapsed is not None:
+            return elapsed
+        with requests.ask(home, job_id) as request:
+            ended = self.scheduler.run(homes.instance(home.profile, job_id))
+            answer = _answer_to(request, ended, lambda: runs.find(home, job_id))
+        if "refused" in answer:
+            raise SchedulerError(f"{job_id} was not run: {answer['refused']}")
+        return answer.get("elapsed")
 
     # Keeping jobs and timers in step
 
@@ -310,6 +306,7 @@ class Bridge:
         for home in homes_here:
             store.sweep(home.cron_dir, now.timestamp())
             store.sweep(homes.state_dir(home.path), now.timestamp())
+            requests.sweep(home)
             try:
                 settle(home)
                 self._correct_records(home, now)
@@ -531,6 +528,33 @@ class Bridge:
             due = datetime.datetime.fromisoformat(job["next_run_at"])
             job["next_run_at"] = self.scheduler.fires_at(due).isoformat()
         return job
+
+
+def _answer_to(request: requests.Request, ended: Callable[[], str | None],
+               running: Callable[[], runs.Run | None]) -> dict[str, Any]:
+    """Wait for the answer to `request`, for which a runner was started, and return it, or why there will be none.
+
+    `ended` tells why that runner will not take it; `running` is the run under way, which was there before the request
+    if it does not take it. Raises SchedulerError.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    next_look = time.monotonic() + UNIT_POLL_S
+    while (answer := request.answer()) is None:
+        now = time.monotonic()
+        if not request.is_taken():
+            if run := running():
+                return {"elapsed": _elapsed(run)}
+            reason = None
+            if now > next_look:
+                reason, next_look = ended(), now + UNIT_POLL_S
+            if now > deadline:
+                reason = f"it did not begin within {START_TIMEOUT_S:.0f} s, and will not begin later."
+            if reason and request.withdraw():
+                return {"refused": reason}
+        elif now > deadline + START_TIMEOUT_S:
+            return {} if running() else {"refused": "its runner ended before the run began."}
+        time.sleep(START_POLL_S)
+    return answer
 
 
 def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> Job:

@@ -1,5 +1,8 @@
 """hermes-cron-exec PROFILE:ID [--trigger manual] [--crontab]: run one job once.
 
+A run is a manual one if a verb has requested it (hermes/requests.py) or if `--trigger manual` is typed. Any other
+start, also `systemctl start`, runs the job only if it is due.
+
 Exit status: 0 when the job went well or was not due, 1 when it failed, 2 when it could not be tried.
 What is imported at the top is paid at every fire before the job starts; the rest waits until it has.
 """
@@ -13,7 +16,7 @@ import os
 import sys
 import time
 
-from ..hermes import claims, config, homes, runs, store
+from ..hermes import claims, config, homes, requests, runs, store
 from ..hermes.homes import Home
 from ..hermes.store import Record
 from . import voice
@@ -25,6 +28,18 @@ PATIENCE = 65.0
 """Seconds; a sync looks for what is a minute overdue."""
 
 
+class NotBegun(Exception):
+    """The run does not begin; the text says why, and is empty if nobody needs to know."""
+
+
+class AlreadyRunning(NotBegun):
+    """The job has been running for `elapsed` seconds."""
+
+    def __init__(self, job_id: str, elapsed: float) -> None:
+        super().__init__(f"{job_id} has been running for {elapsed:.0f} s, and never runs twice at once.")
+        self.elapsed = elapsed
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the job that ARGV names, or with --settle record how its last run was cut off."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -32,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     if from_crontab:
         arguments.remove("--crontab")
     options = arguments[1:]
-    if not arguments or options not in ([], ["--settle"], ["--trigger", MANUAL], ["--trigger", SCHEDULE]):
+    if not arguments or options not in ([], ["--settle"], ["--trigger", MANUAL]):
         print(USAGE, file=sys.stderr)
         return 2
     if from_crontab:
@@ -51,19 +66,10 @@ def main(argv: list[str] | None = None) -> int:
             for record in settle(home, job_id):
                 rearm(home, record)
             return 0
-        return _run(home, job_id, options[1] if options else SCHEDULE if from_crontab else _trigger(arguments[0]))
+        return _run(home, job_id, MANUAL if options else SCHEDULE)
     except (ValueError, homes.UnknownProfile, store.StoreError, config.ConfigError, OSError) as error:
         say(f"hermes-cron-exec: {error}", sys.stderr)
         return 2
-
-
-def _trigger(instance: str) -> str:
-    """Who wants this run: under systemd, `$TRIGGER_UNIT` is there when a timer does (systemd.exec(5), 252)."""
-    if "INVOCATION_ID" not in os.environ or "TRIGGER_UNIT" in os.environ:
-        return SCHEDULE
-    from ..schedulers.systemd.systemctl import manager
-
-    return SCHEDULE if manager().is_expected(instance) else MANUAL
 
 
 def _found(home: Home, job_id: str, trigger: str) -> Record:
@@ -82,41 +88,57 @@ def _found(home: Home, job_id: str, trigger: str) -> Record:
 
 
 def _run(home: Home, job_id: str, trigger: str) -> int:
+    """Run `job_id`, and answer those who requested it as soon as the run has begun, or cannot begin."""
+    waiting = requests.take(home, job_id)
+    try:
+        before, run, claim = _begin(home, job_id, MANUAL if waiting else trigger)
+    except NotBegun as reason:
+        if str(reason):
+            say(f"Skipped: {reason}")
+        if isinstance(reason, AlreadyRunning):
+            waiting.answer(elapsed=reason.elapsed)
+        else:
+            waiting.refuse(str(reason))
+        return 0
+    except Exception as error:
+        waiting.refuse(str(error))
+        raise
+    waiting.answer(begun=True)
+    return _run_begun(home, before, run, claim)
+
+
+def _begin(home: Home, job_id: str, trigger: str) -> tuple[Record, runs.Run, runs.Claim]:
+    """Claim the job and write down that its run begins. Raises NotBegun, StoreError, OSError."""
     try:
         record = _found(home, job_id, trigger)
     except store.NoSuchJob as error:
-        say(f"Skipped: {error} It was deleted.")
-        return 0
-    if trigger == SCHEDULE and not _should_run(record, home):
-        return 0
+        raise NotBegun(f"{error} It was deleted.") from None
+    if trigger == SCHEDULE:
+        _require_due(record, home)
     claim = runs.claim(home, job_id)
     if claim is None:
-        run = runs.find(home, job_id)
-        since = f" for {time.time() - run.started_at:.0f} s" if run else ""
-        say(f"Skipped: {job_id} has been running{since}, and never runs twice at once.")
-        return 0
-    return _run_claimed(home, job_id, trigger, claim)
-
-
-def _run_claimed(home: Home, job_id: str, trigger: str, claim: runs.Claim) -> int:
-    """Run the job that CLAIM holds, and record the run."""
+        other = runs.find(home, job_id)
+        raise AlreadyRunning(job_id, time.time() - other.started_at if other else 0.0)
     left = claim.left_behind()
     if left:
         from ..hermes.endings import record_interrupted
 
         record_interrupted(home, left)
-    before = store.find(home, job_id)
-    if trigger == SCHEDULE and not _should_run(before, home):
+    try:
+        before = store.find(home, job_id)
+        if trigger == SCHEDULE:
+            _require_due(before, home)
+        run = runs.Run(job_id, time.time(), trigger)
+        claim.begin(run)
+        if not claims.take(home, job_id, trigger == SCHEDULE):
+            raise NotBegun(f"the agent's own scheduler has {job_id}.")
+    except store.NoSuchJob as error:
         claim.release()
-        return 0
-    started = datetime.datetime.now(datetime.UTC)
-    run = runs.Run(job_id, started.timestamp(), trigger)
-    claim.begin(run)
-    if claims.take(home, job_id, trigger == SCHEDULE):
-        return _run_begun(home, before, run, claim)
-    say(f"Skipped: the agent's own scheduler has {job_id}.")
-    claim.release()
-    return 0
+        raise NotBegun(f"{error} It was deleted.") from None
+    except NotBegun:
+        claim.release()
+        raise
+    return before, run, claim
 
 
 def _run_begun(home: Home, before: Record, run: runs.Run, claim: runs.Claim) -> int:
@@ -151,25 +173,25 @@ def _run_begun(home: Home, before: Record, run: runs.Run, claim: runs.Claim) -> 
     return 1 if conclusion.error else 0
 
 
-def _should_run(record: Record, home: Home) -> bool:
-    """Whether a scheduled fire of RECORD's job lets it run; if not, why is in the journal."""
+def _require_due(record: Record, home: Home) -> None:
+    """Raise NotBegun unless the job of `record` is due."""
+    job_id = record["id"]
     if record.get("enabled", True) is False or record.get("state") in ("paused", "completed"):
         from .rearm import rearm
 
-        say(f"Skipped: {record['id']} is {record.get('state') or 'paused'}.")
         rearm(home, record)
-        return False
+        raise NotBegun(f"{job_id} is {record.get('state') or 'paused'}; 'hermes-oscron run {job_id}' runs it now.")
     written = record.get("next_run_at")
     if isinstance(written, str) and _is_past(written):
-        return True
+        return
     from ..hermes import records
 
     if records.is_due(record, datetime.datetime.now(datetime.UTC), homes.timezone(home)):
-        return True
-    if not voice.is_syslog():  # to a crontab line that covers a schedule it is an everyday matter
-        say(f"Skipped: {record['id']} is not due before {written}; what fell due since was answered by the last run "
-            f"or while it went on.")
-    return False
+        return
+    if voice.is_syslog():  # to a crontab line that covers a schedule it is an everyday matter
+        raise NotBegun
+    raise NotBegun(f"{job_id} is not due before {written}; what fell due since was answered by the last run or while "
+                   f"it went on. 'hermes-oscron run {job_id}' runs it now.")
 
 
 def _is_past(written: str) -> bool:

@@ -93,11 +93,11 @@ class Foreground:
 
     def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, if it is due still. Raises SchedulerError."""
-        detached.start(_runner(instance, "schedule"), heard=self._fires)
+        self.run(instance)
 
-    def run(self, instance: str) -> None:
-        """Run INSTANCE's job now. Raises SchedulerError."""
-        detached.start(_runner(instance, "manual"), heard=self._fires)
+    def run(self, instance: str) -> Callable[[], str | None]:
+        """Start the runner of `instance`. Raises SchedulerError."""
+        return detached.start(_runner(instance), heard=self._fires)
 
     @contextmanager
     def firing(self, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> Iterator[None]:
@@ -150,11 +150,11 @@ def _fire_due(plans: Mapping[str, Plan], since: datetime.datetime, now: datetime
     for plan in to_fire(plans).values():
         due = next_occurrence(plan.schedule, since, plan.zone, plan.grid)
         if due and due <= now:
-            detached.start(_runner(plan.instance, "schedule"), heard=True)
+            detached.start(_runner(plan.instance), heard=True)
         elif due:
             wait = min(wait, (due - now).total_seconds())
     return max(0.001, wait)
 
 
-def _runner(instance: str, trigger: str) -> list[str]:
-    return [sys.executable, "-m", "hermes_oscron.runner.main", instance, "--trigger", trigger]
+def _runner(instance: str) -> list[str]:
+    return [sys.executable, "-m", "hermes_oscron.runner.main", instance]

@@ -123,5 +123,8 @@ class Scheduler(Protocol):
         Raises SchedulerError.
         """
 
-    def run(self, instance: str) -> None:
-        """Run INSTANCE's job now, once more than what has run until now, and do not wait. Raises SchedulerError."""
+    def run(self, instance: str) -> Callable[[], str | None]:
+        """Start INSTANCE's job for the request that was made (hermes/requests.py). Raises SchedulerError.
+
+        Returns a function that tells why what was started ended without taking the request; None while it may take it.
+        """

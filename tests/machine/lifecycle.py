@@ -154,6 +154,54 @@ class Lifecycle:
         assert site.api.job(job_id)["state"] == "paused" and not site.armed(job_id)
         assert "by hand" in site.api.outputs(job_id)[0]
 
+    def test_a_job_that_has_fired_runs_by_hand_over_http_and_from_a_terminal(self, site: Site) -> None:
+        job_id = site.create(schedule="* * * * *")["id"]
+        wait_for(lambda: site.api.job(job_id)["repeat"]["completed"] == 1, 70)
+        wait_until_quiet(site)
+        assert site.verb("run", job_id) == {"ok": True, "job_id": job_id, "status": "running"}
+        wait_for(lambda: site.api.job(job_id)["repeat"]["completed"] == 2)
+        wait_until_quiet(site)
+        assert site.oscron(f"run {job_id}") == f"Started {job_id}.\n"
+        wait_for(lambda: site.api.job(job_id)["repeat"]["completed"] == 3)
+        job = site.api.job(job_id)
+        assert job["state"] == "scheduled" and site.next_fire(job_id) == instant(job["next_run_at"])
+
+    def test_a_one_shot_that_has_failed_or_completed_runs_again_by_hand(self, site: Site) -> None:
+        schedule = site.soon(3)
+        jobs = {site.create(f"exit {code}", schedule=schedule)["id"]: status
+                for code, status in ((0, "ok"), (3, "error"))}
+        sleep_until(schedule)
+        for job_id, status in jobs.items():
+            wait_for(lambda job_id=job_id: site.api.job(job_id)["state"] == "completed", 20)
+            wait_until_quiet(site)
+            assert site.verb("run", job_id)["status"] == "running"
+            wait_for(lambda job_id=job_id: len(site.api.outputs(job_id)) == 2)
+            wait_until_quiet(site)
+            job = site.api.job(job_id)
+            assert (job["state"], job["last_status"], job["next_run_at"]) == ("completed", status, None)
+
+    def test_runs_by_hand_at_the_moment_of_a_fire_lose_none_and_never_run_twice_at_once(self, site: Site) -> None:
+        """Systemd makes one run of a start that coincides with another."""
+        schedule = site.soon(6)
+        due = instant(schedule).timestamp()
+        place = f"{site.hermes}/{secrets.token_hex(4)}"
+        site.run(f"mkdir '{place}'")
+        jobs = [site.create(f"mkdir '{place}/{nth}' || echo {nth} >>'{place}/twice'; sleep 0.3; rmdir '{place}/{nth}'",
+                            schedule=schedule)["id"] for nth in range(6)]
+
+        def run(nth: int) -> str:
+            time.sleep(max(0.0, due + (nth - 3) * 0.04 - time.time()))
+            return str(site.verb("run", jobs[nth])["status"])
+
+        with ThreadPoolExecutor(6) as callers:
+            answers = list(callers.map(run, range(6)))
+        sleep_until(schedule, later=site.late + 1)
+        wait_until_quiet(site)
+        assert site.run(f"ls '{place}'").stdout == ""
+        for job_id, answer in zip(jobs, answers, strict=True):
+            assert site.api.job(job_id)["state"] == "completed"
+            assert len(site.api.outputs(job_id)) in (1, 2), answer
+
     def test_a_run_by_hand_does_not_move_the_next_fire(self, site: Site) -> None:
         job = site.create(schedule="every 2h")
         assert site.api.run_to_end(job["id"])["next_run_at"] == job["next_run_at"]

@@ -104,6 +104,29 @@ class Site:
         """All outputs of JOB_ID, without asking a server."""
         return str(self.run(f"cat {shlex.quote(self.hermes)}/cron/output/{job_id}/*.md", check=False).stdout)
 
+    @contextlib.contextmanager
+    def before_each_runner(self, command: str) -> Iterator[None]:
+        """Let the shell COMMAND run first in every process of hermes-cron-exec, in which $2 is its first option."""
+        program = self.run(f"readlink -f {shlex.quote(self.bin)}/hermes-cron-exec").stdout.strip()
+        self.administer(f"mv '{program}' '{program}.real'")
+        self.administer(f"printf %s {shlex.quote(f'#!/bin/sh{chr(10)}{command}{chr(10)}')} >'{program}' && "
+                        f"echo 'exec {program}.real \"$@\"' >>'{program}' && chmod 755 '{program}'")
+        try:
+            yield
+        finally:
+            self.administer(f"mv '{program}.real' '{program}'")
+
+    @contextlib.contextmanager
+    def full_folder(self, path: str) -> Iterator[None]:
+        """Let the disk of the folder PATH, in which nothing else is, be full."""
+        self.run(f"mkdir -p '{path}'")
+        ids = self.run("echo uid=$(id -u),gid=$(id -g)").stdout.strip()
+        self.box.run(f"mount -t tmpfs -o nr_inodes=1,mode=700,{ids} tmpfs '{path}'")
+        try:
+            yield
+        finally:
+            self.box.run(f"umount '{path}'")
+
     def clear(self) -> None:
         """Delete all jobs."""
         for job in self.api.get("/api/crons")["jobs"]:
@@ -144,7 +167,7 @@ class Site:
     def unwatched(self) -> Iterator[None]:
         """Nobody asks for a sync but the test, and none is under way."""
         self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.path")
-        wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED)
+        wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED, 45)
         yield
         self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.path")
 
@@ -182,8 +205,11 @@ class Site:
 
     def journal(self, job_id: str) -> str:
         """All that the journal has of JOB_ID's service."""
+        return self.journal_of(f"hermes-job@default:{job_id}.service")
+
+    def journal_of(self, unit: str) -> str:
+        """All that the journal has of UNIT."""
         said, told = self.journal_fields
-        unit = f"hermes-job@default:{job_id}.service"
         return str(self.box.run(f"journalctl --no-pager -o cat {said}={unit} + {told}={unit}").stdout)
 
     def timer(self, job_id: str, prop: str) -> str:

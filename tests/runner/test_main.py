@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.hermes import runs
+from hermes_oscron.hermes import requests, runs
 from hermes_oscron.hermes.homes import Home
 from hermes_oscron.runner import main
 from tests.conftest import write_script
@@ -98,8 +98,9 @@ def test_a_paused_job_is_not_fired_and_no_file_is_touched(root: Path) -> None:
     job_id = make_script(root, "echo never\n")
     bridge(root).pause(job_id)
     before = files(root)
-    ended = fire(job_id, "--trigger", "schedule")
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"Skipped: {job_id} is paused.\n", "")
+    ended = fire(job_id)
+    said = f"Skipped: {job_id} is paused; 'hermes-oscron run {job_id}' runs it now.\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, said, "")
     assert files(root) == before
 
 
@@ -113,12 +114,65 @@ def test_a_paused_job_runs_by_hand_and_stays_paused(root: Path) -> None:
     assert section(page(root, job_id), "Response") == "by hand"
 
 
-def test_under_systemd_a_timer_is_the_schedule_and_anything_else_is_by_hand(root: Path) -> None:
+@pytest.mark.parametrize("environment", [
+    {}, {"INVOCATION_ID": "1"}, {"INVOCATION_ID": "1", "TRIGGER_UNIT": "hermes-job@default:x.timer"},
+])
+def test_a_start_that_nobody_requested_runs_what_is_due_alone(root: Path, environment: dict[str, str]) -> None:
+    job_id = make_script(root, "echo ran\n")
+    ended = fire(job_id, **environment)
+    assert ended.stdout.startswith(f"Skipped: {job_id} is not due before ")
+    assert ended.stdout.endswith(f"'hermes-oscron run {job_id}' runs it now.\n")
+    make_due(root, job_id)
+    assert fire(job_id, **environment).stdout == "ran\n"
+
+
+def test_a_requested_run_is_a_manual_one_whatever_started_it(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo ran\n")
     bridge(root).pause(job_id)
-    timer = fire(job_id, INVOCATION_ID="1", TRIGGER_UNIT=f"hermes-job@default:{job_id}.timer")
-    assert timer.stdout == f"Skipped: {job_id} is paused.\n"
-    assert fire(job_id, INVOCATION_ID="1").stdout == "ran\n"
+    with requests.ask(home, job_id) as request:
+        timer = fire(job_id, INVOCATION_ID="1", TRIGGER_UNIT=f"hermes-job@default:{job_id}.timer")
+        assert timer.stdout == "ran\n"
+        assert request.is_taken() and request.answer() == {"begun": True}
+    assert (record(root, job_id)["state"], record(root, job_id)["last_status"]) == ("paused", "ok")
+    assert fire(job_id).stdout.startswith("Skipped: "), "a request is good for one run"
+
+
+def test_a_request_of_a_verb_that_was_killed_makes_no_run_a_manual_one(root: Path, home: Home) -> None:
+    job_id = make_script(root, "echo ran\n")
+    asking = subprocess.Popen([sys.executable, "-c", "import sys, time\n"
+                               "from hermes_oscron.hermes import homes, requests\n"
+                               "with requests.ask(homes.home(homes.root(), 'default'), sys.argv[1]):\n"
+                               "    print('asked', flush=True); time.sleep(60)", job_id], stdout=subprocess.PIPE)
+    assert asking.stdout and asking.stdout.readline() == b"asked\n"
+    asking.kill()
+    asking.wait()
+    left = root / "cron" / "oscron" / "requests"
+    assert len(list(left.iterdir())) == 1
+    assert fire(job_id).stdout.startswith(f"Skipped: {job_id} is not due before ")
+    due_mark = root / "cron" / "oscron" / f"due@default:{job_id}"
+    due_mark.touch()
+    bridge(root).sync()
+    assert not list(left.iterdir()) and not due_mark.exists()
+
+
+def test_a_run_that_cannot_begin_answers_why(root: Path, home: Home) -> None:
+    job_id = make_script(root, SLEEPER)
+    with firing(job_id, *MANUAL) as runner:
+        pid_in(root / "started")
+        with requests.ask(home, job_id) as request:
+            fire(job_id)
+            answer = request.answer()
+        assert answer and 0 <= answer["elapsed"] < 10
+        runner.terminate()
+        runner.wait(10)
+    with requests.ask(home, "never-was") as request:
+        fire("never-was")
+        assert "There is no job 'never-was'" in str(request.answer())
+    Path(home.runs_dir).rmdir()
+    Path(home.runs_dir).touch()
+    with requests.ask(home, job_id) as request:
+        assert fire(job_id).returncode == 2
+        assert home.runs_dir in request.answer()["refused"]  # type: ignore[index]
 
 
 def test_a_run_by_hand_needs_no_time(root: Path) -> None:
@@ -137,7 +191,7 @@ def test_a_job_whose_repeats_are_used_up_is_completed(root: Path) -> None:
     after = record(root, job_id)
     assert (after["next_run_at"], after["repeat"]) == (None, {"times": 2, "completed": 2})
     assert len(pages(root, job_id)) == 2
-    assert fire(job_id).stdout == f"Skipped: {job_id} is completed.\n"
+    assert fire(job_id).stdout == f"Skipped: {job_id} is completed; 'hermes-oscron run {job_id}' runs it now.\n"
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 0\n", "ok"), ("exit 1\n", "error")])
@@ -175,13 +229,13 @@ def test_a_running_job_shows_as_running(root: Path, home: Home) -> None:
     assert runs.find(home, job_id) is None
 
 
-@pytest.mark.parametrize("trigger", ["schedule", "manual"])
-def test_a_fire_while_the_job_runs_is_skipped_and_says_so(root: Path, trigger: str) -> None:
+@pytest.mark.parametrize("options", [(), MANUAL])
+def test_a_fire_while_the_job_runs_is_skipped_and_says_so(root: Path, options: tuple[str, ...]) -> None:
     job_id = make_script(root, SLEEPER)
     make_due(root, job_id)
     with firing(job_id) as runner:
         pid_in(root / "started")
-        second = fire(job_id, "--trigger", trigger)
+        second = fire(job_id, *options)
         assert second.returncode == 0
         assert re.fullmatch(f"Skipped: {job_id} has been running for \\d s, and never runs twice at once.\n",
                             second.stdout)

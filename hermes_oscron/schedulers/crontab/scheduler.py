@@ -135,15 +135,12 @@ class Crontab:
 
     def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, if it is due still. Raises SchedulerError."""
-        self._start(instance, "schedule")
+        self.run(instance)
 
-    def run(self, instance: str) -> None:
-        """Run INSTANCE's job now. Raises SchedulerError."""
-        self._start(instance, "manual")
-
-    def _start(self, instance: str, trigger: str) -> None:
+    def run(self, instance: str) -> Callable[[], str | None]:
+        """Start the runner of `instance` as cron does. Raises SchedulerError."""
         self._write_commands()
-        detached.start([f"{wrapper.folder(self._root)}/{wrapper.RUNNER}", instance, "--trigger", trigger])
+        return detached.start([f"{wrapper.folder(self._root)}/{wrapper.RUNNER}", instance])
 
     def _require_cron(self) -> None:
         if reason := daemon.missing():

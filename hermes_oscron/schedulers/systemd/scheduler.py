@@ -8,7 +8,6 @@ starts them again, and the bridge, which knows what was missed, catches up.
 import datetime
 import os
 import re
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ...hermes.homes import NAME, machine_zone, split_instance
@@ -17,9 +16,7 @@ from . import watches
 from .systemctl import Manager
 from .timer import render
 
-UNIT_END = 2.0
-"""Seconds to wait for a unit whose run is over."""
-UNDER_WAY = ("activating", "active", "deactivating", "reloading")
+ENDED = ("inactive", "failed")
 TIMER = re.compile(rf"hermes-job@(?P<instance>{NAME.pattern}:{NAME.pattern})\.timer")
 
 
@@ -112,21 +109,38 @@ class Systemd:
 
     def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, in the same unit that its timer starts, if it is due. Raises SchedulerError."""
-        self._manager.expect(instance)
         self.start(instance)
 
-    def run(self, instance: str) -> None:
-        """Run INSTANCE's job once more, also when its last run has just ended. Raises SchedulerError.
+    def run(self, instance: str) -> Callable[[], str | None]:
+        """Start the service of `instance` for the request that was made. Raises SchedulerError.
 
         systemd takes a start for the run that is there until that unit has ended, some milliseconds after the runner.
+        The unit's invocation id shows that, and then it is started once more.
         """
-        deadline = time.monotonic() + UNIT_END
-        while self._manager.call("show", "-P", "ActiveState", "--", service_of(instance)).strip() in UNDER_WAY:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.02)
-        self._manager.is_expected(instance)  # no more: this run is to be one in any case
+        invocation = self._shown(instance)["InvocationID"]
         self.start(instance)
+        retried = False
+
+        def ended() -> str | None:
+            nonlocal retried
+            shown = self._shown(instance)
+            if shown.get("Job") or shown["ActiveState"] not in ENDED:
+                return None
+            if shown["InvocationID"] == invocation and not retried:
+                retried = True
+                self.start(instance)
+                return None
+            journal = "journalctl --user" if self._manager.user else "journalctl"
+            return (f"{service_of(instance)} ended before the run began ({shown['Result']}, exit status "
+                    f"{shown['ExecMainStatus']}); '{journal} -u {service_of(instance)}' says why.")
+
+        return ended
+
+    def _shown(self, instance: str) -> dict[str, str]:
+        """The state of the service of `instance`. Raises SchedulerError."""
+        shown = self._manager.call("show", "-p", "ActiveState,Job,InvocationID,Result,ExecMainStatus", "--",
+                                   service_of(instance))
+        return dict(line.split("=", 1) for line in shown.splitlines())
 
     def start(self, instance: str) -> None:
         """Start the service of INSTANCE, and do not wait for it. Raises SchedulerError."""

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Sequence
 
 from ...hermes.homes import root, state_dir
@@ -12,8 +11,6 @@ from ..plan import SchedulerError
 
 TIMEOUT = 60.0
 """Seconds; a manager that does not answer is a fault to report, not to wait for."""
-EXPECTED_FOR = 60.0
-"""Seconds; a start that was asked for longer ago has come to nothing."""
 
 
 class Manager:
@@ -41,33 +38,13 @@ class Manager:
         but finds a file that is there whenever the service has ended (systemd.path(5), PathExists=).
         Raises SchedulerError.
         """
-        self._touch("sync-wanted")
-
-    def _touch(self, name: str) -> None:
-        path = f"{_folder()}/{name}"
+        path = f"{_folder()}/sync-wanted"
         try:
             make_private_dir(os.path.dirname(path))
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
             os.utime(path)
         except OSError as error:
             raise SchedulerError(f"{path} cannot be written: {error.strerror}.") from error
-
-    def expect(self, instance: str) -> None:
-        """Have the run of INSTANCE that is started next count as one that its timer starts. Raises SchedulerError.
-
-        A start by hand runs a job whether or not it is due; this one must not, where another has answered it meanwhile.
-        """
-        self._touch(f"due@{instance}")
-
-    def is_expected(self, instance: str) -> bool:
-        """Whether the run of INSTANCE that has just been started is one to `expect`; the next one is not."""
-        path = f"{_folder()}/due@{instance}"
-        try:
-            age = time.time() - os.stat(path).st_mtime
-            os.unlink(path)
-        except OSError:
-            return False
-        return 0 <= age < EXPECTED_FOR
 
     def unreachable(self) -> str | None:
         """Why the manager cannot be reached, or None."""

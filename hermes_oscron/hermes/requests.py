@@ -1,0 +1,148 @@
+"""Requests to run a job by hand.
+
+A request is a file that the verb holds locked while it waits. The runner removes the file and writes its answer
+into it, which the verb reads through its open descriptor. A file that nobody holds was left by a verb that was killed:
+it makes no run a manual one, and a sync removes it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from .homes import Home, state_dir
+from .store import StoreError, make_private_dir
+
+ANSWER_BYTES = 4096
+"""Size of a request. It is written beforehand, so that the runner can answer also when the disk is full."""
+
+
+class Request:
+    """A request to run a job by hand, as the verb sees it."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd = fd
+        self._path = path
+
+    def answer(self) -> dict[str, Any] | None:
+        """Return the runner's answer: `begun`, or `elapsed` of the run under way, or `refused` with the reason."""
+        content = os.pread(self._fd, ANSWER_BYTES, 0).strip()
+        answer: dict[str, Any] | None = json.loads(content) if content else None
+        return answer
+
+    def is_taken(self) -> bool:
+        """Tell whether a runner has taken the request."""
+        return not os.path.exists(self._path)
+
+    def withdraw(self) -> bool:
+        """Remove the request; False if a runner has taken it, which then may still run the job."""
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+class Taken:
+    """The requests that a runner has taken, and answers together. There may be none."""
+
+    def __init__(self, fds: list[int]) -> None:
+        self._fds = fds
+
+    def __bool__(self) -> bool:
+        return bool(self._fds)
+
+    def answer(self, **answer: Any) -> None:
+        """Answer every request."""
+        content = json.dumps(answer).encode().ljust(ANSWER_BYTES)
+        for fd in self._fds:
+            with contextlib.suppress(OSError):  # the verb finds the run, or gives up; the run goes on
+                os.pwrite(fd, content, 0)
+            os.close(fd)
+        self._fds = []
+
+    def refuse(self, reason: str) -> None:
+        """Answer every request with the reason why the run does not begin."""
+        self.answer(refused=reason[:300])  # JSON may need twelve bytes for a character
+
+
+@contextlib.contextmanager
+def ask(home: Home, job_id: str) -> Iterator[Request]:
+    """Request a manual run of `job_id` until the block ends. Raises StoreError."""
+    folder = _requests_dir(home)
+    name = f"{job_id}~{os.urandom(6).hex()}"
+    path, unfinished = f"{folder}/{name}", f"{folder}/.{name}"
+    fd = -1
+    try:
+        make_private_dir(folder)
+        fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.pwrite(fd, b" " * ANSWER_BYTES, 0)
+        os.rename(unfinished, path)  # a runner sees it only now that it is locked
+    except OSError as error:
+        if fd >= 0:
+            os.close(fd)
+            _remove(unfinished)
+        raise StoreError(f"{folder} cannot be written: {error.strerror}. The job was not started.") from error
+    try:
+        yield Request(fd, path)
+    finally:
+        _remove(path)
+        os.close(fd)
+
+
+def take(home: Home, job_id: str) -> Taken:
+    """Take all requests to run `job_id` whose verbs still wait."""
+    taken = []
+    for path in _paths(_requests_dir(home)):
+        if os.path.basename(path).partition("~")[0] == job_id and (fd := _open_held(path)) is not None:
+            try:
+                os.unlink(path)
+                taken.append(fd)
+            except OSError:  # another runner was faster
+                os.close(fd)
+    return Taken(taken)
+
+
+def sweep(home: Home) -> None:
+    """Remove requests that nobody waits for, and the `due@…` marks of earlier versions."""
+    for path in _paths(_requests_dir(home)):
+        if (fd := _open_held(path)) is None:
+            _remove(path)
+        else:
+            os.close(fd)
+    for path in _paths(state_dir(home.path)):
+        if os.path.basename(path).startswith("due@"):
+            _remove(path)
+
+
+def _requests_dir(home: Home) -> str:
+    return f"{state_dir(home.path)}/requests"
+
+
+def _paths(folder: str) -> list[str]:
+    try:
+        return [f"{folder}/{name}" for name in os.listdir(folder)]
+    except OSError:
+        return []
+
+
+def _open_held(path: str) -> int | None:
+    """Open the request at `path`; None if no verb holds it."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return fd
+    os.close(fd)
+    return None
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
