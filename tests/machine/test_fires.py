@@ -21,7 +21,7 @@ def test_the_journal_tells_the_story(site: Site) -> None:
     job = site.create("echo to the journal; echo and this >&2; exit 3", schedule=soon(1))
     wait_for(lambda: site.api.job(job["id"])["last_status"])
     said = wait_for(lambda: _story(site, job["id"]))
-    for part in ("Starting hermes-job@", "to the journal", "and this", "exited with code 3", "status=1/FAILURE"):
+    for part in ("Started hermes-job@", "to the journal", "and this", "exited with code 3", "status=1/FAILURE"):
         assert part in said
     assert site.systemctl(f"is-failed hermes-job@default:{job['id']}.service", check=False).strip() == "failed"
 
