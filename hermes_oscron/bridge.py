@@ -221,6 +221,7 @@ class Bridge:
                 store.add(home, removed)
                 raise
         runs.forget(home, job_id)
+        requests.forget(home, job_id)
         outputs.remove(home, job_id)
 
     def run(self, job_id: str) -> float | None:
@@ -250,7 +251,7 @@ class Bridge:
         taken in too: systemd takes a request for the sync that is under way as that sync. A profile whose jobs cannot
         be read keeps the timers it has, and is in the report. Raises SchedulerError.
         """
-        armed, disarmed, started = [], [], set[str]()
+        armed, disarmed, started = [], [], dict[str, str]()
         with self._arming(SYNC_PATIENCE), self._moving():
             for _ in range(ROUNDS):
                 before = self.fingerprint()
@@ -259,7 +260,7 @@ class Bridge:
                 disarmed += report.disarmed
                 if self.fingerprint() == before:
                     break
-        return Report(armed, disarmed, report.refused, unwatched=[])
+        return report._replace(armed=armed, disarmed=disarmed, unwatched=[], started=tuple(started.values()))
 
     def disarm(self) -> None:
         """Fire nothing any more, until the next sync. Raises SchedulerError."""
@@ -286,11 +287,14 @@ class Bridge:
             yield
         except (SchedulerError, store.StoreError, OSError):
             put_in_charge(self.root, present.kind)
-            self._reconcile(set())
+            self._reconcile({})
             raise
 
-    def _reconcile(self, started: set[str]) -> Report:
-        """Bring what fires in line with the jobs, and start what is overdue and not among those STARTED already."""
+    def _reconcile(self, started: dict[str, str]) -> Report:
+        """Bring what fires in line with the jobs, and start what is overdue and not among those STARTED already.
+
+        Those it starts are added, each with a sentence.
+        """
         now, homes_here = _now(), self._homes()
         idle = self.scheduler.unavailable() is not None
         unwatched: dict[str, str] = {}
@@ -324,11 +328,15 @@ class Bridge:
 
         report = self.scheduler.reconcile(plans, now, leave)
         refused = {**unwatched, **unwritten, **unread, **report.refused}
-        for instance in sorted({*report.unwatched, *overdue} - running - started):
+        for instance in sorted({*report.unwatched, *overdue} - running - started.keys()):
             profile, job_id = homes.split_instance(instance)
             try:
-                if self._catch_up(store.find(homes.home(self.root, profile), job_id), instance):
-                    started.add(instance)
+                home = homes.home(self.root, profile)
+                record = store.find(home, job_id)
+                if due := self._catch_up(record, instance):
+                    started[instance] = (f"{record.get('name') or job_id} ({job_id}): was due at "
+                                         f"{due.astimezone(homes.timezone(home)):%Y-%m-%d %H:%M:%S %Z}, had not run; "
+                                         f"started now.")
             except store.NoSuchJob:
                 continue  # deleted since; the next round disarms it
             except (SchedulerError, store.StoreError) as error:
@@ -338,14 +346,16 @@ class Bridge:
     def _overdue(self, home: Home, now: datetime.datetime) -> set[str]:
         """The jobs of HOME that nothing has run though they were due: for a while, or since the agent was asked to.
 
-        The agent asks its own scheduler for a run by a `next_run_at` of that very moment, to the microsecond
-        (`trigger_job`); what is due by a schedule is due on a whole second, and fired then.
+        So are those whose runner ended before the run began. The agent asks its own scheduler for a run by a
+        `next_run_at` of that very moment, to the microsecond (`trigger_job`); what is due by a schedule is due on a
+        whole second, and fired then.
         """
         found = set()
         for record in store.read(home):
             due = records.instant(record.get("next_run_at"))
             if due and records.state(record) == records.SCHEDULED and (
-                    due <= now - OVERDUE or (due <= now and due.microsecond)):
+                    due <= now - OVERDUE
+                    or (due <= now and (due.microsecond or requests.is_retry_requested(home, record["id"])))):
                 found.add(homes.instance(home.profile, record["id"]))
         return found
 
@@ -488,16 +498,16 @@ class Bridge:
         kept = self.scheduler.grid(due)
         return kept if kept > now else self.scheduler.fires_at(due)
 
-    def _catch_up(self, record: Record, instance: str) -> bool:
-        """Start RECORD's job if it was due while nothing fired it, and say so.
+    def _catch_up(self, record: Record, instance: str) -> datetime.datetime | None:
+        """Start RECORD's job if it was due while nothing fired it, and return when that was.
 
         Should something have fired it, the runner drops this one.
         """
         due = records.instant(record.get("next_run_at"))
-        is_due = due is not None and due <= _now()
-        if is_due:
-            self.scheduler.catch_up(instance)
-        return is_due
+        if due is None or due > _now():
+            return None
+        self.scheduler.catch_up(instance)
+        return due
 
     @contextlib.contextmanager
     def _arming(self, patience: float = store.LOCK_PATIENCE) -> Iterator[None]:

@@ -116,6 +116,8 @@ def _sync(here: Bridge) -> None:
     for verb, instances in (("Armed", report.armed), ("Disarmed", report.disarmed)):
         for instance in instances:
             click.echo(f"{verb} {instance}.")
+    for sentence in report.started:
+        click.echo(_plain(sentence))
     for subject, sentence in report.refused.items():
         click.echo(f"Error: {subject}: {sentence}", err=True)
     if report.refused:

@@ -1,6 +1,6 @@
-"""Requests to run a job by hand.
+"""Requests about the next run of a job: to run it by hand, and to retry one whose runner ended before it began.
 
-A request is a file that the verb holds locked while it waits. The runner removes the file and writes its answer
+A request to run is a file that the verb holds locked while it waits. The runner removes the file and writes its answer
 into it, which the verb reads through its open descriptor. A file that nobody holds was left by a verb that was killed:
 it makes no run a manual one, and a sync removes it.
 """
@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from .store import StoreError, make_private_dir
 
 ANSWER_BYTES = 4096
 """Size of a request. It is written beforehand, so that the runner can answer also when the disk is full."""
+RETRY_INTERVAL_S = 600.0
+"""A runner that is killed at every start is retried at once only this often; the regular syncs retry it too."""
 
 
 class Request:
@@ -106,13 +109,37 @@ def take(home: Home, job_id: str) -> Taken:
     return Taken(taken)
 
 
+def request_retry(home: Home, job_id: str) -> bool:
+    """Make the next sync start `job_id` if it is due; False if that was requested lately. Raises OSError."""
+    path = f"{_retries_dir(home)}/{job_id}"
+    if _age_s(path) < RETRY_INTERVAL_S:
+        return False
+    make_private_dir(_retries_dir(home))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    os.utime(path)
+    return True
+
+
+def is_retry_requested(home: Home, job_id: str) -> bool:
+    """Tell whether a retry of `job_id` was requested lately."""
+    return _age_s(f"{_retries_dir(home)}/{job_id}") < RETRY_INTERVAL_S
+
+
+def forget(home: Home, job_id: str) -> None:
+    """Remove what was requested for `job_id`, which is deleted."""
+    _remove(f"{_retries_dir(home)}/{job_id}")
+
+
 def sweep(home: Home) -> None:
-    """Remove requests that nobody waits for, and the `due@…` marks of earlier versions."""
+    """Remove requests that nobody waits for, old retries, and the `due@…` marks of earlier versions."""
     for path in _paths(_requests_dir(home)):
         if (fd := _open_held(path)) is None:
             _remove(path)
         else:
             os.close(fd)
+    for path in _paths(_retries_dir(home)):
+        if _age_s(path) >= RETRY_INTERVAL_S:
+            _remove(path)
     for path in _paths(state_dir(home.path)):
         if os.path.basename(path).startswith("due@"):
             _remove(path)
@@ -120,6 +147,10 @@ def sweep(home: Home) -> None:
 
 def _requests_dir(home: Home) -> str:
     return f"{state_dir(home.path)}/requests"
+
+
+def _retries_dir(home: Home) -> str:
+    return f"{state_dir(home.path)}/retries"
 
 
 def _paths(folder: str) -> list[str]:
@@ -141,6 +172,15 @@ def _open_held(path: str) -> int | None:
         return fd
     os.close(fd)
     return None
+
+
+def _age_s(path: str) -> float:
+    """The age of the file at `path` in seconds; infinite if there is none, or if it is of the future."""
+    try:
+        age = time.time() - os.stat(path).st_mtime
+    except OSError:
+        return float("inf")
+    return age if age >= 0 else float("inf")
 
 
 def _remove(path: str) -> None:

@@ -60,16 +60,42 @@ def main(argv: list[str] | None = None) -> int:
         profile, job_id = homes.split_instance(arguments[0])
         home = homes.home(homes.root(), profile)
         if options == ["--settle"]:
-            from ..hermes.endings import settle
-            from .rearm import rearm
-
-            for record in settle(home, job_id):
-                rearm(home, record)
-            return 0
+            return _settle(home, job_id)
         return _run(home, job_id, MANUAL if options else SCHEDULE)
     except (ValueError, homes.UnknownProfile, store.StoreError, config.ConfigError, OSError) as error:
         say(f"hermes-cron-exec: {error}", sys.stderr)
         return 2
+
+
+def _settle(home: Home, job_id: str) -> int:
+    """Record the run of `job_id` that was cut off; if its runner ended before the run began, request a retry.
+
+    Returns 1 where systemd takes the end for a good one, as it does a SIGTERM (systemd.service(5), SuccessExitStatus=),
+    so that the unit has failed.
+    """
+    from ..hermes import records
+    from ..hermes.endings import settle
+    from .rearm import rearm
+
+    cut_off = settle(home, job_id)
+    for record in cut_off:
+        rearm(home, record)
+    if not cut_off:
+        try:
+            record = store.find(home, job_id)
+        except store.NoSuchJob:
+            return 0
+        due = records.instant(record.get("next_run_at"))
+        if due is None or due.timestamp() > time.time() or records.state(record) != records.SCHEDULED:
+            return 0  # it was recorded, or nothing was to run
+        how = ", ".join(filter(None, (os.environ.get("SERVICE_RESULT"), os.environ.get("EXIT_STATUS"))))
+        again = requests.request_retry(home, job_id)
+        say(f"Not run: the runner of {job_id} ended before the run began{f' ({how})' if how else ''}. The job is due "
+            f"since {due.astimezone():%Y-%m-%d %H:%M:%S %Z}; "
+            f"{'a sync starts it now' if again else 'this happened before, so the next regular sync starts it'}.")
+        if again:
+            rearm(home, record)
+    return 1 if os.environ.get("SERVICE_RESULT") == "success" else 0
 
 
 def _found(home: Home, job_id: str, trigger: str) -> Record:

@@ -49,13 +49,15 @@ def to_fire(plans: Mapping[str, Plan]) -> dict[str, Plan]:
 class Report(NamedTuple):
     """What a reconciliation did: instances newly armed, instances disarmed, what could not be done and why.
 
-    `unwatched` are those of which a fire may have gone by until now without anybody to see it.
+    `unwatched` are those of which a fire may have gone by until now without anybody to see it. `started` has a sentence
+    for each overdue job that was started.
     """
 
     armed: list[str]
     disarmed: list[str]
     refused: dict[str, str]
     unwatched: list[str]
+    started: tuple[str, ...] = ()
 
 
 UNWATCHED = "changes that others make"

@@ -55,7 +55,8 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
         if isinstance(bridge.wanted, Foreground):
             bridge.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are told here, not by a thread
             stack.enter_context(bridge.wanted.firing(bridge.plans))
-            bridge.sync()
+            for sentence in bridge.sync().started:
+                log.info("%s", sentence)
         elif scheduler:
             _move(bridge)
         server = _server(app, ours)

@@ -72,3 +72,16 @@ def test_a_power_cut_during_a_run_is_an_interrupted_run_that_is_not_run_again(ma
         assert job["last_status"] == "error" and "interrupted" in job["last_error"]
         assert job["state"] == "completed"
         assert site.api.get("/api/crons/status")["running"] == {}
+
+
+def test_a_boot_is_over_while_what_was_missed_runs(machine: Box, both: list[Site]) -> None:
+    jobs = {site: site.create("sleep 60", schedule=soon(4))["id"] for site in both}
+    machine.power_off()
+    time.sleep(5)
+    boot(machine)
+    for site in both:
+        wait_for(lambda site=site: list(site.api.running()) == [jobs[site]])
+        assert site.systemctl("is-system-running", check=False).strip() in ("running", "degraded")
+        assert not site.systemctl("list-jobs --no-legend").strip().replace("No jobs running.", "")
+        assert f"({jobs[site]}): was due at " in site.journal_of("hermes-oscron-sync.service")
+        site.systemctl(f"stop hermes-job@default:{jobs[site]}.service")
