@@ -307,6 +307,7 @@ class Bridge:
         running: set[str] = set()
         unread: dict[str, str] = {}
         unwritten: dict[str, str] = {}
+        lasting: list[str] = []
         for home in homes_here:
             store.sweep(home.cron_dir, now.timestamp())
             store.sweep(homes.state_dir(home.path), now.timestamp())
@@ -322,6 +323,7 @@ class Bridge:
                 overdue |= set() if idle else self._overdue(home, now)
             except store.StoreError as error:
                 unread[home.profile] = str(error)
+                lasting += [home.profile] if isinstance(error, store.NotJobs) else []
 
         def leave(instance: str) -> bool:
             return instance in running or homes.split_instance(instance)[0] in unread
@@ -341,7 +343,7 @@ class Bridge:
                 continue  # deleted since; the next round disarms it
             except (SchedulerError, store.StoreError) as error:
                 refused[instance] = str(error)
-        return report._replace(refused=refused)
+        return report._replace(refused=refused, lasting=tuple(lasting))
 
     def _overdue(self, home: Home, now: datetime.datetime) -> set[str]:
         """The jobs of HOME that nothing has run though they were due: for a while, or since the agent was asked to.

@@ -32,6 +32,12 @@ EXPECTED = (Invalid, ScheduleError, SchedulerError, store.StoreError, store.NoSu
 """What is the caller's to put right, and is told in one sentence."""
 
 
+class LastingFailure(click.ClickException):
+    """A sync that fails until somebody changes a file; hermes-oscron-sync.service does not repeat it."""
+
+    exit_code = os.EX_CONFIG
+
+
 class Verbs(click.Group):
     """The verbs, in the order in which they are written here."""
 
@@ -42,7 +48,8 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
-            raise click.ClickException(_plain(error)) from None
+            lasts = ctx.invoked_subcommand == "sync" and isinstance(error, config.ConfigError | installation.NoAccount)
+            raise (LastingFailure if lasts else click.ClickException)(_plain(error)) from None
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -121,7 +128,7 @@ def _sync(here: Bridge) -> None:
     for subject, sentence in report.refused.items():
         click.echo(f"Error: {subject}: {sentence}", err=True)
     if report.refused:
-        sys.exit(1)
+        sys.exit(LastingFailure.exit_code if report.refused.keys() <= set(report.lasting) else 1)
 
 
 @main.command()

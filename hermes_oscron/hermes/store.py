@@ -34,6 +34,10 @@ class StoreError(Exception):
     """jobs.json could not be read or written; nothing was changed."""
 
 
+class NotJobs(StoreError):
+    """jobs.json holds something else than jobs, until somebody repairs it."""
+
+
 class NoSuchJob(LookupError):
     """There is no job of that id."""
 
@@ -286,11 +290,11 @@ def _parse(text: bytes, path: str, signature: "_Signature | None") -> _Document:
     try:
         content = json.loads(text.decode("utf-8-sig"), strict=False)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is not JSON ({error}). Repair it or move it away; it was left as it is.") from error
+        raise NotJobs(f"{path} is not JSON ({error}). Repair it or move it away; it was left as it is.") from error
     if isinstance(content, list):  # the agent takes a bare list too
         content = {"jobs": content}
     if not isinstance(content, dict) or not isinstance(content.get("jobs", []), list):
-        raise StoreError(f'{path} is not {{"jobs": [...]}}. Repair it or move it away; it was left as it is.')
+        raise NotJobs(f'{path} is not {{"jobs": [...]}}. Repair it or move it away; it was left as it is.')
     others = {key: value for key, value in content.items() if key != "jobs"}
     return _document(content.get("jobs", []), others, signature)
 

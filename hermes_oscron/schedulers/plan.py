@@ -50,7 +50,7 @@ class Report(NamedTuple):
     """What a reconciliation did: instances newly armed, instances disarmed, what could not be done and why.
 
     `unwatched` are those of which a fire may have gone by until now without anybody to see it. `started` has a sentence
-    for each overdue job that was started.
+    for each overdue job that was started. What was refused and is in `lasting` stays so until somebody edits a file.
     """
 
     armed: list[str]
@@ -58,6 +58,7 @@ class Report(NamedTuple):
     refused: dict[str, str]
     unwatched: list[str]
     started: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = ()
 
 
 UNWATCHED = "changes that others make"

@@ -167,7 +167,7 @@ class Site:
     def unwatched(self) -> Iterator[None]:
         """Nobody asks for a sync but the test, and none is under way."""
         self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.path")
-        wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED, 45)
+        wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED, 30)
         yield
         self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.path")
 
