@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from . import fields
+from .errors import cause, describe
 from .fields import Invalid
 from .hermes import config, delivery, homes, outputs, plugin, records, runs, store, ticker
 from .hermes.endings import settle
@@ -314,7 +315,7 @@ class Bridge:
                 settle(home)
                 self._correct_records(home, now)
             except (store.StoreError, OSError) as error:
-                unwritten[home.profile] = str(error)
+                unwritten[home.profile] = describe(error)
             try:
                 running |= {homes.instance(home.profile, job_id) for job_id in runs.running(home)}
                 plans.update(self._plans_of(home, now))
@@ -513,13 +514,13 @@ class Bridge:
             store.make_private_dir(os.path.dirname(path))
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise store.StoreError(f"{path} cannot be opened: {error.strerror}.") from error
+            raise store.StoreError(f"{path} cannot be opened: {cause(error)}") from error
         try:
             store.wait_for_lock(fd, path, patience)
             try:
                 put_in_charge(self.root, self.scheduler.kind)
             except OSError as error:
-                raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {error.strerror}.") from error
+                raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {cause(error)}") from error
             yield
         finally:
             os.close(fd)

@@ -14,6 +14,7 @@ import click
 
 from . import installation
 from .bridge import Bridge
+from .errors import describe
 from .fields import Invalid
 from .hermes import config, homes, outputs, store, ticker
 from .hermes import plugin as agent_plugin
@@ -42,7 +43,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
-            raise click.ClickException(_plain(error)) from None
+            raise click.ClickException(_plain(describe(error))) from None
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from ...errors import cause
 from ...hermes.homes import NAME, machine_zone, split_instance
 from ..plan import Plan, Report, SchedulerError, nothing, to_fire
 from . import watches
@@ -213,7 +214,7 @@ class Systemd:
             with open(self._path(unit), "w", encoding="utf-8") as file:
                 file.write(content)
         except OSError as error:
-            raise SchedulerError(f"{self._path(unit)} cannot be written: {error.strerror}.") from error
+            raise SchedulerError(f"{self._path(unit)} cannot be written: {cause(error)}") from error
 
     def _remove(self, unit: str) -> None:
         try:
