@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from . import fields
 from .errors import cause, describe
 from .fields import Invalid
-from .hermes import config, delivery, homes, outputs, plugin, records, runs, store, ticker
+from .hermes import config, delivery, endings, homes, outputs, plugin, records, runs, store, ticker
 from .hermes.endings import settle
 from .hermes.homes import Home
 from .hermes.outputs import Page
@@ -104,7 +104,7 @@ class Bridge:
         """The job JOB_ID. Raises NoSuchJob."""
         home = self.home
         _settle_if_possible(home)
-        return self._view(home, store.find(home, job_id), _now(), homes.timezone(home))
+        return self._view(home, endings.find(home, job_id), _now(), homes.timezone(home))
 
     def status(self) -> dict[str, float]:
         """For each running job the seconds since it began."""
@@ -136,7 +136,7 @@ class Bridge:
         from .hermes import completions  # with the agent's database; 8 ms that no other verb needs
 
         home = self.home
-        settle(home)
+        _settle_if_possible(home)
         return completions.since(home, since)
 
     def delivery_options(self) -> dict[str, str]:
@@ -412,7 +412,8 @@ class Bridge:
                 unread.add(home.profile)
             if ticker.is_alive(home):
                 found.append(_double_fires(home))
-            found += [f"{home.profile}:{run.job_id}: its last run was cut off and is not recorded yet."
+            found += [f"{home.profile}:{run.job_id}: its last run {'has ended' if run.result else 'was cut off'} and "
+                      f"is not recorded yet. 'hermes-oscron sync' records it."
                       for run in runs.interrupted(home)]
         differences = self.scheduler.differences(plans, now)
         return found + [f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
@@ -424,17 +425,18 @@ class Bridge:
         parts: list[object] = [homes.active_profile(self.root), os.environ.get("HERMES_TIMEZONE"),
                                os.path.realpath("/etc/localtime"), in_charge(self.root)]
         for home in self._homes():
+            _settle_if_possible(home)
+            parts += [home.profile, homes.timezone(home).key, *runs.interrupted(home)]
             try:
-                settle(home)
-                parts += [home.profile, store.signature(home.jobs_file), homes.timezone(home).key]
+                parts.append(store.signature(home.jobs_file))
             except store.StoreError as error:
-                parts += [home.profile, str(error)]
+                parts.append(str(error))
         return tuple(parts)
 
     def _jobs_of(self, home: Home, read_only: bool) -> list[Job]:
         _settle_if_possible(home)
         now, zone = _now(), homes.timezone(home)
-        return [{**self._view(home, record, now, zone), "read_only": read_only} for record in store.read(home)]
+        return [{**self._view(home, record, now, zone), "read_only": read_only} for record in endings.read(home)]
 
     def _homes(self) -> list[Home]:
         return [homes.home(self.root, profile) for profile in homes.profiles(self.root)]

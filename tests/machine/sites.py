@@ -91,7 +91,7 @@ class Site:
 
     def runner(self, job_id: str) -> int | None:
         """The process that runs JOB_ID, without asking a server."""
-        run = self.run(f"cat {shlex.quote(self.hermes)}/cron/oscron/runs/{job_id}", check=False).stdout
+        run = self.run(f"head -c 4096 {shlex.quote(self.hermes)}/cron/oscron/runs/{job_id}", check=False).stdout
         return json.loads(run)["pid"] if run else None
 
     def stored_jobs(self) -> list[Any]:
