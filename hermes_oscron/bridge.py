@@ -42,9 +42,6 @@ SYNC_PATIENCE = 300.0
 START_PATIENCE = 1.0
 """Seconds in which a run that was asked for is seen to begin."""
 
-OVERDUE = datetime.timedelta(minutes=1)
-"""After this long, what fires has fired and the runner has begun, and where it has not, nobody has."""
-
 DEFAULTS: Job = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
     "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
@@ -340,18 +337,24 @@ class Bridge:
         return report._replace(refused=refused)
 
     def _overdue(self, home: Home, now: datetime.datetime) -> set[str]:
-        """The jobs of HOME that nothing has run though they were due: for a while, or since the agent was asked to.
+        """The jobs of `home` that are due at `now`, also those that are being started: a job is never run twice for it.
 
-        The agent asks its own scheduler for a run by a `next_run_at` of that very moment, to the microsecond
-        (`trigger_job`); what is due by a schedule is due on a whole second, and fired then.
+        A start of a unit that is starting is no second one, and of two runners the second finds a lock, or that the job
+        is not due any more.
         """
-        found = set()
-        for record in store.read(home):
-            due = records.instant(record.get("next_run_at"))
-            if due and records.state(record) == records.SCHEDULED and (
-                    due <= now - OVERDUE or (due <= now and due.microsecond)):
-                found.add(homes.instance(home.profile, record["id"]))
-        return found
+        return {homes.instance(home.profile, record["id"]) for record in endings.read(home)
+                if (due := self._due(record)) and due <= now}
+
+    def _due(self, record: Record) -> datetime.datetime | None:
+        """When the scheduler starts what `record` says is due next, or was to start it; None when it is not to.
+
+        The agent asks its own scheduler for a run at once by a `next_run_at` of that very moment, to the microsecond
+        (`trigger_job`); what is due by a schedule is due on a whole second.
+        """
+        due = records.instant(record.get("next_run_at"))
+        if due is None or records.state(record) != records.SCHEDULED:
+            return None
+        return due if due.microsecond else self.scheduler.fires_at(due)
 
     def plans(self, now: datetime.datetime) -> dict[str, Plan]:
         """How every job of every profile should be armed at NOW. Raises StoreError."""

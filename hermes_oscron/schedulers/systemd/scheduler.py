@@ -20,7 +20,8 @@ from .timer import render
 
 UNIT_END = 2.0
 """Seconds to wait for a unit whose run is over."""
-UNDER_WAY = ("activating", "active", "deactivating", "reloading")
+STARTED = ("activating", "active", "reloading")
+UNDER_WAY = (*STARTED, "deactivating")
 TIMER = re.compile(rf"hermes-job@(?P<instance>{NAME.pattern}:{NAME.pattern})\.timer")
 
 
@@ -112,7 +113,12 @@ class Systemd:
         return wrong
 
     def catch_up(self, instance: str) -> None:
-        """Run INSTANCE's job now, in the same unit that its timer starts, if it is due. Raises SchedulerError."""
+        """Run INSTANCE's job now, in the same unit that its timer starts, if it is due. Raises SchedulerError.
+
+        Does nothing where the unit is starting already: what `expect` leaves would be for a later start.
+        """
+        if self._state(instance) in STARTED:
+            return
         self._manager.expect(instance)
         self.start(instance)
 
@@ -122,12 +128,15 @@ class Systemd:
         systemd takes a start for the run that is there until that unit has ended, some milliseconds after the runner.
         """
         deadline = time.monotonic() + UNIT_END
-        while self._manager.call("show", "-P", "ActiveState", "--", service_of(instance)).strip() in UNDER_WAY:
+        while self._state(instance) in UNDER_WAY:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.02)
         self._manager.is_expected(instance)  # no more: this run is to be one in any case
         self.start(instance)
+
+    def _state(self, instance: str) -> str:
+        return self._manager.call("show", "-P", "ActiveState", "--", service_of(instance)).strip()
 
     def start(self, instance: str) -> None:
         """Start the service of INSTANCE, and do not wait for it. Raises SchedulerError."""
