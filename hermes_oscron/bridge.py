@@ -42,6 +42,9 @@ SYNC_PATIENCE = 300.0
 START_PATIENCE = 1.0
 """Seconds in which a run that was asked for is seen to begin."""
 
+LATE = datetime.timedelta(seconds=5)
+"""A job that is due for longer than this, and does not run, has not been started."""
+
 DEFAULTS: Job = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
     "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
@@ -356,6 +359,43 @@ class Bridge:
             return None
         return due if due.microsecond else self.scheduler.fires_at(due)
 
+    def _late(self, home: Home, record: Record, now: datetime.datetime) -> str | None:
+        """That the job of `record` was to start some time ago and has not, in a sentence; else None."""
+        due = self._due(record)
+        if due is None or now < due + LATE or records.is_claimed(record, now) or runs.find(home, record["id"]):
+            return None
+        return (f"It was due at {due.astimezone(homes.timezone(home)):%Y-%m-%d %H:%M:%S %z} and has not started. "
+                f"'hermes-oscron sync' starts it.")
+
+    def _late_jobs(self) -> list[str]:
+        """Which jobs are late, in sentences. One that is being started has a moment to begin."""
+        late = self._look_for_late()
+        if late:
+            time.sleep(START_PATIENCE)
+            late = self._look_for_late()
+        return late
+
+    def _look_for_late(self) -> list[str]:
+        found, now = [], _now()
+        for home in self._homes():
+            with contextlib.suppress(store.StoreError):  # which is among the faults already
+                unrecorded = {run.job_id for run in runs.interrupted(home)}
+                found += [f"{home.profile}:{record['id']}: {late}" for record in store.read(home)
+                          if record["id"] not in unrecorded and (late := self._late(home, record, now))]
+        return found
+
+    def next_late(self, now: datetime.datetime) -> datetime.datetime | None:
+        """When, after `now`, the next job of any profile is late unless it starts."""
+        moments = []
+        for home in self._homes():
+            with contextlib.suppress(store.StoreError):  # what cannot be read is not listed either
+                moments += [due + LATE for record in store.read(home) if (due := self._due(record))]
+        return min((moment for moment in moments if moment > now), default=None)
+
+    def under_way(self) -> tuple[str, ...]:
+        """The instances of all profiles that are running."""
+        return tuple(homes.instance(home.profile, job_id) for home in self._homes() for job_id in runs.running(home))
+
     def plans(self, now: datetime.datetime) -> dict[str, Plan]:
         """How every job of every profile should be armed at NOW. Raises StoreError."""
         plans: dict[str, Plan] = {}
@@ -418,6 +458,7 @@ class Bridge:
             found += [f"{home.profile}:{run.job_id}: its last run {'has ended' if run.result else 'was cut off'} and "
                       f"is not recorded yet. 'hermes-oscron sync' records it."
                       for run in runs.interrupted(home)]
+        found += self._late_jobs()
         differences = self.scheduler.differences(plans, now)
         return found + [f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
                         for instance, sentence in sorted(differences.items())
@@ -536,6 +577,8 @@ class Bridge:
         if job["next_run_at"]:
             due = datetime.datetime.fromisoformat(job["next_run_at"])
             job["next_run_at"] = self.scheduler.fires_at(due).isoformat()
+        if late := self._late(home, record, now):
+            job.update(last_status="error", last_error=late)
         return job
 
 
