@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from . import fields
+from .errors import cause, describe
 from .fields import Invalid
-from .hermes import config, delivery, homes, outputs, plugin, records, requests, runs, store, ticker
+from .hermes import config, delivery, endings, homes, outputs, plugin, records, requests, runs, store, ticker
 from .hermes.endings import settle
 from .hermes.homes import Home
 from .hermes.outputs import Page
@@ -41,8 +42,8 @@ SYNC_PATIENCE = 300.0
 START_TIMEOUT_S, START_POLL_S, UNIT_POLL_S = 15.0, 0.01, 0.2
 """How long a requested run may take to begin, and how often its answer and what was started are looked at."""
 
-OVERDUE = datetime.timedelta(minutes=1)
-"""After this long, what fires has fired and the runner has begun, and where it has not, nobody has."""
+LATE = datetime.timedelta(seconds=5)
+"""A job that is due for longer than this, and does not run, has not been started."""
 
 DEFAULTS: Job = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
@@ -103,7 +104,7 @@ class Bridge:
         """The job JOB_ID. Raises NoSuchJob."""
         home = self.home
         _settle_if_possible(home)
-        return self._view(home, store.find(home, job_id), _now(), homes.timezone(home))
+        return self._view(home, endings.find(home, job_id), _now(), homes.timezone(home))
 
     def status(self) -> dict[str, float]:
         """For each running job the seconds since it began."""
@@ -135,7 +136,7 @@ class Bridge:
         from .hermes import completions  # with the agent's database; 8 ms that no other verb needs
 
         home = self.home
-        settle(home)
+        _settle_if_possible(home)
         return completions.since(home, since)
 
     def delivery_options(self) -> dict[str, str]:
@@ -316,7 +317,7 @@ class Bridge:
                 settle(home)
                 self._correct_records(home, now)
             except (store.StoreError, OSError) as error:
-                unwritten[home.profile] = str(error)
+                unwritten[home.profile] = describe(error)
             try:
                 running |= {homes.instance(home.profile, job_id) for job_id in runs.running(home)}
                 plans.update(self._plans_of(home, now))
@@ -346,20 +347,61 @@ class Bridge:
         return report._replace(refused=refused, lasting=tuple(lasting))
 
     def _overdue(self, home: Home, now: datetime.datetime) -> set[str]:
-        """The jobs of HOME that nothing has run though they were due: for a while, or since the agent was asked to.
+        """The jobs of `home` that are due at `now`, also those that are being started: a job is never run twice for it.
 
-        So are those whose runner ended before the run began. The agent asks its own scheduler for a run by a
-        `next_run_at` of that very moment, to the microsecond (`trigger_job`); what is due by a schedule is due on a
-        whole second, and fired then.
+        A start of a unit that is starting is no second one, and of two runners the second finds a lock, or that the job
+        is not due any more.
         """
-        found = set()
-        for record in store.read(home):
-            due = records.instant(record.get("next_run_at"))
-            if due and records.state(record) == records.SCHEDULED and (
-                    due <= now - OVERDUE
-                    or (due <= now and (due.microsecond or requests.is_retry_requested(home, record["id"])))):
-                found.add(homes.instance(home.profile, record["id"]))
+        return {homes.instance(home.profile, record["id"]) for record in endings.read(home)
+                if (due := self._due(record)) and due <= now}
+
+    def _due(self, record: Record) -> datetime.datetime | None:
+        """When the scheduler starts what `record` says is due next, or was to start it; None when it is not to.
+
+        The agent asks its own scheduler for a run at once by a `next_run_at` of that very moment, to the microsecond
+        (`trigger_job`); what is due by a schedule is due on a whole second.
+        """
+        due = records.instant(record.get("next_run_at"))
+        if due is None or records.state(record) != records.SCHEDULED:
+            return None
+        return due if due.microsecond else self.scheduler.fires_at(due)
+
+    def _late(self, home: Home, record: Record, now: datetime.datetime) -> str | None:
+        """That the job of `record` was to start some time ago and has not, in a sentence; else None."""
+        due = self._due(record)
+        if due is None or now < due + LATE or records.is_claimed(record, now) or runs.find(home, record["id"]):
+            return None
+        return (f"It was due at {due.astimezone(homes.timezone(home)):%Y-%m-%d %H:%M:%S %z} and has not started. "
+                f"'hermes-oscron sync' starts it.")
+
+    def _late_jobs(self) -> list[str]:
+        """Which jobs are late, in sentences. One that is being started has a moment to begin."""
+        late = self._look_for_late()
+        if late:
+            time.sleep(1)
+            late = self._look_for_late()
+        return late
+
+    def _look_for_late(self) -> list[str]:
+        found, now = [], _now()
+        for home in self._homes():
+            with contextlib.suppress(store.StoreError):  # which is among the faults already
+                unrecorded = {run.job_id for run in runs.interrupted(home)}
+                found += [f"{home.profile}:{record['id']}: {late}" for record in store.read(home)
+                          if record["id"] not in unrecorded and (late := self._late(home, record, now))]
         return found
+
+    def next_late(self, now: datetime.datetime) -> datetime.datetime | None:
+        """When, after `now`, the next job of any profile is late unless it starts."""
+        moments = []
+        for home in self._homes():
+            with contextlib.suppress(store.StoreError):  # what cannot be read is not listed either
+                moments += [due + LATE for record in store.read(home) if (due := self._due(record))]
+        return min((moment for moment in moments if moment > now), default=None)
+
+    def under_way(self) -> tuple[str, ...]:
+        """The instances of all profiles that are running."""
+        return tuple(homes.instance(home.profile, job_id) for home in self._homes() for job_id in runs.running(home))
 
     def plans(self, now: datetime.datetime) -> dict[str, Plan]:
         """How every job of every profile should be armed at NOW. Raises StoreError."""
@@ -420,8 +462,10 @@ class Bridge:
                 unread.add(home.profile)
             if ticker.is_alive(home):
                 found.append(_double_fires(home))
-            found += [f"{home.profile}:{run.job_id}: its last run was cut off and is not recorded yet."
+            found += [f"{home.profile}:{run.job_id}: its last run {'has ended' if run.result else 'was cut off'} and "
+                      f"is not recorded yet. 'hermes-oscron sync' records it."
                       for run in runs.interrupted(home)]
+        found += self._late_jobs()
         differences = self.scheduler.differences(plans, now)
         return found + [f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
                         for instance, sentence in sorted(differences.items())
@@ -432,17 +476,18 @@ class Bridge:
         parts: list[object] = [homes.active_profile(self.root), os.environ.get("HERMES_TIMEZONE"),
                                os.path.realpath("/etc/localtime"), in_charge(self.root)]
         for home in self._homes():
+            _settle_if_possible(home)
+            parts += [home.profile, homes.timezone(home).key, *runs.interrupted(home)]
             try:
-                settle(home)
-                parts += [home.profile, store.signature(home.jobs_file), homes.timezone(home).key]
+                parts.append(store.signature(home.jobs_file))
             except store.StoreError as error:
-                parts += [home.profile, str(error)]
+                parts.append(str(error))
         return tuple(parts)
 
     def _jobs_of(self, home: Home, read_only: bool) -> list[Job]:
         _settle_if_possible(home)
         now, zone = _now(), homes.timezone(home)
-        return [{**self._view(home, record, now, zone), "read_only": read_only} for record in store.read(home)]
+        return [{**self._view(home, record, now, zone), "read_only": read_only} for record in endings.read(home)]
 
     def _homes(self) -> list[Home]:
         return [homes.home(self.root, profile) for profile in homes.profiles(self.root)]
@@ -522,13 +567,13 @@ class Bridge:
             store.make_private_dir(os.path.dirname(path))
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise store.StoreError(f"{path} cannot be opened: {error.strerror}.") from error
+            raise store.StoreError(f"{path} cannot be opened: {cause(error)}") from error
         try:
             store.wait_for_lock(fd, path, patience)
             try:
                 put_in_charge(self.root, self.scheduler.kind)
             except OSError as error:
-                raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {error.strerror}.") from error
+                raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {cause(error)}") from error
             yield
         finally:
             os.close(fd)
@@ -539,6 +584,8 @@ class Bridge:
         if job["next_run_at"]:
             due = datetime.datetime.fromisoformat(job["next_run_at"])
             job["next_run_at"] = self.scheduler.fires_at(due).isoformat()
+        if late := self._late(home, record, now):
+            job.update(last_status="error", last_error=late)
         return job
 
 

@@ -14,6 +14,7 @@ import click
 
 from . import installation
 from .bridge import Bridge
+from .errors import describe
 from .fields import Invalid
 from .hermes import config, homes, outputs, store, ticker
 from .hermes import plugin as agent_plugin
@@ -33,7 +34,7 @@ EXPECTED = (Invalid, ScheduleError, SchedulerError, store.StoreError, store.NoSu
 
 
 class LastingFailure(click.ClickException):
-    """A sync that fails until somebody changes a file; hermes-oscron-sync.service does not repeat it."""
+    """What fails until somebody changes a file; hermes-oscron-sync.service does not repeat it."""
 
     exit_code = os.EX_CONFIG
 
@@ -48,8 +49,8 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
-            lasts = ctx.invoked_subcommand == "sync" and isinstance(error, config.ConfigError | installation.NoAccount)
-            raise (LastingFailure if lasts else click.ClickException)(_plain(error)) from None
+            lasts = isinstance(error, config.ConfigError | installation.NoAccount)
+            raise (LastingFailure if lasts else click.ClickException)(_plain(describe(error))) from None
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})

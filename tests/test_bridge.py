@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_oscron.bridge import Bridge
-from hermes_oscron.hermes import homes, records, store
+from hermes_oscron.hermes import homes, records, runs, store
 from hermes_oscron.hermes.homes import Home
 from hermes_oscron.schedule import text
 from hermes_oscron.schedule.errors import ScheduleError
@@ -22,7 +22,7 @@ from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.plan import Plan, Report, SchedulerError
 from hermes_oscron.schedulers.systemd.scheduler import Systemd
 from tests import strategies
-from tests.conftest import stored, write_jobs
+from tests.conftest import in_seconds, stored, write_jobs
 from tests.fuzz.world import Ledger
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]
@@ -289,3 +289,47 @@ def test_a_run_that_cannot_be_recorded_hides_no_job_and_disarms_none(
     bridge = Bridge(str(root), ledger)
     assert [job["id"] for job in bridge.jobs()["jobs"]] == ["a"] and bridge.status() == {}
     assert "No space left" in bridge.sync().refused["default"] and list(ledger.armed) == ["default:a"]
+
+
+LATE_JOB = {"id": "a", "name": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"},
+            "last_status": "ok", "last_run_at": "2026-01-01T09:00:00+00:00"}
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2, 20, 59, 3600])
+def test_a_sync_starts_what_is_due_however_short_a_time(root: Path, seconds: float) -> None:
+    due = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+    write_jobs(root, {**LATE_JOB, "next_run_at": due.replace(microsecond=0).isoformat()})
+    ledger = Ledger(str(root))
+    Bridge(str(root), ledger).sync()
+    assert ledger.ran == ["default:a"]
+
+
+def test_a_job_that_is_due_and_has_not_started_is_an_error_and_no_file_says_so(root: Path, home: Home) -> None:
+    due = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=20)).replace(microsecond=0)
+    path = write_jobs(root, {**LATE_JOB, "next_run_at": due.isoformat()})
+    before = path.read_bytes()
+    ledger = Ledger(str(root))
+    bridge = Bridge(str(root), ledger)
+    [listed] = bridge.jobs()["jobs"]
+    for job in (listed, bridge.show("a")):
+        assert (job["last_status"], job["state"], job["last_run_at"]) == ("error", "scheduled", LATE_JOB["last_run_at"])
+        assert f"It was due at {due:%Y-%m-%d %H:%M:%S %z} and has not started" in job["last_error"]
+        assert datetime.datetime.fromisoformat(job["next_run_at"]) > datetime.datetime.now(datetime.UTC)
+    assert any("default:a: It was due at" in fault for fault in bridge.faults())
+    claim = runs.claim(home, "a")
+    assert claim and bridge.show("a")["last_status"] == "ok", "it runs"
+    claim.release()
+    assert path.read_bytes() == before
+
+
+def test_a_job_that_has_just_fallen_due_is_no_error(root: Path) -> None:
+    due = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=1)
+    write_jobs(root, {**LATE_JOB, "next_run_at": due.replace(microsecond=0).isoformat()})
+    assert Bridge(str(root), Ledger(str(root))).show("a")["last_status"] == "ok"
+
+
+@pytest.mark.parametrize("fields", [{"enabled": False}, {"state": "paused"}, {"state": "completed"},
+                                    {"run_claim": {"at": in_seconds(-1), "by": "the gateway"}}])
+def test_a_job_that_is_not_to_start_or_that_the_gateway_runs_is_not_late(root: Path, fields: dict[str, Any]) -> None:
+    write_jobs(root, {**LATE_JOB, "next_run_at": "2026-01-02T09:00:00+00:00", **fields})
+    assert Bridge(str(root), Ledger(str(root))).show("a")["last_status"] == "ok"

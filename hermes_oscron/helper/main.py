@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from ..errors import describe
 from ..hermes import homes
 from ..hermes.homes import split_instance
 from ..hermes.store import StoreError
@@ -45,7 +46,7 @@ def main() -> int:
             answer: dict[str, Any] = _done(asked, account, root)._asdict()
             _tell(asked, answer)
         except (Malformed, SchedulerError, OSError) as error:
-            answer = {"error": str(error)}
+            answer = {"error": describe(error)}
             print(f"Refused: {answer['error']!a}", file=sys.stderr)
         except Exception:  # whatever it is, the caller need not wait for it
             answer = {"error": "Root's helper made a mistake; 'journalctl -u \"hermes-oscron-root@*\"' says which."}
@@ -159,7 +160,7 @@ def _read(account: pwd.struct_passwd, root: str, profile: str, now: datetime.dat
         with jobs.as_account(account):
             return jobs.of_profile(root, profile, now, only)
     except (OSError, StoreError) as error:
-        return jobs.Jobs({}, {profile: f"Root's helper cannot read the jobs of {profile}: {error}"})
+        return jobs.Jobs({}, {profile: f"Root's helper cannot read the jobs of {profile}: {describe(error)}"})
 
 
 @contextlib.contextmanager

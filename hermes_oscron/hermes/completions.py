@@ -8,7 +8,7 @@ import sqlite3
 from typing import NamedTuple
 from urllib.parse import quote
 
-from . import homes, outputs, records, store
+from . import endings, homes, outputs, records
 from .homes import Home
 from .store import Record
 
@@ -32,7 +32,7 @@ class Completion(NamedTuple):
 
 def since(home: Home, moment: float) -> list[Completion]:
     """The last runs of HOME's jobs that ended after MOMENT (unix seconds), by their ends. Raises StoreError."""
-    jobs = store.read(home)
+    jobs = endings.read(home)
     with contextlib.closing(_Sessions()) as sessions:
         found = [_completion(home, record, ended, sessions) for record in jobs
                  if (ended := records.instant(record.get("last_run_at"))) and ended.timestamp() > moment]

@@ -18,6 +18,7 @@ import os
 import re
 from typing import Any, NamedTuple
 
+from ..errors import cause
 from .homes import regular
 
 HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
@@ -57,7 +58,7 @@ def load(root: str) -> Config:
         with open(path, "rb", opener=regular) as file:
             tables = tomllib.load(file)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+        raise ConfigError(f"{path} cannot be read: {cause(error)}") from error
     return _checked(tables, path)
 
 

@@ -54,7 +54,8 @@ def write(home: Home, job_id: str, when: datetime.datetime, text: str) -> str:
         name = f"{stem}_{again}.md"
     replace_file(f"{folder}/{name}", text.encode("utf-8", "replace"))
     for old in names(home, job_id)[KEEP:]:
-        os.unlink(f"{folder}/{old}")
+        with contextlib.suppress(OSError):  # the new one is saved
+            os.unlink(f"{folder}/{old}")
     return name
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Mapping
 
+from ..errors import cause
 from . import homes, provider
 from .homes import Home
 from .provider import CannotEdit, Edit
@@ -45,7 +46,7 @@ def install(root: str, program: str, environment: Mapping[str, str]) -> list[Hom
                 _write_json(f"{folder(home)}/edit.json", {**made._asdict(), "new_file": is_new})
                 _write_config(home, content)
     except OSError as error:
-        raise PluginError(f"{error.filename or root} cannot be written: {error.strerror}.") from error
+        raise PluginError(f"{error.filename or root} cannot be written: {cause(error)}") from error
     return here
 
 
@@ -61,7 +62,7 @@ def remove(root: str) -> list[Home]:
                 _write_config(home, content)
             shutil.rmtree(folder(home), ignore_errors=True)
     except OSError as error:
-        raise PluginError(f"{error.filename or root} cannot be written: {error.strerror}.") from error
+        raise PluginError(f"{error.filename or root} cannot be written: {cause(error)}") from error
     return found
 
 
@@ -130,7 +131,7 @@ def _read(home: Home) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise PluginError(f"{_config(home)} cannot be read: {error.strerror}.") from error
+        raise PluginError(f"{_config(home)} cannot be read: {cause(error)}") from error
 
 
 def _write_config(home: Home, content: bytes) -> None:

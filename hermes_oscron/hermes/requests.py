@@ -110,7 +110,7 @@ def take(home: Home, job_id: str) -> Taken:
 
 
 def request_retry(home: Home, job_id: str) -> bool:
-    """Make the next sync start `job_id` if it is due; False if that was requested lately. Raises OSError."""
+    """Note that a sync is requested to start `job_id`; False if that was done lately. Raises OSError."""
     path = f"{_retries_dir(home)}/{job_id}"
     if _age_s(path) < RETRY_INTERVAL_S:
         return False
@@ -118,11 +118,6 @@ def request_retry(home: Home, job_id: str) -> bool:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     os.utime(path)
     return True
-
-
-def is_retry_requested(home: Home, job_id: str) -> bool:
-    """Tell whether a retry of `job_id` was requested lately."""
-    return _age_s(f"{_retries_dir(home)}/{job_id}") < RETRY_INTERVAL_S
 
 
 def forget(home: Home, job_id: str) -> None:

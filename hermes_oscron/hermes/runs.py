@@ -5,31 +5,47 @@ holds is a run that was interrupted, and stays until someone has recorded it.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import signal
 import stat
 import time
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from .homes import NAME, Home
 from .store import is_settled, make_private_dir
 
 CLAIM_PATIENCE = 0.3
 """Seconds: those who only look hold the lock for microseconds; a run holds it for longer than this."""
-LENGTH = 512
-"""Bytes of what a run's file says, blanks at its end and all: whoever reads meanwhile reads the old or the new."""
+PART_BYTES = 4096
+"""Size of each of the two parts of a run's file: the run, padded with blanks, and behind it the place of its result.
+That is allocated before the job starts, so that a result can be written on a disk that is full by then. A block of its
+own, because btrfs allocates again for all but the first write to one."""
 
 _empty: dict[str, tuple[int, int, int]] = {}
 """Folders of runs in which there was none, by path, and what they were then."""
+
+
+class Result(NamedTuple):
+    """How a run ended, at the unix time `ended_at`: `error` is a sentence, None when it went well.
+
+    Of a run `by_agent` it counts only where the agent has not recorded the run itself.
+    """
+
+    ended_at: float
+    error: str | None
+    delivery_error: str | None = None
+    by_agent: bool = False
 
 
 class Run(NamedTuple):
     """One run: `started_at` is a unix time, `trigger` says who wanted it: `schedule` or `manual`.
 
     `group` is the job's process group on the machine while `boot` is its boot id; it was there `uptime` seconds after
-    that boot (CLOCK_BOOTTIME, clock_gettime(2)).
+    that boot (CLOCK_BOOTTIME, clock_gettime(2)). `result` is None until the run has ended.
     """
 
     job_id: str
@@ -38,6 +54,7 @@ class Run(NamedTuple):
     group: int = 0
     boot: str = ""
     uptime: float = 0.0
+    result: Result | None = None
 
 
 class Claim:
@@ -45,21 +62,46 @@ class Claim:
 
     def __init__(self, fd: int, path: str) -> None:
         self._fd = fd
-        self._path = path
+        self.path = path
 
     def left_behind(self) -> Run | None:
         """The run that held this claim before and never released it; None where there was none."""
-        content = os.pread(self._fd, 4096, 0)
-        return _parse(os.path.basename(self._path), content, os.fstat(self._fd).st_mtime) if content else None
+        content = os.pread(self._fd, 2 * PART_BYTES, 0)
+        return _parse(os.path.basename(self.path), content, os.fstat(self._fd).st_mtime) if content else None
 
     def begin(self, run: Run) -> None:
-        """Say in the file what is running."""
-        content = json.dumps({**run._asdict(), "pid": os.getpid()})
-        os.pwrite(self._fd, content.encode().ljust(LENGTH), 0)
+        """Write into the file what is running, and allocate the place of its result. Raises OSError."""
+        with self._named_in_errors():
+            self._write({**run._asdict(), "pid": os.getpid(), "result": None}, 0)
+            try:
+                os.posix_fallocate(self._fd, PART_BYTES, PART_BYTES)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:  # posix_fallocate(3): a C library need not emulate it
+                    raise
+
+    def end(self, run: Run, result: Result) -> None:
+        """Put on the disk how `run` ended; an error that is too long is cut. Raises OSError."""
+        while len(_encoded(said := {**result._asdict(), "started_at": run.started_at})) > PART_BYTES and result.error:
+            result = result._replace(error=result.error[:len(result.error) * 3 // 4])
+        with self._named_in_errors():
+            self._write(said, PART_BYTES)
+            os.fdatasync(self._fd)
+
+    def _write(self, said: dict[str, Any], place: int) -> None:
+        content = _encoded(said)
+        if os.pwrite(self._fd, content, place) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextlib.contextmanager
+    def _named_in_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from error
 
     def is_forgotten(self) -> bool:
         """Whether its job was deleted since."""
-        return not _is_at(self._fd, self._path)
+        return not _is_at(self._fd, self.path)
 
     def abandon(self) -> None:
         """Let go of the run without having recorded it; the next to look will."""
@@ -68,7 +110,7 @@ class Claim:
     def release(self) -> None:
         """The run is over and recorded."""
         if not self.is_forgotten():
-            os.unlink(self._path)
+            os.unlink(self.path)
         os.close(self._fd)
 
 
@@ -169,20 +211,45 @@ def _look(home: Home, job_id: str) -> tuple[Run, bool] | None:
         if not held and not _is_at(fd, path):
             return None
         begun = os.fstat(fd).st_mtime
-        content = os.read(fd, 4096)
+        content = os.read(fd, 2 * PART_BYTES)
     finally:
         os.close(fd)
     return _parse(job_id, content, begun), held
 
 
+def _encoded(said: dict[str, Any]) -> bytes:
+    return json.dumps(said).encode().ljust(PART_BYTES)
+
+
 def _parse(job_id: str, content: bytes, begun: float) -> Run:
     """The run that CONTENT tells of; without a word of it, one that was claimed at BEGUN (unix time)."""
     try:
-        said = json.loads(content)
-        return Run(job_id, float(said["started_at"]), str(said["trigger"]), int(said.get("group", 0)),
-                   str(said.get("boot", "")), float(said.get("uptime", 0)))
+        said = json.loads(content[:PART_BYTES])
+        started_at = _unix_time(said["started_at"])
+        return Run(job_id, started_at, str(said["trigger"]), int(said.get("group", 0)), str(said.get("boot", "")),
+                   float(said.get("uptime", 0)), _result(content[PART_BYTES:], started_at))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, begun, "schedule")
+
+
+def _result(content: bytes, started_at: float) -> Result | None:
+    """The result in CONTENT, of the run that began at STARTED_AT; None where there is none, or one of another run."""
+    try:
+        said = json.loads(content)
+        if said["started_at"] != started_at:
+            return None
+        error, delivery_error = (str(said[key]) if said[key] is not None else None
+                                 for key in ("error", "delivery_error"))
+        return Result(_unix_time(said["ended_at"]), error, delivery_error, bool(said["by_agent"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _unix_time(value: Any) -> float:
+    """VALUE as a time that a date can hold. Raises ValueError, TypeError."""
+    if not 0 <= (moment := float(value)) < 200e9:
+        raise ValueError(value)
+    return moment
 
 
 def _lock(fd: int, kind: int) -> bool:

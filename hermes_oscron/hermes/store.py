@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from ..errors import cause
 from .homes import NAME, Home, regular
 
 Record = dict[str, Any]
@@ -114,7 +115,7 @@ def signature(path: str) -> "_Signature | None":
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+        raise StoreError(f"{path} cannot be read: {cause(error)}") from error
 
 
 def read(home: Home) -> list[Record]:
@@ -196,8 +197,18 @@ def make_private_dir(path: str) -> None:
 
 
 def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
-    """Put CONTENT in PATH's place whole: a crash or a full disk at any instant leaves the old file or the new."""
-    folder, name = os.path.split(os.path.realpath(path))
+    """Put CONTENT in PATH's place whole: a crash or a full disk at any instant leaves the old file or the new.
+
+    Raises OSError, which names PATH.
+    """
+    try:
+        _replace(os.path.realpath(path), content, mode)
+    except OSError as error:  # that of write(2) names no file, and that of open(2) one that nobody knows
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+def _replace(path: str, content: bytes, mode: int) -> None:
+    folder, name = os.path.split(path)
     unfinished = f"{folder}/.{name}.{os.getpid()}.tmp"
     folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # now: no refusal after the rename
     try:
@@ -233,7 +244,7 @@ def _locked(home: Home) -> Iterator[None]:
         make_private_dir(home.cron_dir)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreError(f"{path} cannot be opened: {error.strerror}.") from error
+        raise StoreError(f"{path} cannot be opened: {cause(error)}") from error
     try:
         wait_for_lock(fd, path)
         yield
@@ -275,7 +286,7 @@ def _load(home: Home) -> _Document:
             _documents[path] = known._replace(signature=found)
             return _documents[path]
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+        raise StoreError(f"{path} cannot be read: {cause(error)}") from error
     _documents[path] = _parse(read, path, found)
     return _documents[path]
 
@@ -306,5 +317,5 @@ def _save(home: Home, document: _Document) -> None:
         replace_file(home.jobs_file, text)
         signature = _Signature.of(os.stat(home.jobs_file), text)
     except OSError as error:
-        raise StoreError(f"{home.jobs_file} cannot be written: {error.strerror}. It is as it was.") from error
+        raise StoreError(f"{home.jobs_file} cannot be written: {cause(error)} It is as it was.") from error
     _documents[home.jobs_file] = document._replace(signature=signature)

@@ -1,18 +1,27 @@
-"""The end of a run: its output on disk, its result in the record."""
+"""The end of a run: its output on disk, its result in the run's own file, then in the record."""
 
+import contextlib
 import datetime
+import errno
 import sys
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..hermes import homes, outputs, records, store
+from ..errors import describe
+from ..hermes import endings, homes, outputs, records, runs, store
 from ..hermes.agent import NO_DOOR, TAKEN
-from ..hermes.endings import record_end
 from ..hermes.homes import Home
-from ..hermes.store import Record
+from ..hermes.store import Record, StoreError
 from .command import stays_here
 from .execute import Outcome
 from .voice import say
+
+RECORD_TIMEOUT_S = 65.0
+"""How long a run that has ended waits until jobs.json can be read and written; its result is safe and can wait on."""
+RETRY_INTERVAL_S = 1.0
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""An output is waited for where somebody may make room for it; what else keeps it from being saved is there to stay."""
 
 
 class Conclusion(NamedTuple):
@@ -22,72 +31,150 @@ class Conclusion(NamedTuple):
     record: Record | None
 
 
-def conclude(home: Home, before: Record, started: datetime.datetime, outcome: Outcome,
-             deleted: Callable[[], bool]) -> Conclusion:
-    """Write down how the run of the job of BEFORE, begun at STARTED, ended.
+class _End(NamedTuple):
+    """A run that has ended: the job's record as it was when the run began, and how it went."""
 
-    A job DELETED meanwhile leaves nothing, and nothing of it went wrong. Of one whose record alone is gone, which may
-    come back, for jobs.json may have been moved away to be repaired, what there is stays.
+    home: Home
+    before: Record
+    run: runs.Run
+    claim: runs.Claim
+    outcome: Outcome
+    ended: datetime.datetime
+
+    @property
+    def job_id(self) -> str:
+        return self.run.job_id
+
+    @property
+    def started(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.run.started_at, datetime.UTC)
+
+    def result(self, error: str | None, by_agent: bool = False) -> runs.Result:
+        delivery_error = None if by_agent else _undelivered(self.before)
+        return runs.Result(self.ended.timestamp(), error, delivery_error, by_agent)
+
+
+def conclude(home: Home, before: Record, run: runs.Run, claim: runs.Claim, outcome: Outcome,
+             by_agent: bool = False, is_stopped: Callable[[], bool] = lambda: False) -> Conclusion:
+    """Record how the `run` of the job of `before` ended, which `claim` holds: by us, or `by_agent` by itself.
+
+    What cannot be written yet is tried again until RECORD_TIMEOUT_S is over or the runner `is_stopped`; then it raises
+    StoreError or OSError, and the result stays in the run's file for the next to settle.
     """
-    zone = homes.timezone(home)
-    ended = datetime.datetime.now(datetime.UTC)
-    job_id = str(before["id"])
-    error = outcome.error
-    try:
-        store.find(home, job_id)
+    end = _End(home, before, run, claim, outcome, datetime.datetime.now(datetime.UTC))
+    attempt = _by_agent(end) if by_agent else _by_us(end)
+    deadline = time.monotonic() + RECORD_TIMEOUT_S
+    waiting = False
+    while True:
+        is_last = is_stopped() or time.monotonic() > deadline
         try:
-            outputs.write(home, job_id, ended.astimezone(zone), page(before, started.astimezone(zone), ended, outcome))
-        except OSError as reason:
-            error = error or f"it went well, but its output could not be saved: {reason.strerror}."
-        if error:
-            say(f"Failed: {error}", sys.stderr)
-        return Conclusion(error, record_end(home, job_id, started, ended, error, _undelivered(before)))
-    except store.NoSuchJob:
-        if deleted():
-            outputs.remove(home, job_id)
-        return Conclusion(None, None)
+            return attempt(is_last)
+        except (StoreError, OSError) as error:
+            if is_last:
+                raise
+            if not waiting:
+                say(f"The run has ended, and waits to be recorded: {describe(error)}", sys.stderr)
+            waiting = True
+        time.sleep(RETRY_INTERVAL_S)
 
 
-def conclude_by_agent(home: Home, before: Record, started: datetime.datetime, outcome: Outcome,
-                      deleted: Callable[[], bool]) -> Conclusion:
-    """Take over what the agent has recorded of the run of the job of BEFORE, begun at STARTED; or conclude without it.
+def _keep(end: _End, result: runs.Result) -> None:
+    """Write `result` into the run's file; whatever happens from then on, it is not lost."""
+    with contextlib.suppress(OSError):  # where nothing can be allocated ahead; there still is jobs.json
+        end.claim.end(end.run, result)
 
-    The agent removes a job that it has run as often as it was to run; nothing but that the job was DELETED tells it
+
+def _by_us(end: _End, saved: bool = False) -> Callable[[bool], Conclusion]:
+    """What saves the output of a run, unless it is `saved`, and records the run; without it only at the last attempt.
+
+    A job that was deleted in the meantime leaves nothing, and nothing of it went wrong. Of one whose record alone is
+    gone, the output stays.
+    """
+    def attempt(is_last: bool) -> Conclusion:
+        nonlocal saved
+        if end.claim.is_forgotten():
+            return Conclusion(None, None)
+        error = end.outcome.error
+        full = None
+        try:
+            saved = saved or _save_output(end)
+        except OSError as unsaved:
+            went = error.rstrip(".") if error else "it went well"
+            error = f"{went}, but its output could not be saved: {describe(unsaved)}"
+            full = unsaved if unsaved.errno in FULL else None
+        result = end.result(error)
+        _keep(end, result)
+        if full and not is_last:
+            raise full
+        record = endings.record_end(end.home, end.run._replace(result=result))
+        if record is None:
+            if end.claim.is_forgotten():
+                outputs.remove(end.home, end.job_id)
+            return Conclusion(None, None)
+        _tell(error, None)
+        return Conclusion(error, record)
+
+    return attempt
+
+
+def _has_output(end: _End) -> bool:
+    """Whether the agent has saved the output of its run."""
+    pages, _ = outputs.history(end.home, end.job_id, 0, 1)
+    return bool(pages) and pages[0].modified >= end.run.started_at
+
+
+def _save_output(end: _End) -> bool:
+    zone = homes.timezone(end.home)
+    text = page(end.before, end.started.astimezone(zone), end.ended, end.outcome)
+    outputs.write(end.home, end.job_id, end.ended.astimezone(zone), text)
+    return True
+
+
+def _by_agent(end: _End) -> Callable[[bool], Conclusion]:
+    """What takes over the agent's own record of a run, or records the run without it.
+
+    The agent removes a job that it has run as often as it was to run; nothing but that the job was deleted tells it
     from one that somebody else removed. A paused job that was run by hand goes back: it is paused still.
     """
-    job_id = str(before["id"])
-    try:
-        record = store.find(home, job_id)
-    except store.NoSuchJob:
-        was_deleted = deleted()
-        if was_deleted:
-            outputs.remove(home, job_id)
-        if was_deleted or not _is_last_run(before):
-            return Conclusion(None, None)
-        _tell(outcome.error, None)
-        if records.state(before) != records.PAUSED:
-            return Conclusion(outcome.error, None)
-        record = _put_back(home, before, outcome.error)
-    if record.get("last_run_at") == before.get("last_run_at"):
-        return _conclude_without_record(home, before, started, outcome, deleted)
-    ended = datetime.datetime.now(datetime.UTC)
-    zone = homes.timezone(home)
-    record = store.change(home, job_id, lambda record: records.correct_next_run(record, before, ended, zone))
-    failed = record.get("last_status") == "error"
-    error = str(record.get("last_error") or outcome.error or "the agent does not say why.") if failed else None
-    _tell(error, record.get("last_delivery_error"))
-    return Conclusion(error, record)
+    unrecorded = end.outcome._replace(error=_unrecorded(end.outcome))
+    without_record = _by_us(end._replace(outcome=unrecorded), _has_output(end))
+    if end.outcome.code != TAKEN:
+        _keep(end, end.result(unrecorded.error, by_agent=True))
+
+    def attempt(is_last: bool) -> Conclusion:
+        home, before, outcome = end.home, end.before, end.outcome
+        try:
+            record = store.find(home, end.job_id)
+        except store.NoSuchJob:
+            endings.require_jobs(home)
+            was_deleted = end.claim.is_forgotten()
+            if was_deleted:
+                outputs.remove(home, end.job_id)
+            if was_deleted or not _is_last_run(before):
+                return Conclusion(None, None)
+            if records.state(before) != records.PAUSED:
+                _tell(outcome.error, None)
+                return Conclusion(outcome.error, None)
+            record = _put_back(home, before, outcome.error)
+        if record.get("last_run_at") == before.get("last_run_at"):
+            if outcome.code != TAKEN:
+                return without_record(is_last)
+            say(f"Skipped: another scheduler of the agent has {end.job_id}.")
+            return Conclusion(None, record)
+        zone = homes.timezone(home)
+        record = store.change(home, end.job_id,
+                              lambda record: records.correct_next_run(record, before, end.ended, zone))
+        failed = record.get("last_status") == "error"
+        error = str(record.get("last_error") or outcome.error or "the agent does not say why.") if failed else None
+        _tell(error, record.get("last_delivery_error"))
+        return Conclusion(error, record)
+
+    return attempt
 
 
-def _conclude_without_record(home: Home, before: Record, started: datetime.datetime, outcome: Outcome,
-                             deleted: Callable[[], bool]) -> Conclusion:
-    if outcome.code == TAKEN:
-        say(f"Skipped: another scheduler of the agent has {before['id']}.")
-        return Conclusion(None, store.find(home, str(before["id"])))
-    error = outcome.error or "the agent ended without a record of the run."
-    if outcome.code == NO_DOOR:
-        error = outcome.stderr.strip().rpartition("\n")[2]
-    return conclude(home, before, started, outcome._replace(error=error), deleted)
+def _unrecorded(outcome: Outcome) -> str | None:
+    """What went wrong, if anything, with a run that the agent has not recorded."""
+    return outcome.stderr.strip().rpartition("\n")[2] if outcome.code == NO_DOOR else outcome.error
 
 
 def _is_last_run(record: Record) -> bool:

@@ -118,6 +118,10 @@ class Running:
         """Its process group."""
         return self._process.pid
 
+    def is_stopped(self) -> bool:
+        """Whether somebody has asked us to end, also since the command has ended."""
+        return self._stop.received is not None
+
     def wait(self, timeout: float) -> Outcome:
         """Let it run for at most TIMEOUT seconds, then end its whole process group; how it ended."""
         ended_early = _converse(self._process, self._stdin, self._out, self._err, self._stop, timeout)

@@ -3,7 +3,7 @@
 A run is a manual one if a verb has requested it (hermes/requests.py) or if `--trigger manual` is typed. Any other
 start, also `systemctl start`, runs the job only if it is due.
 
-Exit status: 0 when the job went well or was not due, 1 when it failed, 2 when it could not be tried.
+Exit status: 0 when the job went well or was not due, 1 when it failed, 2 when it could not be tried or recorded.
 What is imported at the top is paid at every fire before the job starts; the rest waits until it has.
 """
 
@@ -11,11 +11,13 @@ import gc
 
 gc.disable()  # for a process of two dozen modules and no cycles; 2 ms of each start
 
+import contextlib
 import datetime
 import os
 import sys
 import time
 
+from ..errors import describe
 from ..hermes import claims, config, homes, requests, runs, store
 from ..hermes.homes import Home
 from ..hermes.store import Record
@@ -25,7 +27,8 @@ from .voice import say
 USAGE = "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle] [--crontab]"
 SCHEDULE, MANUAL = "schedule", "manual"
 PATIENCE = 65.0
-"""Seconds; a sync looks for what is a minute overdue."""
+"""Seconds that a fire waits for a jobs.json that cannot be read."""
+STAYS_DUE = " The job stays due, and the next sync runs it."
 
 
 class NotBegun(Exception):
@@ -56,14 +59,16 @@ def main(argv: list[str] | None = None) -> int:
         from ..installation import become_account
 
         become_account()
+    trigger = None
     try:
         profile, job_id = homes.split_instance(arguments[0])
         home = homes.home(homes.root(), profile)
         if options == ["--settle"]:
             return _settle(home, job_id)
-        return _run(home, job_id, MANUAL if options else SCHEDULE)
+        trigger = MANUAL if options else SCHEDULE
+        return _run(home, job_id, trigger)
     except (ValueError, homes.UnknownProfile, store.StoreError, config.ConfigError, OSError) as error:
-        say(f"hermes-cron-exec: {error}", sys.stderr)
+        say(f"hermes-cron-exec: {describe(error)}{STAYS_DUE if trigger == SCHEDULE else ''}", sys.stderr)
         return 2
 
 
@@ -101,7 +106,7 @@ def _settle(home: Home, job_id: str) -> int:
 def _found(home: Home, job_id: str, trigger: str) -> Record:
     """The record of JOB_ID. Raises NoSuchJob, and StoreError where jobs.json cannot be read.
 
-    Somebody may be mending it: a fire waits until a sync, which comes when that is done, takes its job for missed.
+    Somebody may be mending it, so a fire waits for a while.
     """
     deadline = time.monotonic() + (PATIENCE if trigger == SCHEDULE else 0)
     while True:
@@ -147,9 +152,9 @@ def _begin(home: Home, job_id: str, trigger: str) -> tuple[Record, runs.Run, run
         raise AlreadyRunning(job_id, time.time() - other.started_at if other else 0.0)
     left = claim.left_behind()
     if left:
-        from ..hermes.endings import record_interrupted
+        from ..hermes.endings import record_end
 
-        record_interrupted(home, left)
+        record_end(home, left)
     try:
         before = store.find(home, job_id)
         if trigger == SCHEDULE:
@@ -158,11 +163,10 @@ def _begin(home: Home, job_id: str, trigger: str) -> tuple[Record, runs.Run, run
         claim.begin(run)
         if not claims.take(home, job_id, trigger == SCHEDULE):
             raise NotBegun(f"the agent's own scheduler has {job_id}.")
-    except store.NoSuchJob as error:
-        claim.release()
-        raise NotBegun(f"{error} It was deleted.") from None
-    except NotBegun:
-        claim.release()
+    except BaseException as error:
+        claim.release()  # nothing has begun, and the job stays due
+        if isinstance(error, store.NoSuchJob):
+            raise NotBegun(f"{error} It was deleted.") from None
         raise
     return before, run, claim
 
@@ -173,25 +177,30 @@ def _run_begun(home: Home, before: Record, run: runs.Run, claim: runs.Claim) -> 
     from .command import NoCommand, command_for
     from .execute import CannotStart, Outcome, Running
 
-    by_agent = False
+    by_agent, is_stopped = False, lambda: False
     try:
         settings = config.load(home.root)
         command = command_for(before, home, settings)
         by_agent = command.by_agent
         running = Running(command)
-        claim.begin(runs.with_group(run, running.group))
-        from .conclude import conclude, conclude_by_agent  # 20 ms, while the job runs
+        is_stopped = running.is_stopped
+        run = runs.with_group(run, running.group)
+        with contextlib.suppress(OSError):  # it is for whoever has to end the job in our place
+            claim.begin(run)
+        from .conclude import conclude  # 20 ms, while the job runs
 
         outcome = running.wait(settings.timeout)
     except (NoCommand, CannotStart, config.ConfigError) as error:
-        from .conclude import conclude, conclude_by_agent
+        from .conclude import conclude
 
         outcome = Outcome("", "", str(error))
-    started = datetime.datetime.fromtimestamp(run.started_at, datetime.UTC)
-    if by_agent:
-        conclusion = conclude_by_agent(home, before, started, outcome, claim.is_forgotten)
-    else:
-        conclusion = conclude(home, before, started, outcome, claim.is_forgotten)
+    try:
+        conclusion = conclude(home, before, run, claim, outcome, by_agent, is_stopped)
+    except (store.StoreError, OSError) as error:
+        say(f"hermes-cron-exec: {describe(error)} The run has ended; its result waits in {claim.path}, and the next "
+            f"sync records it.", sys.stderr)
+        claim.abandon()
+        return 2
     claim.release()
     from .rearm import rearm
 

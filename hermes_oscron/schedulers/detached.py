@@ -4,6 +4,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
+from ..errors import cause
 from .plan import SchedulerError
 
 
@@ -16,7 +17,7 @@ def start(command: Sequence[str], heard: bool = False) -> Callable[[], str | Non
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
     except OSError as error:
-        raise SchedulerError(f"{command[0]} could not be started: {error.strerror}.") from error
+        raise SchedulerError(f"{command[0]} could not be started: {cause(error)}") from error
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it, while we are there
 
     def ended() -> str | None:

@@ -7,6 +7,7 @@ from importlib import resources
 import bottle
 
 from ..bridge import Bridge
+from ..errors import describe
 from ..fields import Invalid
 from ..hermes.config import ConfigError
 from ..hermes.homes import UnknownProfile
@@ -82,7 +83,7 @@ def _answered(serve: Callable[[], Answer | bytes], admit: Callable[[], None]) ->
         return 503, {"error": str(error)}
     except OSError as error:
         log.exception("%s %s", request.method, request.path)
-        return 503, {"error": f"{error.filename or 'The machine'}: {error.strerror or error}."}
+        return 503, {"error": describe(error)}
     except Exception:
         log.exception("%s %s", request.method, request.path)
         return 500, {"error": "The server made a mistake; its journal says which."}

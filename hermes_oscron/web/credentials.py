@@ -10,6 +10,7 @@ import secrets
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from ..errors import cause
 from ..hermes import config
 from ..hermes.config import Config
 from ..hermes.homes import regular, state_dir
@@ -113,7 +114,8 @@ class Door:
         try:
             known = _known(path)
         except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"{path} cannot be read: {error}. 'hermes-oscron token --rotate' makes one.") from error
+            raise StoreError(f"{path} cannot be read: {cause(error)} 'hermes-oscron token --rotate' makes a new "
+                             f"one.") from error
         if not known:
             raise StoreError(f"There is no token in {path}; 'hermes-oscron token' makes one.")
         return known
@@ -155,6 +157,8 @@ def token(root: str) -> str:
     except FileExistsError:
         if os.path.getsize(path) == 0:
             os.rename(unfinished, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(unfinished)

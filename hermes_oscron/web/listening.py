@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 
+from ..errors import cause
 from ..hermes.store import make_private_dir
 from .credentials import is_loopback
 
@@ -31,7 +32,7 @@ def listen_on_port(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
-        raise CannotServe(f"Cannot listen on {host}:{port}: {error}.") from error
+        raise CannotServe(f"Cannot listen on {host}:{port}: {cause(error)}") from error
 
 
 def listen_in_file(path: str) -> socket.socket:
@@ -48,7 +49,7 @@ def listen_in_file(path: str) -> socket.socket:
         listening.listen(1024)
     except OSError as error:
         listening.close()
-        raise CannotServe(f"Cannot listen on {UNIX}{path}: {error}.") from error
+        raise CannotServe(f"Cannot listen on {UNIX}{path}: {cause(error)}") from error
     return listening
 
 

@@ -22,17 +22,19 @@ class Listing:
         self._kept: dict[bool, _Kept] = {}
 
     def body(self, all_profiles: bool) -> bytes:
-        """The answer, never older than the files it comes from nor than the next fire it names."""
+        """The answer, never older than the files it comes from nor than the next fire, or start that does not come."""
         if self._bridge.scheduler.unavailable():
             return encoded({"jobs": [], "cron_unavailable": True})
-        fingerprint = self._bridge.fingerprint()
+        fingerprint = (*self._bridge.fingerprint(), self._bridge.under_way())
         kept = self._kept.get(all_profiles)
         now = datetime.datetime.now(datetime.UTC)
         if kept and kept.fingerprint == fingerprint and kept.since <= now and (not kept.until or now < kept.until):
             return kept.body
         answer = self._bridge.jobs(all_profiles)
         due = [datetime.datetime.fromisoformat(job["next_run_at"]) for job in answer["jobs"] if job["next_run_at"]]
-        upcoming = (moment for moment in due if moment > now)  # what is due already runs, and then the file changes
+        upcoming = [moment for moment in due if moment > now]
+        if late := self._bridge.next_late(now):
+            upcoming.append(late)
         kept = _Kept(fingerprint, now, min(upcoming, default=None), encoded(answer))
         self._kept[all_profiles] = kept
         return kept.body

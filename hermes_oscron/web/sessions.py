@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..errors import cause
 from ..hermes.homes import state_dir
 from ..hermes.store import StoreError, make_private_dir, replace_file, wait_for_lock
 
@@ -64,7 +65,7 @@ class Sessions:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be read: {error.strerror}.") from error
+            raise StoreError(f"{self._path} cannot be read: {cause(error)}") from error
         return [_Login(line[1], int(line[2])) for line in lines if line]
 
     @contextlib.contextmanager
@@ -82,7 +83,7 @@ class Sessions:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be written: {error.strerror}.") from error
+            raise StoreError(f"{self._path} cannot be written: {cause(error)}") from error
 
 
 def _mark(shown: str, token: str) -> str:

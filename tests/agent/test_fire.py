@@ -23,6 +23,7 @@ from tests.runner.fires import (
     command_line,
     configure,
     fire,
+    firing,
     make,
     make_due,
     make_script,
@@ -336,3 +337,39 @@ def test_what_the_agent_changes_of_our_jobs_is_what_we_show(hermes: Path) -> Non
     assert [job["id"] for job in listed] == [job_id]
     agent(hermes, f"from cron.jobs import *; answer = remove_job('{job_id}')")
     assert here.jobs()["jobs"] == []
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_of_the_agent_s_that_ends_while_jobs_json_is_broken_is_recorded_as_it_was(
+    hermes: Path, home: Home, model: Model, is_killed: bool, fails: bool,
+) -> None:
+    jobs = hermes / "cron" / "jobs.json"
+    whole: list[bytes] = []
+
+    def answer(_call: Call) -> str:
+        if not whole:
+            whole.append(jobs.read_bytes())
+            jobs.write_bytes(whole[0][:30])
+        if fails:
+            raise ModelFailure("the model has a headache")
+        return "The model was here."
+
+    model.answer = answer
+    job_id = make(hermes)
+    make_due(hermes, job_id)
+    with firing(job_id) as runner:
+        wait_for(lambda: whole, 60)
+        wait_for(lambda: b'"ended_at"' in Path(home.runs_dir, job_id).read_bytes(), 60)
+        if is_killed:
+            runner.kill()
+            runner.wait()
+        jobs.write_bytes(whole[0])
+        if not is_killed:
+            assert runner.wait(20) == (1 if fails else 0)
+    bridge(hermes).sync()
+    job = record(hermes, job_id)
+    assert (job["last_status"], job["repeat"]["completed"]) == ("error" if fails else "ok", 1)
+    assert "headache" in job["last_error"] if fails else job["last_error"] is None
+    assert records.instant(job["next_run_at"]) > datetime.datetime.now(datetime.UTC)
+    assert ("headache" if fails else "The model was here.") in page(hermes, job_id)

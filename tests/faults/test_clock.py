@@ -70,7 +70,7 @@ def test_after_a_jump_and_back_one_sync_has_all_fire_in_time(
     faulty.world.bridge.sync()
     assert_all_fire_in_time(faulty, clock)
     assert due(faulty, "once") == NOW + 2 * DAY
-    assert faulty.world.bridge.faults() == []
+    assert all("has not started" in fault for fault in faulty.world.bridge.faults()), "the ledger starts nothing"
 
 
 def test_a_clock_set_back_leaves_no_interval_waiting_for_the_old_future(faulty: Faulty, clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import needs_root
+from hermes_oscron.hermes import homes, runs
+from hermes_oscron.hermes.endings import settle
+from tests.conftest import needs_root, wait_for
 from tests.faults.faulty import JOBS, VERBS, Faulty, assert_told
+from tests.runner.fires import firing, make_due, make_script, page, pages, record
 
 NOBODY = 65534
 
@@ -40,6 +44,19 @@ def filled(disk: Path, left: int) -> Iterator[None]:
         yield
     finally:
         ballast.unlink()
+
+
+@contextlib.contextmanager
+def ext4(image: Path, place: Path) -> Iterator[None]:
+    """PLACE is an ext4 of 8 MiB, in the file IMAGE, that keeps nothing for root."""
+    with image.open("wb") as file:
+        file.truncate(8 * 1024**2)
+    subprocess.run(["mkfs.ext4", "-q", "-b", "4096", "-m", "0", image], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", image, place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def nothing() -> None:
@@ -73,9 +90,46 @@ def test_a_fire_on_a_full_disk_is_made_up_for_by_one_sync(disk: Path, tmp_path: 
     with filled(disk, 0):
         fired = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", "default:one"], capture_output=True,
                                text=True, timeout=100, check=False, env={**os.environ, "HERMES_HOME": str(faulty.root)})
-    assert fired.returncode == 2 and "No space left" in fired.stderr
+    assert fired.returncode == 2 and fired.stdout == ""
+    assert re.fullmatch(rf"hermes-cron-exec: {faulty.root}/\S+: No space left on device\. Make room on its file "
+                        r"system\. The job stays due, and the next sync runs it\.\n", fired.stderr)
+    assert not list((faulty.root / "cron" / "oscron").glob("runs/*")), "it is no run that was cut off"
     faulty.world.bridge.sync()
     assert faulty.world.scheduler.ran == ["default:one"]
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_run_that_ends_on_a_full_disk_is_recorded_as_it_was_when_there_is_room(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_stopped: bool,
+) -> None:
+    place = disk / "hermes" if kind == "tmpfs" else tmp_path / "ext4"
+    place.mkdir()
+    with ext4(tmp_path / "image", place) if kind == "ext4" else contextlib.nullcontext():
+        monkeypatch.setenv("HERMES_HOME", str(place))
+        (place / "scripts").mkdir()
+        here = homes.home(str(place), "default")
+        job_id = make_script(place, "echo begun; sleep 1; echo whole; exit 3\n")
+        make_due(place, job_id)
+        with firing(job_id) as runner:
+            wait_for(lambda: runs.find(here, job_id))
+            with filled(disk if kind == "tmpfs" else place, 0):
+                wait_for(lambda: b'"ended_at"' in Path(here.runs_dir, job_id).read_bytes())
+                assert runner.poll() is None and pages(place, job_id) == [], "it waits for room"
+                assert record(place, job_id)["last_status"] is None
+                if is_stopped:
+                    runner.terminate()
+                    assert runner.wait(5) == 2
+            assert runner.wait(5) == (2 if is_stopped else 1)
+        settle(here)
+        after = record(place, job_id)
+        assert after["last_error"].startswith("exited with code 3") and after["repeat"]["completed"] == 1
+        if is_stopped:
+            assert f"but its output could not be saved: {place}/cron/output" in after["last_error"]
+            assert "No space left on device. Make room" in after["last_error"]
+        else:
+            assert "whole" in page(place, job_id) and "output" not in after["last_error"]
 
 
 @needs_root

@@ -91,7 +91,7 @@ class Site:
 
     def runner(self, job_id: str) -> int | None:
         """The process that runs JOB_ID, without asking a server."""
-        run = self.run(f"cat {shlex.quote(self.hermes)}/cron/oscron/runs/{job_id}", check=False).stdout
+        run = self.run(f"head -c 4096 {shlex.quote(self.hermes)}/cron/oscron/runs/{job_id}", check=False).stdout
         return json.loads(run)["pid"] if run else None
 
     def stored_jobs(self) -> list[Any]:
@@ -167,7 +167,7 @@ class Site:
     def unwatched(self) -> Iterator[None]:
         """Nobody asks for a sync but the test, and none is under way."""
         self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.path")
-        wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED, 30)
+        wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED, 45)
         yield
         self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.path")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_oscron.bridge import Bridge
-from hermes_oscron.hermes import homes, store
+from hermes_oscron.hermes import homes, runs, store
 from hermes_oscron.hermes.store import Record
 from hermes_oscron.schedulers.foreground import Foreground
 from tests.conftest import wait_for, write_script
@@ -129,7 +129,7 @@ def let_days_pass(root: Path, job_id: str, days: int) -> None:
     """Let the interrupted run of JOB_ID, a daily one, be of DAYS ago, and nothing have run since."""
     left = root / "cron" / "oscron" / "runs" / job_id
     started = time.time() - days * 86400
-    left.write_text(json.dumps({**json.loads(left.read_text()), "started_at": started}))
+    left.write_text(json.dumps({**json.loads(left.read_text()[:runs.PART_BYTES]), "started_at": started}))
     due = datetime.datetime.fromtimestamp(started - 1, datetime.UTC).isoformat()
     store.change(homes.home(str(root), "default"), job_id,
                  lambda record: record.update(created_at=LONG_AGO, armed_at=LONG_AGO, next_run_at=due))

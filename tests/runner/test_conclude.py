@@ -3,6 +3,7 @@
 import datetime
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 
 from hermes_oscron.hermes import outputs, runs, store
 from hermes_oscron.hermes.homes import Home
-from hermes_oscron.runner.conclude import conclude, page
+from hermes_oscron.hermes.store import Record
+from hermes_oscron.runner.conclude import Conclusion, conclude, page
 from hermes_oscron.runner.execute import Outcome
+from tests.conftest import wait_for
 from tests.runner.fires import (
     MANUAL,
     bridge,
     configure,
     fire,
+    firing,
     make,
     make_script,
     pages,
@@ -28,6 +32,17 @@ UTC = datetime.UTC
 STARTED = datetime.datetime(2026, 3, 15, 9, 0, 0, 250_000, tzinfo=UTC)
 ENDED = STARTED + datetime.timedelta(seconds=83.4)
 WELL = Outcome("fine\n", "", None)
+
+
+def conclude_run(home: Home, before: Record) -> Conclusion:
+    """Conclude a run of the job of BEFORE that begins and ends now, as its runner does."""
+    claim = runs.claim(home, before["id"])
+    assert claim
+    run = runs.Run(before["id"], time.time(), "manual")
+    claim.begin(run)
+    conclusion = conclude(home, before, run, claim, WELL)
+    claim.release()
+    return conclusion
 
 
 def headings(page: str) -> list[str]:
@@ -139,16 +154,6 @@ def test_a_prompt_with_headings_of_its_own_does_not_hide_the_response(root: Path
     assert content.endswith("the real answer\n")
 
 
-def test_a_job_that_is_gone_gets_no_page(root: Path, home: Home) -> None:
-    job_id = make_script(root, "echo\n")
-    gone = store.find(home, job_id)
-    fire(job_id, *MANUAL)
-    store.remove(home, job_id)
-    conclude(home, gone, datetime.datetime.now(UTC), WELL, lambda: True)
-    assert not (root / "cron" / "output" / job_id).exists()
-    assert store.read(home) == []
-
-
 def test_a_job_deleted_while_its_page_is_written_leaves_none(root: Path, home: Home,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = make_script(root, "echo\n")
@@ -161,20 +166,25 @@ def test_a_job_deleted_while_its_page_is_written_leaves_none(root: Path, home: H
         return name
 
     monkeypatch.setattr(outputs, "write", write_and_delete)
-    conclude(home, found, datetime.datetime.now(UTC), WELL, lambda: True)
+    assert conclude_run(home, found) == Conclusion(None, None)
     assert not (root / "cron" / "output" / job_id).exists()
 
 
-def test_what_a_job_has_written_stays_while_its_record_is_away(root: Path, home: Home) -> None:
-    """As when jobs.json is moved away to be repaired, and comes back."""
+def test_the_output_of_a_run_stays_when_its_record_alone_is_gone(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo fine\n")
-    fire(job_id, *MANUAL)
-    jobs = root / "cron" / "jobs.json"
-    before = store.find(home, job_id)
-    jobs.rename(root / "away")
-    conclude(home, before, datetime.datetime.now(UTC), WELL, lambda: False)
-    (root / "away").rename(jobs)
+    before = store.remove(home, job_id)
+    assert conclude_run(home, before) == Conclusion(None, None)
     assert len(pages(root, job_id)) == 1
+
+
+def test_a_run_that_ends_while_jobs_json_is_away_is_recorded_when_it_is_back(root: Path, home: Home) -> None:
+    job_id = make_script(root, 'mv "$HERMES_HOME/cron/jobs.json" "$HERMES_HOME/away"; echo whole\n')
+    with firing(job_id, *MANUAL) as runner:
+        wait_for(lambda: pages(root, job_id))
+        bridge(root).sync()  # which must not take the job for a deleted one
+        (root / "away").rename(root / "cron" / "jobs.json")
+        assert runner.wait(20) == 0
+    assert record(root, job_id)["last_status"] == "ok" and "whole" in pages(root, job_id)[0]
 
 
 def test_a_job_whose_schedule_cannot_be_read_keeps_its_result(root: Path) -> None:

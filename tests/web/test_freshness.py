@@ -226,3 +226,24 @@ def test_a_server_sees_a_change_that_keeps_size_and_time(api: Api, root: Path) -
     for n in range(10, 60):
         rewrite(path, str(n))
         assert api.job("a")["name"] == str(n)
+
+
+def test_a_list_from_memory_tells_when_a_job_is_late_and_when_it_runs_at_last(
+    listing: Listing, root: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hermes_oscron.bridge.LATE", datetime.timedelta(seconds=2))
+    due = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY, "next_run_at": due.isoformat()})
+
+    def status() -> Any:
+        return json.loads(listing.body(all_profiles=False))["jobs"][0]["last_status"]
+
+    time.sleep(0.05)
+    readings = count_readings(listing, monkeypatch)
+    assert status() is None and status() is None and len(readings) == 1
+    time.sleep(2.1)
+    assert status() == "error" and status() == "error" and len(readings) == 2
+    claim = runs.claim(home, "a")
+    assert claim and status() is None
+    claim.release()
+    assert status() == "error"

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from ...errors import cause
 from ...hermes.homes import NAME, machine_zone
 from .. import detached
 from ..plan import Plan, Report, SchedulerError, nothing, to_fire
@@ -151,7 +152,7 @@ class Crontab:
         try:
             wrapper.write(self._root)
         except OSError as error:
-            raise SchedulerError(f"{wrapper.folder(self._root)} cannot be written: {error.strerror}.") from error
+            raise SchedulerError(f"{wrapper.folder(self._root)} cannot be written: {cause(error)}") from error
 
     def _entry(self, plan: Plan, now: datetime.datetime) -> Entry:
         fields = line_of(plan.schedule, plan.zone, machine_zone(), now, plan.grid).fields

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from ...errors import cause
 from ...hermes.homes import NAME, machine_zone, split_instance
 from ..plan import Plan, Report, SchedulerError, nothing, to_fire
 from . import watches
@@ -156,7 +157,8 @@ class Systemd:
 
     def troubles(self) -> list[str]:
         """Which of the units that the installation needs have failed, in sentences. Raises SchedulerError."""
-        failed = self._manager.call("list-units", "--failed", "--plain", "--no-legend", "--full", "hermes-oscron*")
+        failed = self._manager.call("list-units", "--state=failed,auto-restart", "--plain", "--no-legend", "--full",
+                                    "hermes-oscron*")
         manager = "--user" if self._manager.user else "--system"
         return [f"{unit} has failed: 'systemctl {manager} status {unit}' says why, and 'restart' in the place of "
                 f"'status' starts it again." for unit in (line.split()[0] for line in failed.splitlines() if line)]
@@ -227,7 +229,7 @@ class Systemd:
             with open(self._path(unit), "w", encoding="utf-8") as file:
                 file.write(content)
         except OSError as error:
-            raise SchedulerError(f"{self._path(unit)} cannot be written: {error.strerror}.") from error
+            raise SchedulerError(f"{self._path(unit)} cannot be written: {cause(error)}") from error
 
     def _remove(self, unit: str) -> None:
         try:

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 
+from ...errors import cause
 from ...hermes.homes import root, state_dir
 from ...hermes.store import make_private_dir
 from ...installation import is_delegated
@@ -44,7 +45,7 @@ class Manager:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
             os.utime(path)
         except OSError as error:
-            raise SchedulerError(f"{path} cannot be written: {error.strerror}.") from error
+            raise SchedulerError(f"{path} cannot be written: {cause(error)}") from error
 
     def unreachable(self) -> str | None:
         """Why the manager cannot be reached, or None."""
@@ -95,7 +96,7 @@ class Manager:
         except FileNotFoundError:
             raise SchedulerError("systemctl is not installed.") from None
         except OSError as error:
-            raise SchedulerError(f"systemctl cannot be started: {error.strerror}.") from error
+            raise SchedulerError(f"systemctl cannot be started: {cause(error)}") from error
         except subprocess.TimeoutExpired:
             raise SchedulerError(f"systemd did not answer 'systemctl {arguments[0]}' for {TIMEOUT:.0f} s.") from None
 
