@@ -23,7 +23,7 @@ from .schedule import text
 from .schedule.errors import ScheduleError
 from .schedule.occurrences import next_occurrence
 from .schedule.types import INTERVAL, ONCE, Schedule
-from .schedulers.charge import in_charge, put_in_charge
+from .schedulers.charge import in_charge, note_sync, put_in_charge
 from .schedulers.choose import scheduler_of
 from .schedulers.plan import UNWATCHED, Plan, Report, Scheduler, SchedulerError, plan_of
 
@@ -263,6 +263,8 @@ class Bridge:
                 disarmed += report.disarmed
                 if self.fingerprint() == before:
                     break
+            if not report.refused:
+                note_sync(self.root)
         return Report(armed, disarmed, report.refused, unwatched=[])
 
     def disarm(self) -> None:
