@@ -7,12 +7,15 @@ is put right by `sync`.
 import contextlib
 import datetime
 import os
+import reprlib
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from . import fields
+from .barrier import use_each, use_or_none
 from .fields import Invalid
 from .hermes import config, delivery, homes, outputs, plugin, records, runs, store, ticker
 from .hermes.endings import settle
@@ -315,7 +318,7 @@ class Bridge:
             try:
                 settle(home)
                 self._correct_records(home, now)
-            except (store.StoreError, OSError) as error:
+            except (store.StoreError, store.NoSuchJob, OSError) as error:
                 unwritten[home.profile] = str(error)
             try:
                 running |= {homes.instance(home.profile, job_id) for job_id in runs.running(home)}
@@ -346,13 +349,12 @@ class Bridge:
         The agent asks its own scheduler for a run by a `next_run_at` of that very moment, to the microsecond
         (`trigger_job`); what is due by a schedule is due on a whole second, and fired then.
         """
-        found = set()
-        for record in store.read(home):
+        def is_overdue(record: Record) -> bool:
             due = records.instant(record.get("next_run_at"))
-            if due and records.state(record) == records.SCHEDULED and (
-                    due <= now - OVERDUE or (due <= now and due.microsecond)):
-                found.add(homes.instance(home.profile, record["id"]))
-        return found
+            return bool(due and records.state(record) == records.SCHEDULED
+                        and (due <= now - OVERDUE or (due <= now and due.microsecond)))
+
+        return {instance for instance, overdue in use_each(_records(home), is_overdue)[0].items() if overdue}
 
     def plans(self, now: datetime.datetime) -> dict[str, Plan]:
         """How every job of every profile should be armed at NOW. Raises StoreError."""
@@ -362,24 +364,25 @@ class Bridge:
         return plans
 
     def _plans_of(self, home: Home, now: datetime.datetime) -> dict[str, Plan]:
-        plans = {}
         zone = homes.timezone(home)
-        running = runs.running(home)
-        for record in store.read(home):
-            with contextlib.suppress(ScheduleError):
-                plan = plan_of(home, record, zone, now)
-                if plan and not (plan.schedule.kind == ONCE and record["id"] in running):
-                    plans[plan.instance] = plan
-        return plans
+        running = {homes.instance(home.profile, job_id) for job_id in runs.running(home)}
+        plans, _ = use_each(_records(home), lambda record: plan_of(home, record, zone, now))  # doctor names the others
+        return {instance: plan for instance, plan in plans.items()
+                if plan and not (plan.schedule.kind == ONCE and instance in running)}
 
     def prospects(self) -> list[Prospect]:
         """What the next sync makes of each job; nothing is changed. Raises StoreError."""
         now = _now()
-        return [Prospect(homes.instance(home.profile, record["id"]), str(record.get("name") or record["id"]),
-                         self._prospect(record, homes.timezone(home), now))
-                for home in self._homes() for record in store.read(home)]
+        found = []
+        for home in self._homes():
+            zone, here = homes.timezone(home), _records(home)
+            outlooks, unusable = use_each(here, partial(self._outlook, zone=zone, now=now))
+            found += [Prospect(instance, reprlib.repr(name) if not isinstance(name, str) else name,
+                               outlooks.get(instance) or f"never fires: {unusable[instance]}")
+                      for instance, record in here.items() if (name := record.get("name") or record["id"])]
+        return found
 
-    def _prospect(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> str:
+    def _outlook(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> str:
         if _schedule_or_none(record, zone) is None:
             return "never fires: its schedule is one that nothing can keep"
         after = self._corrected(record, zone, now)
@@ -435,7 +438,7 @@ class Bridge:
     def _jobs_of(self, home: Home, read_only: bool) -> list[Job]:
         _settle_if_possible(home)
         now, zone = _now(), homes.timezone(home)
-        return [{**self._view(home, record, now, zone), "read_only": read_only} for record in store.read(home)]
+        return [{**self._view(home, record, now, zone), "read_only": read_only} for record in _records(home).values()]
 
     def _homes(self) -> list[Home]:
         return [homes.home(self.root, profile) for profile in homes.profiles(self.root)]
@@ -470,9 +473,15 @@ class Bridge:
         stays as it is until it has run.
         """
         zone = homes.timezone(home)
-        wrong = [record["id"] for record in store.read(home) if self._corrected(record, zone, now) != record]
+        here = _records(home)
+        corrected, _ = use_each(here, lambda record: self._corrected(record, zone, now))
+        wrong = [record["id"] for instance, record in here.items() if corrected.get(instance, record) != record]
+
+        def correct(record: Record) -> None:
+            record.update(use_or_none(record["id"], record, lambda record: self._corrected(record, zone, now)) or {})
+
         if wrong:
-            store.change_each(home, wrong, lambda record: record.update(self._corrected(record, zone, now)))
+            store.change_each(home, wrong, correct)
 
     def _corrected(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> Record:
         """RECORD with the next run that the scheduler keeps."""
@@ -527,12 +536,16 @@ class Bridge:
             os.close(fd)
 
     def _view(self, home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> Job:
-        """RECORD as clients see it: its next run is when the scheduler will start it."""
-        job = view(home, record, now, zone)
-        if job["next_run_at"]:
-            due = datetime.datetime.fromisoformat(job["next_run_at"])
-            job["next_run_at"] = self.scheduler.fires_at(due).isoformat()
-        return job
+        """`record` as clients see it: its next run is when the scheduler will start it."""
+        def shown(record: Record) -> Job:
+            job = view(home, record, now, zone)
+            if job["next_run_at"]:
+                due = datetime.datetime.fromisoformat(job["next_run_at"])
+                job["next_run_at"] = self.scheduler.fires_at(due).isoformat()
+            return job
+
+        name = homes.instance(home.profile, record["id"])
+        return use_or_none(name, record, shown) or _unusable(home, record)
 
 
 def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> Job:
@@ -560,6 +573,19 @@ def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> 
     job["schedule_display"] = text.display(schedule, zone)
     job["next_run_at"] = due.isoformat() if due else None
     return job
+
+
+def _unusable(home: Home, record: Record) -> Job:
+    """What clients see of a `record` that cannot be shown."""
+    return {**DEFAULTS, "id": record["id"], "name": record["id"], "owner_profile": home.profile, "read_only": False,
+            "state": records.ERROR, "enabled": False, "schedule": {"kind": "", "expression": ""},
+            "schedule_display": "", "next_run_at": None, "repeat": {"times": None, "completed": 0},
+            "created_at": None, "paused_at": None}
+
+
+def _records(home: Home) -> dict[str, Record]:
+    """The records of `home` by instance, in the file's order; not to be changed. Raises StoreError."""
+    return {homes.instance(home.profile, record["id"]): record for record in store.read(home)}
 
 
 def _settle_if_possible(home: Home) -> None:
@@ -687,26 +713,21 @@ def _undo(now: Record, before: Record, after: Record, zone: ZoneInfo) -> None:
 
 
 def _arming_of(home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) -> object:
-    """What of RECORD its timer depends on."""
-    try:
-        return plan_of(home, record, zone, now)
-    except ScheduleError:
-        return None
+    """What of `record` its timer depends on."""
+    return use_or_none(record["id"], record, lambda record: plan_of(home, record, zone, now))
 
 
 def _schedule_or_none(record: Record, zone: ZoneInfo) -> Schedule | None:
-    try:
-        return records.schedule_of(record, zone)
-    except ScheduleError:
-        return None
+    return use_or_none(str(record.get("id")), record, lambda record: records.schedule_of(record, zone))
 
 
 def _is_lost(record: Record, zone: ZoneInfo, now: datetime.datetime) -> bool:
-    """Whether RECORD's job is to be fired and never will be, though it has not run its course."""
-    if records.state(record) != records.SCHEDULED:
+    """Whether the job of `record` is not completed and can never fire."""
+    if records.state(record) == records.COMPLETED:
         return False
     schedule = _schedule_or_none(record, zone)
-    return schedule is None or (schedule.kind != ONCE and next_occurrence(schedule, now, zone) is None)
+    return schedule is None or (records.state(record) == records.SCHEDULED and schedule.kind != ONCE
+                                and next_occurrence(schedule, now, zone) is None)
 
 
 def _double_fires(home: Home) -> str:
