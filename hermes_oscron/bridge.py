@@ -47,6 +47,12 @@ START_PATIENCE = 1.0
 OVERDUE = datetime.timedelta(minutes=1)
 """After this long, what fires has fired and the runner has begun, and where it has not, nobody has."""
 
+LOOK_INTERVAL_S = 0.5
+CONFIRM_S = 5.0
+"""A problem that lasts this long, with no sync on its way, is one that nobody is about to solve."""
+SETTLE_TIMEOUT_S = 60.0
+"""A problem that lasts this long is one even if a sync is on its way."""
+
 DEFAULTS: Job = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
     "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
@@ -395,33 +401,100 @@ class Bridge:
         return f"fires at {local:%Y-%m-%d %H:%M:%S %Z}" if due > now else f"runs at once: due {local:%Y-%m-%d %H:%M %Z}"
 
     def faults(self) -> list[str]:
-        """What is not as it should be, in sentences. Raises SchedulerError."""
+        """What is not as it should be and does not right itself, in sentences. Raises SchedulerError."""
         if reason := self.scheduler.unavailable():
             return [f"Nothing fires: {reason}"]
-        found = self.scheduler.troubles()
+        found = []
         if self.scheduler.kind != self.wanted.kind:
             found.append(f"{self.scheduler.kind} fires, and oscron.toml wants {self.wanted.kind}: 'hermes-oscron sync' "
                          f"moves the jobs.")
-        now = _now()
+        for home in self._homes():
+            try:
+                found += self._unusable_records(home, _now())
+            except store.StoreError as error:
+                found.append(str(error))
+            if ticker.is_alive(home):
+                found.append(_double_fires(home))
+        return found + self._lasting_problems()
+
+    def _unusable_records(self, home: Home, now: datetime.datetime) -> list[str]:
+        """The records of `home` that no job can be made of, a sentence each. Raises StoreError."""
+        zone = homes.timezone(home)
+
+        def fault(record: Record) -> str:
+            view(home, record, now, zone)
+            plan_of(home, record, zone, now)
+            return ""
+
+        here = _records(home)
+        lost, unusable = use_each(here, lambda record: _is_lost(record, zone, now))
+        unusable |= use_each({instance: here[instance] for instance in lost if not lost[instance]}, fault)[1]
+        return [f"{instance}: {unusable[instance]} Repair it in {home.jobs_file}, or delete the job."
+                if instance in unusable else
+                f"{instance} has a schedule that nothing can keep: {reprlib.repr(record.get('schedule'))}. "
+                f"Set another one."
+                for instance, record in here.items() if instance in unusable or lost[instance]]
+
+    def _lasting_problems(self) -> list[str]:
+        """The problems that no run, verb or sync under way is about to solve, a sentence each. Raises SchedulerError.
+
+        Each is seen at every look for CONFIRM_S seconds, and at looks at which no verb and no sync is changing things.
+        """
+        found = self._problems()
+        begun = time.monotonic()
+        is_settling = True
+        while found and time.monotonic() - begun < (SETTLE_TIMEOUT_S if is_settling else CONFIRM_S):
+            time.sleep(LOOK_INTERVAL_S)
+            try:
+                with self._alone(SYNC_PATIENCE):
+                    seen = self._problems()
+                    is_settling = self.scheduler.sync_is_pending() or not found.keys().isdisjoint(self._just_ended())
+            except store.StoreError as error:
+                return [*found.values(), str(error)]
+            found = {subject: seen[subject] for subject in found if subject in seen}
+        return list(found.values())
+
+    def _problems(self) -> dict[str, str]:
+        """What is not as it should be at this moment, in sentences, by job or unit. Raises SchedulerError.
+
+        As in a sync, nothing is said of a job that is running.
+        """
+        found = dict(self.scheduler.troubles())
+        now, busy = _now(), self._busy()
         plans: dict[str, Plan] = {}
         unread = set()
         for home in self._homes():
             try:
                 plans.update(self._plans_of(home, now))
-                found += [f"{home.profile}:{record['id']} has a schedule that nothing can keep: "
-                          f"{record.get('schedule')!r:.100}. Set another one."
-                          for record in store.read(home) if _is_lost(record, homes.timezone(home), now)]
-            except store.StoreError as error:
-                found.append(str(error))
+            except store.StoreError:
                 unread.add(home.profile)
-            if ticker.is_alive(home):
-                found.append(_double_fires(home))
-            found += [f"{home.profile}:{run.job_id}: its last run was cut off and is not recorded yet."
-                      for run in runs.interrupted(home)]
         differences = self.scheduler.differences(plans, now)
-        return found + [f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
+        cut_off = [homes.instance(home.profile, run.job_id) for home in self._homes() for run in runs.interrupted(home)]
+        busy |= self._busy()
+        found |= {instance: f"{instance}: its last run was cut off and is not recorded yet."
+                  for instance in cut_off if instance not in busy}
+        return found | {instance: f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
                         for instance, sentence in sorted(differences.items())
-                        if homes.split_instance(instance)[0] not in unread]
+                        if instance not in busy and homes.split_instance(instance)[0] not in unread}
+
+    def _busy(self) -> set[str]:
+        """The instances that run, or whose run is starting or ending. Raises SchedulerError."""
+        return self.scheduler.under_way() | {homes.instance(home.profile, job_id)
+                                             for home in self._homes() for job_id in runs.running(home)}
+
+    def _just_ended(self) -> set[str]:
+        """The instances that a sync is about to disarm, since their last run has ended a moment ago."""
+        now = _now()
+
+        def has_just_ended(record: Record) -> bool:
+            ended = records.instant(record.get("last_run_at"))
+            return bool(ended and now - OVERDUE < ended and records.state(record) != records.SCHEDULED)
+
+        found = set[str]()
+        for home in self._homes():
+            with contextlib.suppress(store.StoreError):  # which is told as such
+                found |= {instance for instance, is_so in use_each(_records(home), has_just_ended)[0].items() if is_so}
+        return found
 
     def fingerprint(self) -> tuple[object, ...]:
         """What changes whenever the jobs do, but for the time that goes by. Cut-off runs are recorded first."""
@@ -519,6 +592,16 @@ class Bridge:
 
         Raises StoreError when another takes longer than PATIENCE seconds.
         """
+        with self._alone(patience):
+            try:
+                put_in_charge(self.root, self.scheduler.kind)
+            except OSError as error:
+                raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {error.strerror}.") from error
+            yield
+
+    @contextlib.contextmanager
+    def _alone(self, patience: float) -> Iterator[None]:
+        """Hold the lock of the verbs. Raises StoreError when another holds it for `patience` seconds."""
         path = f"{homes.state_dir(self.root)}/arming.lock"
         try:
             store.make_private_dir(os.path.dirname(path))
@@ -527,10 +610,6 @@ class Bridge:
             raise store.StoreError(f"{path} cannot be opened: {error.strerror}.") from error
         try:
             store.wait_for_lock(fd, path, patience)
-            try:
-                put_in_charge(self.root, self.scheduler.kind)
-            except OSError as error:
-                raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {error.strerror}.") from error
             yield
         finally:
             os.close(fd)

@@ -88,9 +88,17 @@ class Foreground:
         reason = self.unavailable()
         return dict.fromkeys(to_fire(plans), reason) if reason else {}
 
-    def troubles(self) -> list[str]:
+    def troubles(self) -> dict[str, str]:
         """None; what it says is in its `serve`'s own output."""
-        return []
+        return {}
+
+    def under_way(self) -> set[str]:
+        """None but those that hold their locks."""
+        return set()
+
+    def sync_is_pending(self) -> bool:
+        """Never: the thread reads jobs.json."""
+        return False
 
     def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, if it is due still. Raises SchedulerError."""

@@ -134,7 +134,15 @@ class Crontab:
         missing = [self._line(entry) for entry in self._syncs() if self._line(entry) not in lines]
         faults = [wrapper.fault(self._root), missing and "The crontab has lost the lines that keep it in step; "
                                                          "'hermes-oscron sync' puts them back."]
-        return [fault for fault in faults if fault]
+        return {fault: fault for fault in faults if fault}
+
+    def under_way(self) -> set[str]:
+        """None that could be told from cron; a runner holds the lock of its run a moment after it is started."""
+        return set()
+
+    def sync_is_pending(self) -> bool:
+        """Whether systemd, where it watches the jobs, is about to sync. Raises SchedulerError."""
+        return watches.sync_is_pending(manager())
 
     def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, if it is due still. Raises SchedulerError."""

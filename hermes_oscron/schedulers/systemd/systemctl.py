@@ -12,6 +12,8 @@ from ..plan import SchedulerError
 
 TIMEOUT = 60.0
 """Seconds; a manager that does not answer is a fault to report, not to wait for."""
+UNDER_WAY = ("activating", "active", "deactivating", "reloading")
+"""Values of ActiveState."""
 EXPECTED_FOR = 60.0
 """Seconds; a start that was asked for longer ago has come to nothing."""
 
@@ -42,6 +44,10 @@ class Manager:
         Raises SchedulerError.
         """
         self._touch("sync-wanted")
+
+    def sync_is_requested(self) -> bool:
+        """Whether a sync has been asked for that has not begun."""
+        return os.path.exists(f"{_folder()}/sync-wanted")
 
     def _touch(self, name: str) -> None:
         path = f"{_folder()}/{name}"
@@ -97,6 +103,15 @@ class Manager:
     def reset_failed(self, unit: str) -> None:
         """Let UNIT count as failed no more; most units never did, and systemd does not know them."""
         self._run("reset-failed", "--", unit)
+
+    def properties(self, units: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The properties `names` of each of `units`; a numeric one that is not set may be missing.
+
+        Raises SchedulerError.
+        """
+        shown = self.call("show", "-p", ",".join(names), "--", *units)
+        return {unit: dict(line.split("=", 1) for line in block.splitlines())
+                for unit, block in zip(units, shown.strip("\n").split("\n\n"), strict=True)}
 
     def call(self, *arguments: str) -> str:
         """What `systemctl ARGUMENTS` prints. Raises SchedulerError with its own words."""
