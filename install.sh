@@ -310,6 +310,7 @@ uninstall() {
         echo "install.sh: not all that fires was found; what is left of it: 'crontab -l', 'systemctl list-timers'." >&2
     forget_in_state scheduler
     forget_in_state sync-wanted
+    forget_in_state synced
     # Nobody can have a timer armed from here on.
     ! is_systems || systemctl --quiet disable --now hermes-oscron-root.socket >/dev/null 2>&1 || true
     ! is_systems || systemctl stop 'hermes-oscron-root@*.service' >/dev/null 2>&1 || true

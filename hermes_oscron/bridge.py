@@ -7,12 +7,15 @@ is put right by `sync`.
 import contextlib
 import datetime
 import os
+import reprlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from . import fields
+from .barrier import use_each, use_or_none
 from .errors import cause, describe
 from .fields import Invalid
 from .hermes import config, delivery, endings, homes, outputs, plugin, records, requests, runs, store, ticker
@@ -24,7 +27,7 @@ from .schedule import text
 from .schedule.errors import ScheduleError
 from .schedule.occurrences import next_occurrence
 from .schedule.types import INTERVAL, ONCE, Schedule
-from .schedulers.charge import in_charge, put_in_charge
+from .schedulers.charge import in_charge, note_sync, put_in_charge
 from .schedulers.choose import scheduler_of
 from .schedulers.plan import UNWATCHED, Plan, Report, Scheduler, SchedulerError, plan_of
 
@@ -44,6 +47,15 @@ START_TIMEOUT_S, START_POLL_S, UNIT_POLL_S = 15.0, 0.01, 0.2
 
 LATE = datetime.timedelta(seconds=5)
 """A job that is due for longer than this, and does not run, has not been started."""
+
+JUST_ENDED = datetime.timedelta(minutes=1)
+"""A run that ended in this time may still be followed by the sync that disarms its job."""
+
+LOOK_INTERVAL_S = 0.5
+CONFIRM_S = 5.0
+"""A problem that lasts this long, with no sync on its way, is one that nobody is about to solve."""
+SETTLE_TIMEOUT_S = 60.0
+"""A problem that lasts this long is one even if a sync is on its way."""
 
 DEFAULTS: Job = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
@@ -261,6 +273,8 @@ class Bridge:
                 disarmed += report.disarmed
                 if self.fingerprint() == before:
                     break
+            if not report.refused:
+                note_sync(self.root)
         return report._replace(armed=armed, disarmed=disarmed, unwatched=[], started=tuple(started.values()))
 
     def disarm(self) -> None:
@@ -316,7 +330,7 @@ class Bridge:
             try:
                 settle(home)
                 self._correct_records(home, now)
-            except (store.StoreError, OSError) as error:
+            except (store.StoreError, store.NoSuchJob, OSError) as error:
                 unwritten[home.profile] = describe(error)
             try:
                 running |= {homes.instance(home.profile, job_id) for job_id in runs.running(home)}
@@ -352,8 +366,9 @@ class Bridge:
         A start of a unit that is starting is no second one, and of two runners the second finds a lock, or that the job
         is not due any more.
         """
-        return {homes.instance(home.profile, record["id"]) for record in endings.read(home)
-                if (due := self._due(record)) and due <= now}
+        here = {homes.instance(home.profile, record["id"]): record for record in endings.read(home)}
+        due, _ = use_each(here, self._due)
+        return {instance for instance, moment in due.items() if moment and moment <= now}
 
     def _due(self, record: Record) -> datetime.datetime | None:
         """When the scheduler starts what `record` says is due next, or was to start it; None when it is not to.
@@ -374,21 +389,13 @@ class Bridge:
         return (f"It was due at {due.astimezone(homes.timezone(home)):%Y-%m-%d %H:%M:%S %z} and has not started. "
                 f"'hermes-oscron sync' starts it.")
 
-    def _late_jobs(self) -> list[str]:
-        """Which jobs are late, in sentences. One that is being started has a moment to begin."""
-        late = self._look_for_late()
-        if late:
-            time.sleep(1)
-            late = self._look_for_late()
-        return late
-
-    def _look_for_late(self) -> list[str]:
-        found, now = [], _now()
+    def _late_jobs(self) -> dict[str, str]:
+        """The jobs that are late, with a sentence each."""
+        found, now = dict[str, str](), _now()
         for home in self._homes():
             with contextlib.suppress(store.StoreError):  # which is among the faults already
-                unrecorded = {run.job_id for run in runs.interrupted(home)}
-                found += [f"{home.profile}:{record['id']}: {late}" for record in store.read(home)
-                          if record["id"] not in unrecorded and (late := self._late(home, record, now))]
+                late, _ = use_each(_records(home), partial(self._late, home, now=now))
+                found |= {instance: f"{instance}: {sentence}" for instance, sentence in late.items() if sentence}
         return found
 
     def next_late(self, now: datetime.datetime) -> datetime.datetime | None:
@@ -411,24 +418,25 @@ class Bridge:
         return plans
 
     def _plans_of(self, home: Home, now: datetime.datetime) -> dict[str, Plan]:
-        plans = {}
         zone = homes.timezone(home)
-        running = runs.running(home)
-        for record in store.read(home):
-            with contextlib.suppress(ScheduleError):
-                plan = plan_of(home, record, zone, now)
-                if plan and not (plan.schedule.kind == ONCE and record["id"] in running):
-                    plans[plan.instance] = plan
-        return plans
+        running = {homes.instance(home.profile, job_id) for job_id in runs.running(home)}
+        plans, _ = use_each(_records(home), lambda record: plan_of(home, record, zone, now))  # doctor names the others
+        return {instance: plan for instance, plan in plans.items()
+                if plan and not (plan.schedule.kind == ONCE and instance in running)}
 
     def prospects(self) -> list[Prospect]:
         """What the next sync makes of each job; nothing is changed. Raises StoreError."""
         now = _now()
-        return [Prospect(homes.instance(home.profile, record["id"]), str(record.get("name") or record["id"]),
-                         self._prospect(record, homes.timezone(home), now))
-                for home in self._homes() for record in store.read(home)]
+        found = []
+        for home in self._homes():
+            zone, here = homes.timezone(home), _records(home)
+            outlooks, unusable = use_each(here, partial(self._outlook, zone=zone, now=now))
+            found += [Prospect(instance, reprlib.repr(name) if not isinstance(name, str) else name,
+                               outlooks.get(instance) or f"never fires: {unusable[instance]}")
+                      for instance, record in here.items() if (name := record.get("name") or record["id"])]
+        return found
 
-    def _prospect(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> str:
+    def _outlook(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> str:
         if _schedule_or_none(record, zone) is None:
             return "never fires: its schedule is one that nothing can keep"
         after = self._corrected(record, zone, now)
@@ -441,35 +449,103 @@ class Bridge:
         return f"fires at {local:%Y-%m-%d %H:%M:%S %Z}" if due > now else f"runs at once: due {local:%Y-%m-%d %H:%M %Z}"
 
     def faults(self) -> list[str]:
-        """What is not as it should be, in sentences. Raises SchedulerError."""
+        """What is not as it should be and does not right itself, in sentences. Raises SchedulerError."""
         if reason := self.scheduler.unavailable():
             return [f"Nothing fires: {reason}"]
-        found = self.scheduler.troubles()
+        found = []
         if self.scheduler.kind != self.wanted.kind:
             found.append(f"{self.scheduler.kind} fires, and oscron.toml wants {self.wanted.kind}: 'hermes-oscron sync' "
                          f"moves the jobs.")
-        now = _now()
+        for home in self._homes():
+            try:
+                found += self._unusable_records(home, _now())
+            except store.StoreError as error:
+                found.append(str(error))
+            if ticker.is_alive(home):
+                found.append(_double_fires(home))
+        return found + self._lasting_problems()
+
+    def _unusable_records(self, home: Home, now: datetime.datetime) -> list[str]:
+        """The records of `home` that no job can be made of, a sentence each. Raises StoreError."""
+        zone = homes.timezone(home)
+
+        def fault(record: Record) -> str:
+            view(home, record, now, zone)
+            plan_of(home, record, zone, now)
+            return ""
+
+        here = _records(home)
+        lost, unusable = use_each(here, lambda record: _is_lost(record, zone, now))
+        unusable |= use_each({instance: here[instance] for instance in lost if not lost[instance]}, fault)[1]
+        return [f"{instance}: {unusable[instance]} Repair it in {home.jobs_file}, or delete the job."
+                if instance in unusable else
+                f"{instance} has a schedule that nothing can keep: {reprlib.repr(record.get('schedule'))}. "
+                f"Set another one."
+                for instance, record in here.items() if instance in unusable or lost[instance]]
+
+    def _lasting_problems(self) -> list[str]:
+        """The problems that no run, verb or sync under way is about to solve, a sentence each. Raises SchedulerError.
+
+        Each is seen at every look for CONFIRM_S seconds, and at looks at which no verb and no sync is changing things.
+        """
+        found = self._problems()
+        begun = time.monotonic()
+        is_settling = True
+        while found and time.monotonic() - begun < (SETTLE_TIMEOUT_S if is_settling else CONFIRM_S):
+            time.sleep(LOOK_INTERVAL_S)
+            try:
+                with self._alone(SYNC_PATIENCE):
+                    seen = self._problems()
+                    is_settling = self.scheduler.sync_is_pending() or not found.keys().isdisjoint(self._just_ended())
+            except store.StoreError as error:
+                return [*found.values(), str(error)]
+            found = {subject: seen[subject] for subject in found if subject in seen}
+        return list(found.values())
+
+    def _problems(self) -> dict[str, str]:
+        """What is not as it should be at this moment, in sentences, by job or unit. Raises SchedulerError.
+
+        As in a sync, nothing is said of a job that is running.
+        """
+        found = dict(self.scheduler.troubles())
+        now, busy = _now(), self._busy()
         plans: dict[str, Plan] = {}
         unread = set()
         for home in self._homes():
             try:
                 plans.update(self._plans_of(home, now))
-                found += [f"{home.profile}:{record['id']} has a schedule that nothing can keep: "
-                          f"{record.get('schedule')!r:.100}. Set another one."
-                          for record in store.read(home) if _is_lost(record, homes.timezone(home), now)]
-            except store.StoreError as error:
-                found.append(str(error))
+            except store.StoreError:
                 unread.add(home.profile)
-            if ticker.is_alive(home):
-                found.append(_double_fires(home))
-            found += [f"{home.profile}:{run.job_id}: its last run {'has ended' if run.result else 'was cut off'} and "
-                      f"is not recorded yet. 'hermes-oscron sync' records it."
-                      for run in runs.interrupted(home)]
-        found += self._late_jobs()
         differences = self.scheduler.differences(plans, now)
-        return found + [f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
+        late = self._late_jobs()
+        unrecorded = {(instance := homes.instance(home.profile, run.job_id)):
+                      f"{instance}: its last run {'has ended' if run.result else 'was cut off'} and is not recorded "
+                      f"yet. 'hermes-oscron sync' records it."
+                      for home in self._homes() for run in runs.interrupted(home)}
+        busy |= self._busy()
+        found |= {instance: sentence for instance, sentence in (late | unrecorded).items() if instance not in busy}
+        return found | {instance: f"{instance}: {sentence} 'hermes-oscron sync' puts it right."
                         for instance, sentence in sorted(differences.items())
-                        if homes.split_instance(instance)[0] not in unread]
+                        if instance not in busy and homes.split_instance(instance)[0] not in unread}
+
+    def _busy(self) -> set[str]:
+        """The instances that run, or whose run is starting or ending. Raises SchedulerError."""
+        return self.scheduler.under_way() | {homes.instance(home.profile, job_id)
+                                             for home in self._homes() for job_id in runs.running(home)}
+
+    def _just_ended(self) -> set[str]:
+        """The instances that a sync is about to disarm, since their last run has ended a moment ago."""
+        now = _now()
+
+        def has_just_ended(record: Record) -> bool:
+            ended = records.instant(record.get("last_run_at"))
+            return bool(ended and now - JUST_ENDED < ended and records.state(record) != records.SCHEDULED)
+
+        found = set[str]()
+        for home in self._homes():
+            with contextlib.suppress(store.StoreError):  # which is told as such
+                found |= {instance for instance, is_so in use_each(_records(home), has_just_ended)[0].items() if is_so}
+        return found
 
     def fingerprint(self) -> tuple[object, ...]:
         """What changes whenever the jobs do, but for the time that goes by. Cut-off runs are recorded first."""
@@ -522,9 +598,15 @@ class Bridge:
         stays as it is until it has run.
         """
         zone = homes.timezone(home)
-        wrong = [record["id"] for record in store.read(home) if self._corrected(record, zone, now) != record]
+        here = _records(home)
+        corrected, _ = use_each(here, lambda record: self._corrected(record, zone, now))
+        wrong = [record["id"] for instance, record in here.items() if corrected.get(instance, record) != record]
+
+        def correct(record: Record) -> None:
+            record.update(use_or_none(record["id"], record, lambda record: self._corrected(record, zone, now)) or {})
+
         if wrong:
-            store.change_each(home, wrong, lambda record: record.update(self._corrected(record, zone, now)))
+            store.change_each(home, wrong, correct)
 
     def _corrected(self, record: Record, zone: ZoneInfo, now: datetime.datetime) -> Record:
         """RECORD with the next run that the scheduler keeps."""
@@ -562,6 +644,16 @@ class Bridge:
 
         Raises StoreError when another takes longer than PATIENCE seconds.
         """
+        with self._alone(patience):
+            try:
+                put_in_charge(self.root, self.scheduler.kind)
+            except OSError as error:
+                raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {cause(error)}") from error
+            yield
+
+    @contextlib.contextmanager
+    def _alone(self, patience: float) -> Iterator[None]:
+        """Hold the lock of the verbs. Raises StoreError when another holds it for `patience` seconds."""
         path = f"{homes.state_dir(self.root)}/arming.lock"
         try:
             store.make_private_dir(os.path.dirname(path))
@@ -570,23 +662,23 @@ class Bridge:
             raise store.StoreError(f"{path} cannot be opened: {cause(error)}") from error
         try:
             store.wait_for_lock(fd, path, patience)
-            try:
-                put_in_charge(self.root, self.scheduler.kind)
-            except OSError as error:
-                raise store.StoreError(f"{homes.state_dir(self.root)} cannot be written: {cause(error)}") from error
             yield
         finally:
             os.close(fd)
 
     def _view(self, home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> Job:
-        """RECORD as clients see it: its next run is when the scheduler will start it."""
-        job = view(home, record, now, zone)
-        if job["next_run_at"]:
-            due = datetime.datetime.fromisoformat(job["next_run_at"])
-            job["next_run_at"] = self.scheduler.fires_at(due).isoformat()
-        if late := self._late(home, record, now):
-            job.update(last_status="error", last_error=late)
-        return job
+        """`record` as clients see it: its next run is when the scheduler will start it."""
+        def shown(record: Record) -> Job:
+            job = view(home, record, now, zone)
+            if job["next_run_at"]:
+                due = datetime.datetime.fromisoformat(job["next_run_at"])
+                job["next_run_at"] = self.scheduler.fires_at(due).isoformat()
+            if late := self._late(home, record, now):
+                job.update(last_status="error", last_error=late)
+            return job
+
+        name = homes.instance(home.profile, record["id"])
+        return use_or_none(name, record, shown) or _unusable(home, record)
 
 
 def _answer_to(request: requests.Request, ended: Callable[[], str | None],
@@ -641,6 +733,19 @@ def view(home: Home, record: Record, now: datetime.datetime, zone: ZoneInfo) -> 
     job["schedule_display"] = text.display(schedule, zone)
     job["next_run_at"] = due.isoformat() if due else None
     return job
+
+
+def _unusable(home: Home, record: Record) -> Job:
+    """What clients see of a `record` that cannot be shown."""
+    return {**DEFAULTS, "id": record["id"], "name": record["id"], "owner_profile": home.profile, "read_only": False,
+            "state": records.ERROR, "enabled": False, "schedule": {"kind": "", "expression": ""},
+            "schedule_display": "", "next_run_at": None, "repeat": {"times": None, "completed": 0},
+            "created_at": None, "paused_at": None}
+
+
+def _records(home: Home) -> dict[str, Record]:
+    """The records of `home` by instance, in the file's order; not to be changed. Raises StoreError."""
+    return {homes.instance(home.profile, record["id"]): record for record in store.read(home)}
 
 
 def _settle_if_possible(home: Home) -> None:
@@ -768,26 +873,21 @@ def _undo(now: Record, before: Record, after: Record, zone: ZoneInfo) -> None:
 
 
 def _arming_of(home: Home, record: Record, zone: ZoneInfo, now: datetime.datetime) -> object:
-    """What of RECORD its timer depends on."""
-    try:
-        return plan_of(home, record, zone, now)
-    except ScheduleError:
-        return None
+    """What of `record` its timer depends on."""
+    return use_or_none(record["id"], record, lambda record: plan_of(home, record, zone, now))
 
 
 def _schedule_or_none(record: Record, zone: ZoneInfo) -> Schedule | None:
-    try:
-        return records.schedule_of(record, zone)
-    except ScheduleError:
-        return None
+    return use_or_none(str(record.get("id")), record, lambda record: records.schedule_of(record, zone))
 
 
 def _is_lost(record: Record, zone: ZoneInfo, now: datetime.datetime) -> bool:
-    """Whether RECORD's job is to be fired and never will be, though it has not run its course."""
-    if records.state(record) != records.SCHEDULED:
+    """Whether the job of `record` is not completed and can never fire."""
+    if records.state(record) == records.COMPLETED:
         return False
     schedule = _schedule_or_none(record, zone)
-    return schedule is None or (schedule.kind != ONCE and next_occurrence(schedule, now, zone) is None)
+    return schedule is None or (records.state(record) == records.SCHEDULED and schedule.kind != ONCE
+                                and next_occurrence(schedule, now, zone) is None)
 
 
 def _double_fires(home: Home) -> str:

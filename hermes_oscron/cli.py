@@ -75,7 +75,9 @@ def as_json(verb: Callable[..., Any]) -> Callable[..., None]:
     def command(wants_json: bool, **arguments: Any) -> None:
         answer, show = verb(**arguments)
         if wants_json:
-            click.echo(json.dumps(answer, indent=2))
+            from .web.encoding import readable
+
+            click.echo(json.dumps(readable(answer), indent=2))
         else:
             show(answer)
 
@@ -416,7 +418,7 @@ def _plain(value: object) -> str:
 
 def _columns() -> int:
     columns = os.environ.get("COLUMNS", "")
-    return int(columns) if columns.isdecimal() else 80
+    return int(columns) if columns.isdecimal() and len(columns) < 6 else 80
 
 
 def _zone(name: str | None) -> ZoneInfo:

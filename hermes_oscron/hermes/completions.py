@@ -8,6 +8,7 @@ import sqlite3
 from typing import NamedTuple
 from urllib.parse import quote
 
+from ..barrier import use_each
 from . import endings, homes, outputs, records
 from .homes import Home
 from .store import Record
@@ -34,8 +35,12 @@ def since(home: Home, moment: float) -> list[Completion]:
     """The last runs of HOME's jobs that ended after MOMENT (unix seconds), by their ends. Raises StoreError."""
     jobs = endings.read(home)
     with contextlib.closing(_Sessions()) as sessions:
-        found = [_completion(home, record, ended, sessions) for record in jobs
-                 if (ended := records.instant(record.get("last_run_at"))) and ended.timestamp() > moment]
+        def last_run(record: Record) -> Completion | None:
+            ended = records.instant(record.get("last_run_at"))
+            return _completion(home, record, ended, sessions) if ended and ended.timestamp() > moment else None
+
+        shown, _ = use_each({record["id"]: record for record in jobs}, last_run)
+        found = [completion for completion in shown.values() if completion]
         for job_id in outputs.jobs(home) - {record["id"] for record in jobs}:
             found += _last_of_removed(home, job_id, moment, sessions)
     return sorted(found, key=lambda completion: completion.completed_at)

@@ -5,8 +5,10 @@ The record is the agent's (`schedule: {kind, expr | minutes | run_at, display}`)
 
 import datetime
 import os
+from reprlib import repr as short_repr
 from zoneinfo import ZoneInfo
 
+from ..barrier import use_each, use_or_none
 from ..schedule import cron, text
 from ..schedule.errors import ScheduleError
 from ..schedule.occurrences import latest_occurrence, next_occurrence
@@ -15,6 +17,9 @@ from .store import Record
 
 LONGEST_STORED = 10_000_000
 """Minutes of an interval, 19 years: the agent has no limit of its own, and dates have."""
+
+MAX_COUNT = 10**9
+"""Of runs; a larger number in a record is not one of runs."""
 
 CLAIM_AGE = datetime.timedelta(minutes=30)
 """For how long the agent takes a `run_claim` for a run that goes on; while it does, it renews it."""
@@ -35,7 +40,7 @@ def schedule_of(record: Record, zone: ZoneInfo) -> Schedule:
         return interval(minutes)
     if kind == ONCE and (run_at := instant(stored.get("run_at"))):
         return text.in_zone(run_at, zone)
-    raise ScheduleError(f"The record's schedule is not one: {stored!r:.200}")
+    raise ScheduleError(f"The record's schedule is not one: {short_repr(stored)}")
 
 
 def stored_schedule(schedule: Schedule, zone: ZoneInfo) -> Record:
@@ -53,7 +58,8 @@ def repeat_of(record: Record) -> tuple[int | None, int]:
     stored = record.get("repeat")
     repeat = stored if isinstance(stored, dict) else {}
     times, completed = repeat.get("times"), repeat.get("completed")
-    return (times if type(times) is int and times > 0 else None), (completed if type(completed) is int else 0)
+    return (times if type(times) is int and 0 < times <= MAX_COUNT else None,
+            completed if type(completed) is int and abs(completed) <= MAX_COUNT else 0)
 
 
 def set_repeat(record: Record, times: int | None, completed: int) -> None:
@@ -181,12 +187,12 @@ def finish(
     set_repeat(record, times, completed + 1)
     if state(record) != SCHEDULED:
         return
-    try:
-        schedule = schedule_of(record, zone)
-        following = next_occurrence(schedule, ended, zone, grid(record))
-    except (ScheduleError, OverflowError) as reason:
-        record.update(state=ERROR, next_run_at=None, last_error=error or str(reason))
+    name = str(record.get("id"))
+    found, errors = use_each({name: record}, lambda record: _following(record, ended, zone, grid(record)))
+    if errors:
+        record.update(state=ERROR, next_run_at=None, last_error=error or errors[name])
         return
+    schedule, following = found[name]
     if schedule.kind == ONCE:
         set_repeat(record, times, min(completed + 1, times or completed + 1))  # the agent counts it when it begins
     used_up = times is not None and times <= completed + 1
@@ -207,8 +213,13 @@ def correct_next_run(record: Record, before: Record, ended: datetime.datetime, z
     if state(record) == PAUSED:
         record["next_run_at"] = None
     elif state(record) == SCHEDULED:
-        try:
-            following = next_occurrence(schedule_of(record, zone), ended, zone, grid(before))
-        except (ScheduleError, OverflowError):
-            return  # nothing can keep it; doctor tells
-        record["next_run_at"] = following.astimezone(zone).isoformat() if following else None
+        found = use_or_none(str(record.get("id")), record, lambda record: _following(record, ended, zone, grid(before)))
+        if found:  # else nothing can keep it, which doctor tells
+            record["next_run_at"] = found[1].astimezone(zone).isoformat() if found[1] else None
+
+
+def _following(record: Record, after: datetime.datetime, zone: ZoneInfo,
+               grid: datetime.datetime | None) -> tuple[Schedule, datetime.datetime | None]:
+    """The schedule of `record` and its first occurrence later than `after`. Raises ScheduleError."""
+    schedule = schedule_of(record, zone)
+    return schedule, next_occurrence(schedule, after, zone, grid)

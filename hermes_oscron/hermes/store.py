@@ -10,6 +10,7 @@ import json
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -56,10 +57,10 @@ class _Document(NamedTuple):
         """The file: one job a line. What is not encoded yet is encoded now, once."""
         for i, line in enumerate(self.encoded):
             if line is None:
-                self.encoded[i] = json.dumps(self.entries[i]).encode()
+                self.encoded[i] = _encoded(self.entries[i])
         others = {**self.others, "updated_at": datetime.datetime.now().astimezone().isoformat()}
         lines: bytes = b",\n".join(self.encoded)  # type: ignore[arg-type]  # no None is left
-        return b'{"jobs": [\n%s\n],\n%s\n' % (lines, json.dumps(others)[1:].encode())
+        return b'{"jobs": [\n%s\n],\n%s\n' % (lines, _encoded(others)[1:])
 
 
 def _document(entries: list[Any], others: dict[str, Any], signature: "_Signature | None") -> _Document:
@@ -299,7 +300,7 @@ def records_in(content: bytes, path: str) -> list[Record]:
 
 def _parse(text: bytes, path: str, signature: "_Signature | None") -> _Document:
     try:
-        content = json.loads(text.decode("utf-8-sig"), strict=False)
+        content = _decoded(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise NotJobs(f"{path} is not JSON ({error}). Repair it or move it away; it was left as it is.") from error
     if isinstance(content, list):  # the agent takes a bare list too
@@ -308,6 +309,36 @@ def _parse(text: bytes, path: str, signature: "_Signature | None") -> _Document:
         raise NotJobs(f'{path} is not {{"jobs": [...]}}. Repair it or move it away; it was left as it is.')
     others = {key: value for key, value in content.items() if key != "jobs"}
     return _document(content.get("jobs", []), others, signature)
+
+
+def _decoded(text: str) -> Any:
+    """What the JSON `text` says. Raises ValueError."""
+    try:
+        return json.loads(text, strict=False, parse_float=_finite)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError):
+        from . import unreadable  # a fire need not pay for it
+
+        return json.loads(unreadable.replaced(text), strict=False)
+
+
+def _finite(number: str) -> float:
+    """The float `number`. Raises ValueError for one that would come back as infinite."""
+    value = float(number)
+    if value in (float("inf"), -float("inf")):
+        raise ValueError(f"{number:.20} is beyond the numbers that Python has")
+    return value
+
+
+def _encoded(value: Any) -> bytes:
+    """`value` as JSON."""
+    encoded = json.dumps(value).encode()
+    if "hermes_oscron.hermes.unreadable" in sys.modules:
+        from . import unreadable
+
+        return unreadable.restored(encoded)
+    return encoded
 
 
 def _save(home: Home, document: _Document) -> None:

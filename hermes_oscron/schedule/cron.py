@@ -24,6 +24,7 @@ MACROS = {
 }
 MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 WEEKDAYS = "sun mon tue wed thu fri sat".split()
+MAX_EXPRESSION_CHARS = 4096
 LAST = 0
 """In place of n in "the n-th such weekday of the month": the last one."""
 
@@ -107,6 +108,9 @@ class Cron(NamedTuple):
 
 def fields_of(expression: str) -> list[str]:
     """The five fields of EXPRESSION in lower case, macros spelled out."""
+    if len(expression) > MAX_EXPRESSION_CHARS:
+        raise ScheduleError(f"A cron expression has at most {MAX_EXPRESSION_CHARS} characters; "
+                            f"this one has {len(expression)}.")
     lowered = expression.strip().lower()
     if lowered.startswith("@"):
         if lowered not in MACROS:
@@ -199,7 +203,7 @@ def _weekdays(text: str) -> Days:
     plain: list[str] = []
     nth: set[tuple[int, int]] = set()
     for item in text.split(","):
-        numbered = re.fullmatch(r"(\w+|[a-z]{3}-[a-z]{3})#(\d+)", item, re.ASCII)
+        numbered = re.fullmatch(r"(\w+|[a-z]{3}-[a-z]{3})#(\d{1,9})", item, re.ASCII)
         if numbered:
             which = int(numbered[2])
             if not 1 <= which <= 5:

@@ -1,4 +1,7 @@
-"""In which scheduler the jobs are armed: the one file that keeps a job from ever being armed in two."""
+"""In which scheduler the jobs are armed, so that no job is ever armed in two, and when they were last synced."""
+
+import os
+from contextlib import suppress
 
 from ..hermes.homes import regular, state_dir
 from ..hermes.store import make_private_dir, replace_file
@@ -18,6 +21,22 @@ def put_in_charge(root: str, kind: str) -> None:
     if in_charge(root) != kind:
         make_private_dir(state_dir(root))
         replace_file(_path(root), f"{kind}\n".encode())
+
+
+def note_sync(root: str) -> None:
+    """Remember that a sync of the jobs of `root` has just ended well; on a disk that takes nothing, do not."""
+    with suppress(OSError):
+        path = f"{state_dir(root)}/synced"
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+        os.utime(path)
+
+
+def last_sync(root: str) -> float:
+    """When a sync of the jobs of `root` last ended well, in unix seconds; 0 if none has."""
+    try:
+        return os.stat(f"{state_dir(root)}/synced").st_mtime
+    except OSError:
+        return 0.0
 
 
 def _path(root: str) -> str:

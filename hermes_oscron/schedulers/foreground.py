@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from ..barrier import use_each
 from ..hermes.homes import state_dir
 from ..hermes.store import StoreError, make_private_dir
 from ..schedule.occurrences import next_occurrence
@@ -87,9 +88,17 @@ class Foreground:
         reason = self.unavailable()
         return dict.fromkeys(to_fire(plans), reason) if reason else {}
 
-    def troubles(self) -> list[str]:
+    def troubles(self) -> dict[str, str]:
         """None; what it says is in its `serve`'s own output."""
-        return []
+        return {}
+
+    def under_way(self) -> set[str]:
+        """None but those that hold their locks."""
+        return set()
+
+    def sync_is_pending(self) -> bool:
+        """Never: the thread reads jobs.json."""
+        return False
 
     def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, if it is due still. Raises SchedulerError."""
@@ -147,10 +156,10 @@ def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Map
 def _fire_due(plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime) -> float:
     """Start what of PLANS fell due after SINCE and not after NOW; the seconds until the next look."""
     wait = GLANCE
-    for plan in to_fire(plans).values():
-        due = next_occurrence(plan.schedule, since, plan.zone, plan.grid)
+    following, _ = use_each(to_fire(plans), lambda plan: next_occurrence(plan.schedule, since, plan.zone, plan.grid))
+    for instance, due in following.items():
         if due and due <= now:
-            detached.start(_runner(plan.instance), heard=True)
+            detached.start(_runner(instance), heard=True)
         elif due:
             wait = min(wait, (due - now).total_seconds())
     return max(0.001, wait)

@@ -117,8 +117,14 @@ class Scheduler(Protocol):
     def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
         """For each instance that is not armed as PLANS says, what is wrong with it, in a sentence."""
 
-    def troubles(self) -> list[str]:
-        """What is wrong with itself, in sentences. Raises SchedulerError."""
+    def troubles(self) -> dict[str, str]:
+        """What is wrong with the scheduler itself, in sentences, by what each is about. Raises SchedulerError."""
+
+    def under_way(self) -> set[str]:
+        """The instances whose run is starting, going on or ending, as far as the OS can say. Raises SchedulerError."""
+
+    def sync_is_pending(self) -> bool:
+        """Whether a sync has been asked for that has not ended, as far as the OS can say. Raises SchedulerError."""
 
     def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, since it was due, and do not wait for it; a run that is starting already is that run.

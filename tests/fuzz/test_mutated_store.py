@@ -1,6 +1,8 @@
 """jobs.json as no program should leave it: no verb fails by accident, none loses what it cannot read."""
 
+import contextlib
 import datetime
+import functools
 import json
 import os
 import resource
@@ -9,13 +11,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hermes_oscron.bridge import Bridge
-from tests.fuzz.records import CHANGES, record
+from hermes_oscron.hermes import records
+from hermes_oscron.schedule import text
+from hermes_oscron.schedule.errors import ScheduleError
+from tests.fuzz.records import CHANGES, NUMERALS, record
 from tests.fuzz.world import World, new_world
 
 CALM = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -134,7 +140,7 @@ def test_deep_nesting_is_read_or_left_as_it_is(number: int) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b" ", b"\xef\xbb\xbf", b"null", b"7", b'"x"', b'{"jobs": null}',
-                                     b"\xff\xfe{}", b'{"jobs": {}}', b"[", b'{"jobs": [' + b"9" * 5000 + b"]}",
+                                     b"\xff\xfe{}", b'{"jobs": {}}', b"[", b'{"jobs": [' + b"9" * 5000,
                                      b"\0" * 4096])
 def test_what_is_no_list_of_jobs_is_told_and_left(content: bytes) -> None:
     with new_world() as world:
@@ -142,7 +148,8 @@ def test_what_is_no_list_of_jobs_is_told_and_left(content: bytes) -> None:
         refuses(world, content)
 
 
-@pytest.mark.parametrize("content", [b"[]", b"{}", b"\xef\xbb\xbf[]", b'{"jobs": []}', b'{"jobs": [1, null, {}]}'])
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"\xef\xbb\xbf[]", b'{"jobs": []}', b'{"jobs": [1, null, {}]}',
+                                     b'{"jobs": [' + b"9" * 5000 + b"]}"])
 def test_what_is_a_list_of_jobs_is_taken(content: bytes) -> None:
     with new_world() as world:
         world.put(content)
@@ -222,7 +229,9 @@ def test_of_two_jobs_with_one_id_the_first_counts_and_deleting_it_deletes_both()
 
 ODD_STORES = [{**SOUND, "jobs": [record("odd", **changes)]} for changes in (
     {"name": "\ud800\x1b[2J"}, {"prompt": 10**400, "name": float("nan")}, {"schedule": [], "state": {}},
-    {"created_at": "0001-01-01T00:00:00+00:00", "last_status": [1], "last_error": {"a": "\ud800"}})]
+    {"created_at": "0001-01-01T00:00:00+00:00", "last_status": [1], "last_error": {"a": "\ud800"}},
+    {"schedule": {"kind": "cron", "expr": f"0 9 * * 1#{'9' * 5000}"}}, {"repeat": {"completed": 10**4300 - 1}},
+    {"prompt": functools.reduce(lambda inner, _: [inner], range(600), float("inf")), "name": "\ud800"})]
 
 
 @pytest.mark.parametrize("store", ODD_STORES)
@@ -234,3 +243,66 @@ def test_the_terminal_shows_odd_records_without_a_trace(store: Any) -> None:
             told = terminal(*arguments)
             assert told.returncode in (0, 1) and "Traceback" not in told.stderr, told.stderr
         assert datetime.datetime.fromisoformat(world.document()["updated_at"])
+
+
+DEEP = "[" * 3000 + "]" * 3000
+UNREADABLE = st.sampled_from(["9" * 5000, "-" + "1" * 4301, "1e400", "-1.5E+999", DEEP, f'{{"minutes": {DEEP}}}'])
+
+
+@settings(CALM, max_examples=60)
+@given(UNREADABLE, st.sampled_from(["schedule", "minutes", "next_run_at", "repeat", "theirs", "name", "skills"]),
+       st.sampled_from(["odd", "sound"]))
+def test_a_value_that_python_cannot_read_stops_no_other_job_and_stays(value: str, key: str, at: str) -> None:
+    with new_world() as world:
+        odd = record("odd", **({"schedule": {"kind": "interval", "minutes": "?"}} if key == "minutes" else {key: "?"}))
+        content = json.dumps({"jobs": [odd, *SOUND["jobs"]], "extra": "?"}).replace('"?"', value)  # type: ignore[misc]
+        world.put(content.encode())
+        assert {"one", "two", "sound", "odd"} <= world.jobs().keys()
+        for verb in verbs(at)[:-1]:
+            status, answer = verb(world)
+            assert status in (200, 400, 404), answer
+        assert {"default:one", "default:two"} <= world.scheduler.armed.keys()
+        kept = world.jobs_file.read_text().partition('"extra": ')
+        assert value in kept[2]
+        assert value in kept[0] or key == "next_run_at" or (at == "odd" and key != "theirs"), "only a verb changes it"
+
+
+@settings(CALM, max_examples=200)
+@given(NUMERALS)
+def test_a_schedule_with_any_number_in_it_is_taken_or_refused_in_a_sentence(words: str) -> None:
+    zone, now = ZoneInfo("UTC"), datetime.datetime.now(datetime.UTC)
+    with contextlib.suppress(ScheduleError):
+        text.parse(words, zone, now)
+    with contextlib.suppress(ScheduleError):
+        records.schedule_of(record("odd", schedule={"kind": "cron", "expr": words}), zone)
+
+
+def fails_for_odd(use: Callable[..., Any]) -> Callable[..., Any]:
+    """`use` with an error that nobody expects for the record called odd."""
+    def used(record: Any, *arguments: Any) -> Any:
+        if record.get("id") == "odd":
+            raise MemoryError("out of the blue")
+        return use(record, *arguments)
+
+    return used
+
+
+@pytest.mark.parametrize("parser", ["schedule_of", "next_run", "state", "instant"])
+def test_an_error_that_nobody_expects_stays_with_its_record(parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsers have bugs; what is wrong with one record is told of that one alone."""
+    with new_world() as world:
+        world.put({"jobs": [record("odd", next_run_at="odd"), record("sound")]})
+        if parser == "instant":
+            sound = records.instant
+            monkeypatch.setattr(records, "instant", lambda value: sound(value if value != "odd" else [][0]))
+        else:
+            monkeypatch.setattr(records, parser, fails_for_odd(getattr(records, parser)))
+        assert list(world.bridge.sync().refused) == []
+        assert "default:odd" not in world.scheduler.armed and "default:sound" in world.scheduler.armed
+        jobs = world.jobs()
+        assert (jobs["odd"]["state"], jobs["sound"]["state"]) == ("error", "scheduled")
+        assert "default:odd" in "".join(world.bridge.faults())
+        assert {outlook.instance: outlook.outlook.partition(" ")[0] for outlook in world.bridge.prospects()} == {
+            "default:odd": "never", "default:sound": "fires"}
+        assert world.get("/recent", since="1")[0] == 200
+        assert world.post("delete", {"job_id": "odd"})[0] == 200

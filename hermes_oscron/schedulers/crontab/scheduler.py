@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from ...barrier import use_each
 from ...errors import cause
 from ...hermes.homes import NAME, machine_zone
 from .. import detached
@@ -90,16 +91,18 @@ class Crontab:
         """
         self._require_cron()
         before = self._entries()
+        entries, unusable = use_each({instance: plan for instance, plan in plans.items() if not leave(instance)},
+                                     lambda plan: self._entry(plan, now))
         changes: dict[str, Entry | None] = {
-            instance: None for instance in before if instance not in plans and not leave(instance)}
-        changes |= {plan.instance: self._entry(plan, now) for plan in plans.values() if not leave(plan.instance)}
+            instance: None for instance in before if instance not in entries and not leave(instance)}
+        changes |= entries
         self._edit(changes)
-        fired = to_fire(plans)
+        fired = {instance: plan for instance, plan in to_fire(plans).items() if instance not in unusable}
         return Report([instance for instance in fired
                        if instance in changes and before.get(instance) != changes[instance]],
                       [instance for instance, entry in before.items()
                        if not entry.paused and instance not in fired and instance in changes],
-                      {}, unwatched=list(fired))
+                      unusable, unwatched=list(fired))
 
     def withdraw(self) -> None:
         """Remove every line of ours, and what they start. Raises SchedulerError."""
@@ -116,23 +119,31 @@ class Crontab:
         found, repeated = self._entries(), self._repeated()
         wrong = {instance: "its line is in the crontab, but jobs.json has no such scheduled job."
                  for instance in found if instance not in plans}
-        for plan in plans.values():
-            entry = found.get(plan.instance)
-            if entry is None and not plan.paused:
-                wrong[plan.instance] = "it has no line in the crontab, so it will not fire."
-            elif plan.instance in repeated:
-                wrong[plan.instance] = "it has several lines in the crontab."
-            elif entry != self._entry(plan, now):
-                wrong[plan.instance] = "its line in the crontab does not say what jobs.json says."
-        return wrong
+        entries, unusable = use_each(plans, lambda plan: self._entry(plan, now))
+        for instance, entry in entries.items():
+            if instance not in found and not entry.paused:
+                wrong[instance] = "it has no line in the crontab, so it will not fire."
+            elif instance in repeated:
+                wrong[instance] = "it has several lines in the crontab."
+            elif found.get(instance) != entry:
+                wrong[instance] = "its line in the crontab does not say what jobs.json says."
+        return wrong | unusable
 
-    def troubles(self) -> list[str]:
+    def troubles(self) -> dict[str, str]:
         """What is wrong with what the lines start, in sentences. Raises SchedulerError."""
         lines = self._table.lines()
         missing = [self._line(entry) for entry in self._syncs() if self._line(entry) not in lines]
         faults = [wrapper.fault(self._root), missing and "The crontab has lost the lines that keep it in step; "
                                                          "'hermes-oscron sync' puts them back."]
-        return [fault for fault in faults if fault]
+        return {fault: fault for fault in faults if fault}
+
+    def under_way(self) -> set[str]:
+        """None that could be told from cron; a runner holds the lock of its run a moment after it is started."""
+        return set()
+
+    def sync_is_pending(self) -> bool:
+        """Whether systemd, where it watches the jobs, is about to sync. Raises SchedulerError."""
+        return watches.sync_is_pending(manager())
 
     def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, if it is due still. Raises SchedulerError."""

@@ -8,17 +8,26 @@ starts them again, and the bridge, which knows what was missed, catches up.
 import datetime
 import os
 import re
+import socket
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from ...barrier import use_each
 from ...errors import cause
-from ...hermes.homes import NAME, machine_zone, split_instance
+from ...hermes.homes import NAME, machine_zone, root, split_instance
+from ..charge import last_sync
 from ..plan import Plan, Report, SchedulerError, nothing, to_fire
 from . import watches
-from .systemctl import Manager
+from .systemctl import UNDER_WAY, Manager
 from .timer import render
 
 ENDED = ("inactive", "failed")
 TIMER = re.compile(rf"hermes-job@(?P<instance>{NAME.pattern}:{NAME.pattern})\.timer")
+SERVICE = re.compile(rf"hermes-job@(?P<instance>{NAME.pattern}:{NAME.pattern})\.service")
+API, API_SOCKET = "hermes-oscron.service", "hermes-oscron.socket"
+API_TIMEOUT_S = 10.0
+KILLED = ("signal", "core-dump", "oom-kill")
+"""Values of a service's Result= (systemd.service(5)) that say nothing of how it does when it is started again."""
 
 
 class Systemd:
@@ -71,19 +80,19 @@ class Systemd:
         """Arm PLANS and nothing else; a timer that runs as it should is not touched. Raises SchedulerError."""
         plans = {instance: plan for instance, plan in to_fire(plans).items() if not leave(instance)}
         files, active = self._files(), self._active()
+        contents, unusable = use_each(plans, lambda plan: self._wanted(plan, now, files))
         stale = sorted(unit for unit in files | active
-                       if instance_of(unit) not in plans and not leave(instance_of(unit)))
+                       if instance_of(unit) not in contents and not leave(instance_of(unit)))
         self._stop(stale)
-        changed = {unit_of(plan.instance): content for plan in plans.values()
-                   if (content := self._wanted(plan, now, files))}
+        changed = {unit_of(instance): content for instance, content in contents.items() if content}
         self._manager.stop([unit for unit in changed if unit in active])
         unwritten = self._write_each(changed)
-        to_start = sorted(unit for unit in map(unit_of, plans)
+        to_start = sorted(unit for unit in map(unit_of, contents)
                           if unit not in unwritten and (unit in changed or unit not in active))
         refused = unwritten | self._start_each(to_start)
         armed = [instance_of(unit) for unit in to_start if unit not in refused]
         return Report(armed, [instance_of(unit) for unit in stale],
-                      {instance_of(unit): sentence for unit, sentence in refused.items()}, unwatched=armed)
+                      unusable | {instance_of(unit): sentence for unit, sentence in refused.items()}, unwatched=armed)
 
     def withdraw(self) -> None:
         """Stop and remove all timers of jobs. Raises SchedulerError."""
@@ -100,13 +109,14 @@ class Systemd:
         files, active = self._files(), self._active()
         wrong = {instance_of(unit): f"{unit} is there, but jobs.json has no such scheduled job."
                  for unit in active if instance_of(unit) not in plans}  # a file of a timer that is gone fires nothing
-        for plan in plans.values():
-            unit = unit_of(plan.instance)
+        contents, unusable = use_each(plans, lambda plan: self._wanted(plan, now, files))
+        for instance, content in contents.items():
+            unit = unit_of(instance)
             if unit not in active:
-                wrong[plan.instance] = f"{unit} is not running, so the job will not fire."
-            elif self._wanted(plan, now, files):
-                wrong[plan.instance] = f"{unit} does not say what jobs.json says."
-        return wrong
+                wrong[instance] = f"{unit} is not running, so the job will not fire."
+            elif content:
+                wrong[instance] = f"{unit} does not say what jobs.json says."
+        return wrong | unusable
 
     def catch_up(self, instance: str) -> None:
         """Run INSTANCE's job now, in the same unit that its timer starts, if it is due. Raises SchedulerError."""
@@ -155,13 +165,48 @@ class Systemd:
         """How many timers of ours there are."""
         return len(self._files())
 
-    def troubles(self) -> list[str]:
-        """Which of the units that the installation needs have failed, in sentences. Raises SchedulerError."""
-        failed = self._manager.call("list-units", "--state=failed,auto-restart", "--plain", "--no-legend", "--full",
+    def troubles(self) -> dict[str, str]:
+        """What does not work of the units that the installation needs, in sentences. Raises SchedulerError."""
+        listed = self._manager.call("list-units", "--state=failed,auto-restart", "--plain", "--no-legend", "--full",
                                     "hermes-oscron*")
-        manager = "--user" if self._manager.user else "--system"
-        return [f"{unit} has failed: 'systemctl {manager} status {unit}' says why, and 'restart' in the place of "
-                f"'status' starts it again." for unit in (line.split()[0] for line in failed.splitlines() if line)]
+        failed = [line.split()[0] for line in listed.splitlines() if line]
+        return {unit: self._trouble(unit) for unit in failed if self._is_broken(unit)}
+
+    def _trouble(self, unit: str) -> str:
+        if unit == watches.SYNC:
+            return f"{unit} has failed, and no sync has ended well since. Run 'hermes-oscron sync' to see why."
+        systemctl = f"systemctl {'--user' if self._manager.user else '--system'}"
+        return (f"{unit} has failed. See '{systemctl} status {unit}' for the reason; "
+                f"start it again with '{systemctl} restart {unit}'.")
+
+    def _is_broken(self, unit: str) -> bool:
+        """Whether `unit`, which has failed, does not do its work the next time it is needed.
+
+        systemd starts a service again for whatever triggers it, but not a failed socket, path or timer. The account of
+        a system installation may not reset a failed unit, so that a service may look failed that works.
+        """
+        if not unit.endswith(".service"):
+            return True
+        state = self._manager.properties([unit], ("ActiveState", "Result", "StateChangeTimestampMonotonic"))[unit]
+        if state["ActiveState"] != "failed" or state.get("Result") in KILLED:
+            return False
+        if unit == watches.SYNC:
+            failed_for = time.clock_gettime(time.CLOCK_MONOTONIC) - int(state["StateChangeTimestampMonotonic"]) / 1e6
+            return last_sync(root()) < time.time() - failed_for
+        if unit == API:
+            return not _answers(self._manager.call("show", "-P", "Listen", "--", API_SOCKET))
+        return True
+
+    def under_way(self) -> set[str]:
+        """The instances whose service has not ended. Raises SchedulerError."""
+        listed = self._manager.call("list-units", "--type=service", f"--state={','.join(UNDER_WAY)}", "--plain",
+                                    "--no-legend", "--full", "hermes-job@*")
+        matches = (SERVICE.fullmatch(line.split()[0]) for line in listed.splitlines() if line)
+        return {match["instance"] for match in matches if match}
+
+    def sync_is_pending(self) -> bool:
+        """Whether a sync runs or is about to. Raises SchedulerError."""
+        return watches.sync_is_pending(self._manager)
 
     def _write_each(self, contents: Mapping[str, str]) -> dict[str, str]:
         """Write the units of CONTENTS; what went wrong with those that could not be written."""
@@ -255,3 +300,19 @@ def instance_of(unit: str) -> str:
     match = TIMER.fullmatch(unit)
     assert match
     return match["instance"]
+
+
+def _answers(listen: str) -> bool:
+    """Whether an HTTP server answers at `listen`, the property Listen of a socket unit: `127.0.0.1:8791 (Stream)`."""
+    address = listen.partition(" (Stream)")[0]
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.socket(socket.AF_UNIX) if address.startswith("/") else socket.create_connection(
+                (host.strip("[]"), int(port)), API_TIMEOUT_S) as client:
+            client.settimeout(API_TIMEOUT_S)
+            if address.startswith("/"):
+                client.connect(address)
+            client.sendall(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            return client.recv(16).startswith(b"HTTP/")
+    except (OSError, ValueError):
+        return False

@@ -12,6 +12,8 @@ from ..plan import SchedulerError
 
 TIMEOUT = 60.0
 """Seconds; a manager that does not answer is a fault to report, not to wait for."""
+UNDER_WAY = ("activating", "active", "deactivating", "reloading")
+"""Values of ActiveState."""
 
 
 class Manager:
@@ -47,6 +49,10 @@ class Manager:
         except OSError as error:
             raise SchedulerError(f"{path} cannot be written: {cause(error)}") from error
 
+    def sync_is_requested(self) -> bool:
+        """Whether a sync has been asked for that has not begun."""
+        return os.path.exists(f"{_folder()}/sync-wanted")
+
     def unreachable(self) -> str | None:
         """Why the manager cannot be reached, or None."""
         if self.user and not os.path.exists(f"{self.runtime_dir}/systemd/private"):
@@ -75,6 +81,15 @@ class Manager:
     def reset_failed(self, unit: str) -> None:
         """Let UNIT count as failed no more; most units never did, and systemd does not know them."""
         self._run("reset-failed", "--", unit)
+
+    def properties(self, units: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The properties `names` of each of `units`; a numeric one that is not set may be missing.
+
+        Raises SchedulerError.
+        """
+        shown = self.call("show", "-p", ",".join(names), "--", *units)
+        return {unit: dict(line.split("=", 1) for line in block.splitlines())
+                for unit, block in zip(units, shown.strip("\n").split("\n\n"), strict=True)}
 
     def call(self, *arguments: str) -> str:
         """What `systemctl ARGUMENTS` prints. Raises SchedulerError with its own words."""

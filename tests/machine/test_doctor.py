@@ -1,0 +1,213 @@
+"""What doctor says while jobs run and change, and after something was killed: the truth, and nothing that passes."""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.machine.sites import CrontabSite, Site
+
+WELL = (0, "All is as it should be.")
+DAILY = "0 9 * * *"
+TOO_MANY_DIGITS = {"id": "odd", "name": "odd", "prompt": "x",
+                   "schedule": {"kind": "cron", "expr": f"0 9 * * 1#{'9' * 5000}", "display": "?"}}
+
+
+@pytest.fixture(params=["hermes", "ada", "cora"])
+def any_site(request: pytest.FixtureRequest, sites: dict[str, Site], crontab_site: CrontabSite) -> Iterator[Site]:
+    """The system's installation, an account's own, and one with cron, in turn; no job outlives the test."""
+    chosen = {**sites, "cora": crontab_site}[request.param]
+    yield chosen
+    chosen.clear()
+
+
+def said(site: Site) -> tuple[int, str]:
+    """The exit status of doctor, and its last line or all that it calls wrong."""
+    status, told = site.doctor()
+    lines = told.splitlines()
+    return status, "\n".join(line for line in lines if line.startswith("WRONG")) or lines[-1]
+
+
+def put_beside(site: Site, *records: Any) -> None:
+    """Write RECORDS into jobs.json beside the jobs that are there, as an editor does."""
+    path = f"{site.hermes}/cron/jobs.json"
+    content = json.loads(site.run(f"cat {path}").stdout)
+    content["jobs"] = [*records, *content["jobs"]]
+    site.put(f"{path}.new", json.dumps(content))
+    site.run(f"mv {path}.new {path}")
+
+
+# While jobs run and change
+
+
+def test_nothing_is_wrong_before_during_and_after_a_one_shot(any_site: Site) -> None:
+    site = any_site
+    job_id = site.create("sleep 6", schedule=site.soon(3))["id"]
+    looks = 0
+    while site.armed(job_id) or site.api.job(job_id)["state"] != "completed":
+        assert said(site) == WELL
+        looks += 1
+    assert looks > 4 and said(site) == WELL
+
+
+def test_nothing_is_wrong_while_jobs_come_go_and_run(any_site: Site) -> None:
+    """Half a minute of one-shots, jobs of every minute, and every verb, with doctor asked all the time."""
+    site, dice, end = any_site, random.Random(3), time.monotonic() + 30
+    for _ in range(3):
+        site.create("sleep 1", schedule="* * * * *")
+    site.create("sleep 2", schedule="every 7m")
+
+    def client(_nth: int) -> None:
+        made: list[str] = []
+        while time.monotonic() < end:
+            schedule = dice.choice((site.soon(dice.uniform(1, 4)), "* * * * *", "every 7h", DAILY))
+            made.append(site.create(f"sleep {dice.choice((0, 1, 3))}", schedule=schedule)["id"])
+            for _ in range(2):
+                verb, fields = dice.choice((("pause", {}), ("resume", {}), ("run", {}), ("update", {"schedule": DAILY}),
+                                            ("update", {"schedule": site.soon(2)})))
+                site.api.call("POST", f"/api/crons/{verb}", {"job_id": dice.choice(made), **fields})
+            if len(made) > 4:
+                site.verb("delete", made.pop(dice.randrange(len(made))))
+            time.sleep(dice.uniform(0, 1))
+
+    with ThreadPoolExecutor(2) as clients:
+        running = clients.map(client, range(2))
+        while time.monotonic() < end:
+            assert said(site) == WELL
+        list(running)
+    assert said(site) == WELL
+
+
+def test_a_timer_taken_away_is_told_while_other_jobs_run(any_site: Site) -> None:
+    site = any_site
+    job_id = site.create(schedule=DAILY)["id"]
+    site.api.start_run(site.create("sleep 20", schedule=DAILY)["id"])
+    with site.unwatched():
+        site.take_away(job_id)
+        status, told = said(site)
+        assert status == 1 and told.startswith(f"WRONG: default:{job_id}: ") and told.count("WRONG") == 1
+        site.repair()
+        assert said(site) == WELL
+
+
+# After something was killed
+
+
+def test_a_killed_server_is_nothing_to_see_to(site: Site) -> None:
+    site.create(schedule=DAILY)
+    with site.unwatched():
+        site.kill_server()
+        wait_for(lambda: site.systemctl("is-failed hermes-oscron.service", check=False).strip() == "failed")
+        assert said(site) == WELL
+        site.oscron("sync")
+        assert said(site) == WELL
+
+
+def test_a_killed_sync_is_nothing_to_see_to_but_what_it_has_not_done(site: Site) -> None:
+    jobs = [site.create(schedule=f"{minute} 9 * * *")["id"] for minute in range(3)]
+    for _ in range(5):
+        site.systemctl("stop 'hermes-job@*.timer'", check=False)
+        site.systemctl("start --no-block hermes-oscron-sync.service")
+        time.sleep(random.uniform(0, 0.6))
+        site.systemctl("kill -s KILL hermes-oscron-sync.service", check=False)
+        told = said(site)
+        unarmed = [job_id for job_id in jobs if not site.armed(job_id)]
+        assert told == WELL if not unarmed else "sync.service" not in told[1], (told, unarmed)
+        site.oscron("sync")
+        assert said(site) == WELL
+
+
+def test_a_sync_that_fails_is_told_until_one_ends_well(site: Site) -> None:
+    job_id = site.create(schedule=DAILY)["id"]
+    path = f"{site.hermes}/cron/jobs.json"
+    with site.unwatched():
+        whole = site.run(f"cat {path}").stdout
+        site.put(path, whole[:-30])
+        site.systemctl("start hermes-oscron-sync.service", check=False)
+        site.put(path, whole)
+        status, told = said(site)
+        assert status == 1 and "hermes-oscron-sync.service" in told and "hermes-oscron sync" in told
+        site.oscron("sync")
+        assert said(site) == WELL
+    assert site.armed(job_id)
+
+
+def test_a_server_that_cannot_start_is_told(site: Site) -> None:
+    broken = f"{site.settings_dir}/hermes-oscron.service.d/broken.conf"
+    site.stop_server()
+    site.administer(f"mkdir -p $(dirname {broken}); "
+                    f"printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >{broken}")
+    site.systemctl("daemon-reload")
+    try:
+        site.systemctl("start hermes-oscron.service", check=False)
+        wait_for(lambda: "hermes-oscron." in said(site)[1])
+    finally:
+        site.administer(f"rm {broken}")
+        site.systemctl("daemon-reload")
+        site.start_server()
+    assert said(site) == WELL
+
+
+def test_a_failed_socket_is_told(site: Site) -> None:
+    site.systemctl("stop hermes-oscron.socket hermes-oscron.service")
+    unit = site.systemctl("show -P Listen hermes-oscron.socket").partition(" ")[0]
+    port = unit.rpartition(":")[2]
+    site.administer(f"python3 -m http.server {port} --bind 127.0.0.1 >/dev/null 2>&1 & echo $! >/tmp/taken; sleep 1")
+    try:
+        site.systemctl("start hermes-oscron.socket", check=False)
+        assert "hermes-oscron.socket has failed" in said(site)[1]
+    finally:
+        site.administer("kill $(cat /tmp/taken)")
+        site.start_server()
+    assert said(site) == WELL
+
+
+# Records that no job can be made of
+
+
+def test_a_record_with_too_many_digits_stops_no_other(any_site: Site) -> None:
+    site = any_site
+    good = site.create("echo fired", schedule=site.soon(12))["id"]
+    site.create(schedule=DAILY)
+    put_beside(site, TOO_MANY_DIGITS)
+    site.oscron("sync")
+    assert site.armed(good) and not site.armed("odd")
+    status, told = said(site)
+    assert status == 1 and told.startswith("WRONG: default:odd has a schedule that nothing can keep")
+    assert told.count("WRONG") == 1
+    listed = {job["id"]: job["state"] for job in json.loads(site.oscron("list --json"))["jobs"]}
+    assert listed["odd"] == "error" and listed[good] == "scheduled"
+    assert site.api.job("odd")["state"] == "error" and "default:odd" in site.oscron("adopt --dry-run")
+    wait_for(lambda: "fired" in site.outputs(good), 80)
+    assert any(record["id"] == "odd" and record["schedule"] == TOO_MANY_DIGITS["schedule"]
+               for record in site.stored_jobs())
+
+
+@pytest.mark.parametrize(("account", "module", "function"), [
+    ("ada", "hermes_oscron.schedulers.systemd.scheduler", "render"),
+    ("cora", "hermes_oscron.schedulers.crontab.scheduler", "line_of")])
+def test_a_mistake_in_our_own_code_disarms_one_job_alone(account: str, module: str, function: str,
+                                                         sites: dict[str, Site], crontab_site: CrontabSite) -> None:
+    site = {**sites, "cora": crontab_site}[account]
+    good, bad = site.create(schedule=DAILY)["id"], site.create(schedule="23 5 * * *")["id"]
+    verbs = (f"import sys, {module} as module; from hermes_oscron.cli import main; right = module.{function}; "
+             f"module.{function} = lambda plan, *rest: 1 / 0 if '23 5' in str(plan) else right(plan, *rest); ")
+    python = f"$(dirname \"$(readlink -f {site.bin}/hermes-oscron)\")/python"
+    try:
+        with site.unwatched():
+            site.take_away(good)
+            told = site.run(f"{python} -c \"{verbs} main(['sync'])\"", check=False)
+            assert told.returncode == 1 and f"Error: default:{bad}: " in told.stderr and "ZeroDivision" in told.stderr
+            assert site.armed(good) and not site.armed(bad)
+            told = site.run(f"{python} -c \"{verbs} main(['doctor'])\"", check=False)
+            assert told.returncode == 1 and f"WRONG: default:{bad}: " in told.stdout
+            assert good not in told.stdout and "Traceback" not in told.stdout + told.stderr
+            site.oscron("sync")
+            assert said(site) == WELL
+    finally:
+        site.clear()
