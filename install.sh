@@ -16,7 +16,7 @@
 
 set -eu
 
-SOURCE=$(cd "$(dirname "$0")" && pwd)
+SOURCE=$(cd "$(dirname "$0")" && pwd -P)
 PORT=${PORT:-8791}
 SOCKET=${SOCKET:-}
 SYNC_UNITS="hermes-oscron-sync.service hermes-oscron-sync.path"
@@ -27,10 +27,29 @@ ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.time
 ACCOUNT_UNITS="hermes-job@.service.d hermes-oscron.service.d hermes-oscron.socket.d hermes-oscron-sync.service.d
     hermes-oscron-changed.service.d"
 SYSTEM_UNITS="hermes-oscron-root.socket hermes-oscron-root@.service $(printf '%s/account.conf ' $ACCOUNT_UNITS)"
+POLKIT_RULES=/etc/polkit-1/rules.d
 
 fail() {
     echo "install.sh: $*" >&2
     exit 1
+}
+
+# run COMMAND…: run it so that a signal to install.sh ends both.
+run() {
+    "$@" &
+    CHILD=$!
+    status=0
+    wait "$CHILD" || status=$?
+    CHILD=
+    return "$status"
+}
+
+# end STATUS: what a signal to install.sh leads to.
+end() {
+    trap '' HUP INT TERM
+    [ -z "$CHILD" ] || kill "$CHILD" 2>/dev/null || true
+    [ -z "$CHILD" ] || wait "$CHILD" || true
+    exit "$1"
 }
 
 # The places of an installation and the manager that owns it.
@@ -74,6 +93,7 @@ choose_for_root() {
         OWNER_HOME=$(getent passwd "$ACCOUNT" | cut -d: -f6)
         OWNER_HOME=${OWNER_HOME:-/nonexistent}
         HERMES_HOME=$(kept HERMES_HOME)
+        ! id "$ACCOUNT" >/dev/null 2>&1 || prepare_for_account
     elif [ -d /run/systemd/system ] && [ "$VERB" != uninstall ]; then
         if [ -z "$present" ] && [ -e "$UNIT_DIR/hermes-oscron.service" ]; then
             fail "the jobs run as root so far, and so does what listens to clients. That is over: take it away with
@@ -85,9 +105,17 @@ choose_for_root() {
         [ -n "${HERMES_TIMEZONE:-}" ] || HERMES_TIMEZONE=$(kept HERMES_TIMEZONE)
         choose_account
     elif [ -n "$ACCOUNT" ] && [ "$ACCOUNT" != root ]; then
-        id "$ACCOUNT" >/dev/null 2>&1 || fail "there is no account '$ACCOUNT'."
+        ACCOUNT=$(name_of "$ACCOUNT")
         install_for
     fi
+}
+
+# name_of ACCOUNT: its name, which may be given as a number.
+name_of() {
+    case $1 in
+    -* | *[!A-Za-z0-9_.@-]*) fail "there is no account '$1'." ;;
+    esac
+    id -un "$1" 2>/dev/null || fail "there is no account '$1'."
 }
 
 # The account that is named, the present one, or a new one; it must not be root.
@@ -101,17 +129,84 @@ choose_account() {
         useradd --system --user-group --home-dir /var/lib/hermes --create-home --shell /usr/sbin/nologin hermes
         chmod 700 /var/lib/hermes
     fi
-    id "$ACCOUNT" >/dev/null 2>&1 || fail "there is no account '$ACCOUNT'."
+    ACCOUNT=$(name_of "$ACCOUNT")
     [ "$(id -u "$ACCOUNT")" != 0 ] ||
         fail "neither jobs nor what listens to clients run as root; --account takes an ordinary account."
     OWNER_HOME=$(getent passwd "$ACCOUNT" | cut -d: -f6)
     [ "${HERMES_HOME:-}" != "$OWNER_HOME/.hermes" ] || HERMES_HOME=
-    [ "$VERB" = dry_run ] || as_account sh -c 'umask 077; mkdir -p "$1" && test -w "$1"' sh "$(hermes_root)" 2>/dev/null ||
+    prepare_for_account
+    [ "$VERB" = dry_run ] || as_account 60 sh -c 'umask 077; mkdir -p "$1" && test -w "$1"' sh "$(hermes_root)" 2>/dev/null ||
         fail "$ACCOUNT cannot write $(hermes_root), where the jobs are to be; HERMES_HOME names another folder."
 }
 
+# What root needs before it starts any process of the account.
+prepare_for_account() {
+    ACCOUNT_PATH=$(getent passwd "$ACCOUNT" | cut -d: -f6)/.local/bin:/usr/local/sbin:/usr/local/bin
+    ACCOUNT_PATH=$ACCOUNT_PATH:/usr/sbin:/usr/bin:/sbin:/bin
+    refuse_source_of_account
+    choose_python
+}
+
+# as_account SECONDS COMMAND…: run COMMAND as the account, for at most SECONDS. Only its exit status may be used: the
+# account can rewrite what its processes say (/proc/PID/mem).
 as_account() {
-    setpriv --reuid "$ACCOUNT" --regid "$(id -g "$ACCOUNT")" --init-groups --reset-env "$@"
+    [ -n "$PYTHON" ] || return 1
+    limit=$1
+    shift
+    run "$PYTHON" -I "$SOURCE/hermes_oscron/account.py" "$ACCOUNT" "$limit" env PATH="$ACCOUNT_PATH" "$@"
+}
+
+# as_owner SECONDS COMMAND…: run COMMAND as the account whose jobs these are.
+as_owner() {
+    if is_systems; then
+        as_account "$@"
+    else
+        shift
+        run "$@"
+    fi
+}
+
+# Root runs and installs what is in the source, so the account must not be able to change that.
+refuse_source_of_account() {
+    set -- -user "$(id -u "$ACCOUNT")" -o -perm -o+w
+    for group in $(id -G "$ACCOUNT"); do
+        set -- "$@" -o -perm -g+w -group "$group"
+    done
+    found=$(cd "$SOURCE" && find install.sh pyproject.toml README.md units hermes_oscron ! -type l '(' "$@" ')' -print -quit)
+    at=$SOURCE
+    while [ -z "$found" ]; do
+        # Nobody can rename a file of another in /tmp and its like.
+        found=$(find "$at" -prune '(' "$@" ')' ! '(' -user root -perm -1000 ')' -print)
+        [ "$at" != / ] || break
+        at=$(dirname "$at")
+    done
+    [ -z "$found" ] ||
+        fail "$ACCOUNT can change $found, which root would run; copy $SOURCE to a folder that only root can change, and
+run its install.sh."
+}
+
+# is_roots PATH: whether only root can change what PATH leads to, by any folder or link on the way. What is missing is
+# root's to make.
+is_roots() {
+    LC_ALL=C namei --modes --owners "$1" |
+        awk 'NR > 1 && $2 != "-" && ($2 != "root" || $1 ~ /^[^l](....w|.......w)/) { bad = 1 } END { exit bad || NR < 2 }'
+}
+
+# Choose the newest Python that only root can change and that the account can run, if possible one that has venv.
+choose_python() {
+    for modules in "ensurepip, venv" sys; do
+        for name in python3.14 python3.13 python3.12 python3.11 python3; do
+            for folder in /usr/local/bin /usr/bin; do
+                PYTHON=$folder/$name
+                [ -x "$PYTHON" ] && is_roots "$PYTHON" || continue
+                "$PYTHON" -I -c "import $modules, sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || continue
+                ! as_account 60 "$PYTHON" -I -c '' 2>/dev/null || return 0
+            done
+        done
+    done
+    PYTHON=
+    [ "$VERB" = uninstall ] || fail "there is no Python 3.11 or newer in /usr/local/bin or /usr/bin that $ACCOUNT can run and
+only root can change; install one there."
 }
 
 is_systems() {
@@ -121,19 +216,22 @@ is_systems() {
 # refuse_socket_of_others PATH: systemd makes and gives away a socket as root, wherever the links on its way lead.
 refuse_socket_of_others() {
     folder=$(dirname "$1")
-    while :; do
-        [ ! -L "$folder" ] && [ -z "$(find "$folder" -prune ! '(' -user root ! -perm /022 ')' 2>/dev/null)" ] ||
-            fail "SOCKET=$1 is in $folder, which others than root can change; /run is a place for it."
-        [ "$folder" != / ] || return 0
-        folder=$(dirname "$folder")
-    done
+    [ "$(readlink -m "$folder")" = "$folder" ] && is_roots "$folder" ||
+        fail "SOCKET=$1 is in $folder, which others than root can change; /run is a place for it."
+}
+
+# copy_source DIR NAME…: copy what is under the names in the source to DIR, but no __pycache__: that may be private.
+copy_source() {
+    copy_to=$1
+    shift
+    (cd "$SOURCE" && find "$@" -name __pycache__ -prune -o -type f -exec cp --parents --target-directory "$copy_to" '{}' +)
 }
 
 # make_venv DIR: the package and its two commands in a virtual environment of their own.
 make_venv() {
     if is_systems; then
-        # Root's own Python may be where the account may not look.
-        python=$(as_account sh -c 'command -v python3') || fail "python3 is missing; install Python 3.11 or newer."
+        python=$PYTHON
+        [ ! -e "$1" ] || is_roots "$1/bin/python" || rm -rf "$1"
     else
         python=$(command -v python3) || fail "python3 is missing; install Python 3.11 or newer."
     fi
@@ -144,7 +242,7 @@ make_venv() {
     [ -x "$1/bin/pip" ] || "$python" -I -m venv --clear "$1"
     # The build works on a copy, so that nothing is written beside the source.
     build=$(mktemp -d)
-    cp -R "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/hermes_oscron" "$build"
+    copy_source "$build" pyproject.toml README.md hermes_oscron
     if ! "$1/bin/pip" install --quiet --disable-pip-version-check --no-warn-script-location --upgrade \
         "$build" 2>"$build/pip.log"; then
         cat "$build/pip.log" >&2
@@ -168,7 +266,9 @@ for_path() {
 write_units() {
     dir=$1 bin=$2
     shift 2
-    environment="Environment=\"PATH=$(for_unit "$PATH")\""
+    jobs_path=$PATH
+    ! is_systems || jobs_path=$ACCOUNT_PATH
+    environment="Environment=\"PATH=$(for_unit "$jobs_path")\""
     ! is_systems || environment="User=$ACCOUNT\\n$environment"
     [ -z "${HERMES_HOME:-}" ] || environment="$environment\\nEnvironment=\"HERMES_HOME=$(for_unit "$HERMES_HOME")\""
     zone=
@@ -232,7 +332,7 @@ install() {
     for name in hermes-oscron hermes-cron-exec; do
         ln -sf "$PREFIX/venv/bin/$name" "$BIN/$name"
     done
-    "$BIN/hermes-oscron" token >/dev/null
+    run timeout 60 "$BIN/hermes-oscron" token >/dev/null
     path=hermes-oscron
     case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac
     # What cron starts is written anew, with this environment.
@@ -240,7 +340,8 @@ install() {
     if [ -n "$managed" ]; then
         install_units
     fi
-    "$BIN/hermes-oscron" sync --scheduler "$SCHEDULER" >/dev/null || fail "the jobs could not be armed; see above."
+    run timeout 300 "$BIN/hermes-oscron" sync --scheduler "$SCHEDULER" >/dev/null ||
+        fail "the jobs could not be armed; see above."
     if [ -n "$managed" ]; then
         echo "Listening on ${SOCKET:-http://127.0.0.1:$PORT}. Its token:  $path token"
     else
@@ -250,7 +351,8 @@ install() {
     if command -v hermes >/dev/null || [ -e "$(hermes_root)/config.yaml" ]; then
         echo "Let the agent's own scheduler stand down:  $path plugin install"
     fi
-    if "$BIN/hermes-oscron" doctor | grep -q 'fired by cron'; then
+    if as_owner 60 env HERMES_HOME="${HERMES_HOME:-$(hermes_root)}" sh -c '"$1" doctor | grep -q "fired by cron"' sh \
+        "$PREFIX/venv/bin/hermes-oscron"; then
         echo "See them:    $path list; crontab -l"
     else
         echo "See them:    $path list; systemctl $MANAGER list-timers 'hermes-job@*'"
@@ -261,6 +363,7 @@ install() {
 write_installation() {
     {
         echo "HERMES_OSCRON_ACCOUNT=$ACCOUNT"
+        echo "PATH=$ACCOUNT_PATH"
         echo "HERMES_HOME=${HERMES_HOME:-$(hermes_root)}"
         [ -z "${HERMES_TIMEZONE:-}" ] || echo "HERMES_TIMEZONE=$HERMES_TIMEZONE"
     } >"$PREFIX/venv/installation.new"
@@ -269,8 +372,7 @@ write_installation() {
 
 # forget_in_state NAME: remove NAME from what is ours in the Hermes root, as whose root that is.
 forget_in_state() {
-    set -- rm -rf "$(hermes_root)/cron/oscron/$1"
-    if is_systems; then as_account "$@" || true; else "$@"; fi
+    as_owner 60 rm -rf "$(hermes_root)/cron/oscron/$1" || true
 }
 
 install_units() {
@@ -279,6 +381,7 @@ install_units() {
     if is_systems; then
         # shellcheck disable=SC2086
         write_units "$UNIT_DIR" "$PREFIX/venv/bin" $SYSTEM_UNITS
+        withhold_user_manager
     fi
     if [ "$MANAGER" = --user ]; then
         loginctl enable-linger "$(id -un)" 2>/dev/null ||
@@ -299,14 +402,29 @@ install_units() {
     systemctl "$MANAGER" try-restart 'hermes-oscron-watch@*.path'
 }
 
+# Services of a user manager have no sandbox, so a job must not be able to start one for its account.
+withhold_user_manager() {
+    write_units "$POLKIT_RULES" "$PREFIX/venv/bin" 10-hermes-oscron.rules
+    if [ -e "/var/lib/systemd/linger/$ACCOUNT" ]; then
+        echo "install.sh: $ACCOUNT has a user manager, by which jobs can leave their sandbox. If nothing else needs it:
+loginctl disable-linger $ACCOUNT, and install again." >&2
+        return
+    fi
+    case $(getent passwd "$ACCOUNT" | cut -d: -f7) in
+    */nologin | */false)
+        write_units "$UNIT_DIR" "$PREFIX/venv/bin" "user@$(id -u "$ACCOUNT").service.d/hermes-oscron.conf"
+        ;;
+    esac
+}
+
 uninstall() {
     # First whatever could ask for a sync, which would arm again what is disarmed, and the sync that may be under way.
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service >/dev/null 2>&1 || true
     systemctl "$MANAGER" stop hermes-oscron-changed.service 'hermes-oscron-watch@*.path' >/dev/null 2>&1 || true
-    [ ! -x "$BIN/hermes-oscron" ] || timeout 60 "$BIN/hermes-oscron" plugin remove >/dev/null ||
+    [ ! -x "$BIN/hermes-oscron" ] || run timeout 60 "$BIN/hermes-oscron" plugin remove >/dev/null ||
         echo "install.sh: the agent's config.yaml still names this installation; see above." >&2
-    [ ! -x "$BIN/hermes-oscron" ] || timeout 300 "$BIN/hermes-oscron" disarm ||
+    [ ! -x "$BIN/hermes-oscron" ] || run timeout 300 "$BIN/hermes-oscron" disarm ||
         echo "install.sh: not all that fires was found; what is left of it: 'crontab -l', 'systemctl list-timers'." >&2
     forget_in_state scheduler
     forget_in_state sync-wanted
@@ -325,8 +443,11 @@ uninstall() {
         for unit in $SYSTEM_UNITS; do
             rm -f "$UNIT_DIR/$unit"
         done
-        for folder in $ACCOUNT_UNITS; do
-            rmdir "$UNIT_DIR/$folder" 2>/dev/null || true
+        rm -f "$POLKIT_RULES/10-hermes-oscron.rules"
+        rm -f "$UNIT_DIR"/user@*.service.d/hermes-oscron.conf
+        for folder in $ACCOUNT_UNITS 'user@*.service.d'; do
+            # shellcheck disable=SC2086
+            rmdir "$UNIT_DIR"/$folder 2>/dev/null || true
         done
     fi
     systemctl "$MANAGER" stop '*-hermes?x2d*.slice' 2>/dev/null || true
@@ -379,7 +500,6 @@ try() {
     FIRES=foreground
     id=
     trap leave EXIT
-    trap 'exit 130' INT TERM
     export HERMES_HOME="$PLACE/hermes"
     make_venv "$PLACE/venv"
     mkdir -p "$HERMES_HOME/scripts"
@@ -431,11 +551,7 @@ dry_run() {
     if is_systems; then chmod 755 "$PLACE"; fi
     trap 'rm -rf "$PLACE"' EXIT
     make_venv "$PLACE/venv"
-    if is_systems; then
-        as_account env HERMES_HOME="$(hermes_root)" "$PLACE/venv/bin/hermes-oscron" adopt --dry-run
-    else
-        "$PLACE/venv/bin/hermes-oscron" adopt --dry-run
-    fi
+    as_owner 300 env HERMES_HOME="${HERMES_HOME:-$(hermes_root)}" "$PLACE/venv/bin/hermes-oscron" adopt --dry-run
 }
 
 # All of it once more, as the account.
@@ -446,13 +562,13 @@ install_for() {
     dry_run) set -- --dry-run ;;
     uninstall) set -- --uninstall ;;
     esac
+    prepare_for_account
     copy=$(mktemp -d)
-    cp -R "$SOURCE/install.sh" "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/hermes_oscron" "$SOURCE/units" "$copy"
+    trap 'rm -rf "$copy"' EXIT
+    copy_source "$copy" install.sh pyproject.toml README.md hermes_oscron units
     chmod -R a+rX "$copy"
-    status=0
-    as_account env PORT="$PORT" SOCKET="$SOCKET" "$copy/install.sh" "$@" || status=$?
-    rm -rf "$copy"
-    exit "$status"
+    as_account 3600 env PORT="$PORT" SOCKET="$SOCKET" "$copy/install.sh" "$@"
+    exit
 }
 
 case ${HERMES_HOME:-/} in
@@ -466,6 +582,8 @@ cd /
 VERB=install
 OWNER_HOME=
 ACCOUNT=
+PYTHON=
+CHILD=
 SCHEDULER=auto
 while [ $# -gt 0 ]; do
     case $1 in
@@ -490,6 +608,9 @@ while [ $# -gt 0 ]; do
 done
 [ -z "$ACCOUNT" ] || [ "$(id -u)" = 0 ] || [ "$ACCOUNT" = "$(id -un)" ] ||
     fail "--account is for root; you are $(id -un)."
+trap 'end 129' HUP
+trap 'end 130' INT
+trap 'end 143' TERM
 choose_places
 if [ "$(id -u)" = 0 ]; then
     umask 022

@@ -29,7 +29,8 @@ NOBODY, NOGROUP = 65534, 65534
 
 
 def installation(tmp_path: Path, account: str) -> Path:
-    (tmp_path / "installation").write_text(f"HERMES_OSCRON_ACCOUNT={account}\nHERMES_HOME=/srv/hermes\n")
+    (tmp_path / "installation").write_text(f"HERMES_OSCRON_ACCOUNT={account}\nHERMES_HOME=/srv/hermes\n"
+                                           "PATH=/usr/local/bin:/usr/bin:/bin\n")
     return tmp_path
 
 
@@ -44,7 +45,7 @@ def test_nothing_of_root_s_goes_with_the_account(tmp_path: Path) -> None:
     terminal, ids, environment = done.stdout.splitlines()
     assert terminal == "no terminal"
     assert ids == f"({NOBODY}, {NOBODY}, {NOBODY}) ({NOGROUP}, {NOGROUP}, {NOGROUP}) [{NOGROUP}]"
-    names = ["HERMES_HOME", "HERMES_OSCRON_ACCOUNT", "HOME", "LANG", "LOGNAME", "PATH", "USER"]
+    names = ["COLUMNS", "HERMES_HOME", "HERMES_OSCRON_ACCOUNT", "HOME", "LANG", "LOGNAME", "PATH", "USER"]
     assert environment == f"{names} /srv/hermes"
 
 

@@ -41,7 +41,8 @@ def test_a_dry_run_makes_no_account(box: Box) -> None:
 
 
 def test_an_account_that_is_not_there_or_is_root_is_refused(box: Box) -> None:
-    assert "no account 'nemo'" in refusal(box, "--account nemo")
+    for name in ("nemo", "-u", "'a b'", "'$(id)'"):
+        assert "no account" in refusal(box, f"--account {name}")
     assert "ordinary account" in refusal(box, "--account root")
     assert not box.run("ls /etc/systemd/system | grep hermes", check=False).stdout
 
