@@ -19,13 +19,13 @@ set -eu
 SOURCE=$(cd "$(dirname "$0")" && pwd)
 PORT=${PORT:-8791}
 SOCKET=${SOCKET:-}
-SYNC_UNITS="hermes-oscron-sync.service hermes-oscron-sync.path"
+SYNC_UNITS="hermes-oscron-sync.service hermes-oscron-sync.socket"
 UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service $SYNC_UNITS hermes-oscron-sync.timer
     hermes-oscron-changed.path hermes-oscron-changed.service hermes-oscron-watch@.path"
-ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path"
+ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.socket hermes-oscron-changed.path"
 # In the system's manager alone: root's helper, and what makes the units those of the account.
 ACCOUNT_UNITS="hermes-job@.service.d hermes-oscron.service.d hermes-oscron.socket.d hermes-oscron-sync.service.d
-    hermes-oscron-changed.service.d"
+    hermes-oscron-sync.socket.d hermes-oscron-changed.service.d"
 SYSTEM_UNITS="hermes-oscron-root.socket hermes-oscron-root@.service $(printf '%s/account.conf ' $ACCOUNT_UNITS)"
 
 fail() {
@@ -273,7 +273,15 @@ forget_in_state() {
     if is_systems; then as_account "$@" || true; else "$@"; fi
 }
 
+# Earlier versions requested a sync by a file in the Hermes root, for which a path unit looked.
+remove_old_units() {
+    systemctl "$MANAGER" --quiet disable --now hermes-oscron-sync.path >/dev/null 2>&1 || true
+    rm -f "$UNIT_DIR/hermes-oscron-sync.path"
+    forget_in_state sync-wanted
+}
+
 install_units() {
+    remove_old_units
     # shellcheck disable=SC2086
     write_units "$UNIT_DIR" "$PREFIX/venv/bin" $UNITS
     if is_systems; then
@@ -295,7 +303,7 @@ install_units() {
     fi
     systemctl "$MANAGER" start hermes-oscron.socket 2>/dev/null ||
         fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT}; if something else does, choose a port: PORT=8792 ./install.sh"
-    systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path
+    systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.socket hermes-oscron-changed.path
     systemctl "$MANAGER" try-restart 'hermes-oscron-watch@*.path'
 }
 
@@ -304,12 +312,12 @@ uninstall() {
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service >/dev/null 2>&1 || true
     systemctl "$MANAGER" stop hermes-oscron-changed.service 'hermes-oscron-watch@*.path' >/dev/null 2>&1 || true
+    remove_old_units
     [ ! -x "$BIN/hermes-oscron" ] || timeout 60 "$BIN/hermes-oscron" plugin remove >/dev/null ||
         echo "install.sh: the agent's config.yaml still names this installation; see above." >&2
     [ ! -x "$BIN/hermes-oscron" ] || timeout 300 "$BIN/hermes-oscron" disarm ||
         echo "install.sh: not all that fires was found; what is left of it: 'crontab -l', 'systemctl list-timers'." >&2
     forget_in_state scheduler
-    forget_in_state sync-wanted
     # Nobody can have a timer armed from here on.
     ! is_systems || systemctl --quiet disable --now hermes-oscron-root.socket >/dev/null 2>&1 || true
     ! is_systems || systemctl stop 'hermes-oscron-root@*.service' >/dev/null 2>&1 || true
@@ -362,7 +370,7 @@ leave() {
     [ -z "${SERVER:-}" ] || wait "$SERVER" 2>/dev/null || true
     if [ "$FIRES" = systemd ]; then
         "$PLACE/venv/bin/hermes-oscron" delete "$id" >/dev/null 2>&1 || true
-        systemctl "$MANAGER" stop hermes-oscron-sync.path 2>/dev/null || true
+        systemctl "$MANAGER" stop hermes-oscron-sync.socket 2>/dev/null || true
         for unit in hermes-job@.service $SYNC_UNITS; do
             rm -f "$RUNTIME_UNITS/$unit"
         done
@@ -390,7 +398,7 @@ try() {
         FIRES=systemd
         # shellcheck disable=SC2086
         write_units "$RUNTIME_UNITS" "$PLACE/venv/bin" hermes-job@.service $SYNC_UNITS
-        systemctl "$MANAGER" start hermes-oscron-sync.path
+        systemctl "$MANAGER" start hermes-oscron-sync.socket
     fi
     PORT=$("$PLACE/venv/bin/python" -I -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
     TOKEN=$("$PLACE/venv/bin/hermes-oscron" token)

@@ -143,10 +143,10 @@ class Site:
     @contextlib.contextmanager
     def unwatched(self) -> Iterator[None]:
         """Nobody asks for a sync but the test, and none is under way."""
-        self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.path")
+        self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.socket")
         wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED)
         yield
-        self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.path")
+        self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.socket")
 
     @contextlib.contextmanager
     def blackout(self) -> Iterator[None]:

@@ -35,13 +35,22 @@ class Manager:
         return f"{self.runtime_dir}/systemd/{'user' if self.user else 'system'}"
 
     def request_sync(self) -> None:
-        """Have hermes-oscron-sync.service run, once more where it is running, and do not wait for it.
+        """Make systemd run hermes-oscron-sync.service, after its present run if there is one; do not wait for it.
 
-        By the file for which its path unit looks: systemd takes a start for the run of a oneshot that is just ending,
-        but finds a file that is there whenever the service has ended (systemd.path(5), PathExists=).
-        Raises SchedulerError.
+        Write to the pipe of hermes-oscron-sync.socket: systemd would take a start for the run of a oneshot that is just
+        ending, but looks at the pipe again when the service has ended. Raises SchedulerError.
         """
-        self._touch("sync-wanted")
+        path = f"{self.runtime_dir}/hermes-oscron-sync"
+        try:
+            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.write(pipe, b"\n")
+            except BlockingIOError:  # it is full: a sync is requested already
+                pass
+            finally:
+                os.close(pipe)
+        except OSError as error:
+            raise SchedulerError(f"No sync can be requested by {path}: {error.strerror}.") from error
 
     def _touch(self, name: str) -> None:
         path = f"{_folder()}/{name}"
