@@ -173,6 +173,8 @@ write_units() {
     [ -z "${HERMES_HOME:-}" ] || environment="$environment\\nEnvironment=\"HERMES_HOME=$(for_unit "$HERMES_HOME")\""
     zone=
     [ -z "${HERMES_TIMEZONE:-}" ] || zone="\\nEnvironment=\"HERMES_TIMEZONE=$(for_unit "$HERMES_TIMEZONE")\""
+    listen=$(for_unit "$SOCKET")
+    listen=${listen:-127.0.0.1:$PORT\\nListenStream=[::1]:$PORT}
     for unit in "$@"; do
         source=$SOURCE/units/$unit
         [ -e "$source" ] || source=$SOURCE/units/system/$unit
@@ -181,7 +183,7 @@ write_units() {
         sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment$zone|" -e "s|@ACCOUNT@|$ACCOUNT|g" \
             -e "s|@HELPER_ENVIRONMENT@|Environment=\"HERMES_HOME=$(for_unit "$(hermes_root)")\"$zone|" \
             -e "s|@STATE@|$(for_unit "$(hermes_root)/cron/oscron")|g" \
-            -e "s|@LISTEN@|$(for_unit "${SOCKET:-127.0.0.1:$PORT}")|" -e "s|@ROOT@|$(for_path "$(hermes_root)")|" \
+            -e "s|@LISTEN@|$listen|" -e "s|@ROOT@|$(for_path "$(hermes_root)")|" \
             -e "s|@TARGET@|$TARGET|" "$source" >"$dir/$unit.new"
         mv "$dir/$unit.new" "$dir/$unit"
     done
@@ -215,6 +217,26 @@ has_manager() {
     return 1
 }
 
+# Refuse a port that another program has on one of the addresses that clients try for `localhost`: it would get tokens.
+refuse_taken_port() {
+    held=
+    ! systemctl "$MANAGER" --quiet is-active hermes-oscron.socket ||
+        held=$(systemctl "$MANAGER" show -P Listen hermes-oscron.socket)
+    taken=$(python3 -I -c '
+import errno, socket, sys
+for family, host, shown in ((socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "[::1]")):
+    address = f"{shown}:{sys.argv[1]}"
+    if address not in sys.argv[2].split():
+        try:
+            socket.create_server((host, int(sys.argv[1])), family=family).close()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                print(address)
+' "$PORT" "$held" 2>/dev/null | head -n 1)
+    [ -z "$taken" ] || fail "another program listens on $taken, and would get the tokens of clients that call localhost. As
+root, 'ss -ltnp sport = :$PORT' names it. Choose another port: PORT=8792 ./install.sh"
+}
+
 install() {
     ! is_systems || [ -z "$SOCKET" ] || refuse_socket_of_others "$SOCKET"
     has_manager && managed=yes || managed=
@@ -224,6 +246,7 @@ install() {
     case $managed$PREFIX in
     yes*[\'\"\\]*) fail "systemd starts no program from a folder with a quote or a backslash in its name: $PREFIX" ;;
     esac
+    [ -z "$managed" ] || [ -n "$SOCKET" ] || refuse_taken_port
     make_venv "$PREFIX/venv"
     if is_systems; then
         write_installation
@@ -302,7 +325,8 @@ install_units() {
         systemctl restart hermes-oscron-root.socket || fail "root's helper has no socket; systemd's own words are above."
     fi
     systemctl "$MANAGER" start hermes-oscron.socket 2>/dev/null ||
-        fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT}; if something else does, choose a port: PORT=8792 ./install.sh"
+        fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT and [::1]:$PORT}. If another program does, choose a port:
+PORT=8792 ./install.sh"
     systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.socket hermes-oscron-changed.path
     systemctl "$MANAGER" try-restart 'hermes-oscron-watch@*.path'
 }
@@ -400,14 +424,14 @@ try() {
         write_units "$RUNTIME_UNITS" "$PLACE/venv/bin" hermes-job@.service $SYNC_UNITS
         systemctl "$MANAGER" start hermes-oscron-sync.socket
     fi
-    PORT=$("$PLACE/venv/bin/python" -I -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
     TOKEN=$("$PLACE/venv/bin/hermes-oscron" token)
-    "$PLACE/venv/bin/hermes-oscron" serve --port "$PORT" --scheduler "$FIRES" >"$PLACE/serve.log" 2>&1 &
+    "$PLACE/venv/bin/hermes-oscron" serve --port 0 --scheduler "$FIRES" >"$PLACE/serve.log" 2>&1 &
     SERVER=$!
-    for _ in $(seq 100); do
-        curl --silent --output /dev/null "http://127.0.0.1:$PORT/health" && break
+    PORT=
+    while [ -z "$PORT" ]; do
         kill -0 "$SERVER" 2>/dev/null || { cat "$PLACE/serve.log" >&2; fail "the server did not start."; }
         sleep 0.1
+        PORT=$(sed -n 's|^Listening on http://127.0.0.1:\([0-9]*\).*|\1|p' "$PLACE/serve.log")
     done
     case $FIRES in
     systemd) echo "The API is on http://127.0.0.1:$PORT; a systemd timer will fire." ;;

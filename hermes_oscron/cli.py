@@ -75,7 +75,7 @@ def as_json(verb: Callable[..., Any]) -> Callable[..., None]:
 
 
 @main.command()
-@click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--host", default=None, help="Address to listen on.  [default: localhost]")
 @click.option("--port", default=None, type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8791]")
 @click.option("--scheduler", type=click.Choice(config.SCHEDULERS), help="What fires the jobs.")
 @click.option("--beyond-loopback", is_flag=True, help="Let --host be one that other machines reach.")

@@ -354,10 +354,12 @@ def add_account(box: Box, name: str, options: str = "", linger: bool = True) -> 
 
 
 def free_port() -> int:
-    """A port that nothing listens on; the machine shares the host's."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free on both loopback addresses; the machine shares the host's."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe, contextlib.suppress(OSError):
+            port: int = probe.getsockname()[1]
+            socket.create_server(("::1", port), family=socket.AF_INET6).close()
+            return port
 
 
 def soon(seconds: float) -> str:

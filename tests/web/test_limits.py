@@ -64,7 +64,7 @@ def target(root: Path, tmp_path: Path) -> Iterator[Target]:
         process = subprocess.Popen([sys.executable, "-c", HURRIED, "serve", "--port", "0", "--scheduler", "foreground"],
                                    stdout=file, stderr=file)
     wait_for(lambda: "; " in log.read_text())
-    port = int(log.read_text().partition("http://127.0.0.1:")[2].partition(";")[0])
+    port = int(log.read_text().partition("http://127.0.0.1:")[2].partition(" ")[0])
     yield Target(process, port, (root / "cron" / "oscron" / "token").read_text().strip(), log)
     process.terminate()
     process.wait(10)
