@@ -19,13 +19,13 @@ set -eu
 SOURCE=$(cd "$(dirname "$0")" && pwd -P)
 PORT=${PORT:-8791}
 SOCKET=${SOCKET:-}
-SYNC_UNITS="hermes-oscron-sync.service hermes-oscron-sync.path"
+SYNC_UNITS="hermes-oscron-sync.service hermes-oscron-sync.socket"
 UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service $SYNC_UNITS hermes-oscron-sync.timer
     hermes-oscron-changed.path hermes-oscron-changed.service hermes-oscron-watch@.path"
-ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path"
+ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.socket hermes-oscron-changed.path"
 # In the system's manager alone: root's helper, and what makes the units those of the account.
 ACCOUNT_UNITS="hermes-job@.service.d hermes-oscron.service.d hermes-oscron.socket.d hermes-oscron-sync.service.d
-    hermes-oscron-changed.service.d"
+    hermes-oscron-sync.socket.d hermes-oscron-changed.service.d"
 SYSTEM_UNITS="hermes-oscron-root.socket hermes-oscron-root@.service $(printf '%s/account.conf ' $ACCOUNT_UNITS)"
 POLKIT_RULES=/etc/polkit-1/rules.d
 
@@ -273,6 +273,8 @@ write_units() {
     [ -z "${HERMES_HOME:-}" ] || environment="$environment\\nEnvironment=\"HERMES_HOME=$(for_unit "$HERMES_HOME")\""
     zone=
     [ -z "${HERMES_TIMEZONE:-}" ] || zone="\\nEnvironment=\"HERMES_TIMEZONE=$(for_unit "$HERMES_TIMEZONE")\""
+    listen=$(for_unit "$SOCKET")
+    listen=${listen:-127.0.0.1:$PORT\\nListenStream=[::1]:$PORT}
     for unit in "$@"; do
         source=$SOURCE/units/$unit
         [ -e "$source" ] || source=$SOURCE/units/system/$unit
@@ -281,7 +283,7 @@ write_units() {
         sed -e "s|@BIN@|$(for_unit "$bin")|g" -e "s|@ENVIRONMENT@|$environment$zone|" -e "s|@ACCOUNT@|$ACCOUNT|g" \
             -e "s|@HELPER_ENVIRONMENT@|Environment=\"HERMES_HOME=$(for_unit "$(hermes_root)")\"$zone|" \
             -e "s|@STATE@|$(for_unit "$(hermes_root)/cron/oscron")|g" \
-            -e "s|@LISTEN@|$(for_unit "${SOCKET:-127.0.0.1:$PORT}")|" -e "s|@ROOT@|$(for_path "$(hermes_root)")|" \
+            -e "s|@LISTEN@|$listen|" -e "s|@ROOT@|$(for_path "$(hermes_root)")|" \
             -e "s|@TARGET@|$TARGET|" "$source" >"$dir/$unit.new"
         mv "$dir/$unit.new" "$dir/$unit"
     done
@@ -315,6 +317,26 @@ has_manager() {
     return 1
 }
 
+# Refuse a port that another program has on one of the addresses that clients try for `localhost`: it would get tokens.
+refuse_taken_port() {
+    held=
+    ! systemctl "$MANAGER" --quiet is-active hermes-oscron.socket ||
+        held=$(systemctl "$MANAGER" show -P Listen hermes-oscron.socket)
+    taken=$(python3 -I -c '
+import errno, socket, sys
+for family, host, shown in ((socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "[::1]")):
+    address = f"{shown}:{sys.argv[1]}"
+    if address not in sys.argv[2].split():
+        try:
+            socket.create_server((host, int(sys.argv[1])), family=family).close()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                print(address)
+' "$PORT" "$held" 2>/dev/null | head -n 1)
+    [ -z "$taken" ] || fail "another program listens on $taken ('ss -ltnp sport = :$PORT' as root names it), and would get
+the tokens of clients that call localhost. Nothing is changed. Choose a port: PORT=8792 ./install.sh"
+}
+
 install() {
     ! is_systems || [ -z "$SOCKET" ] || refuse_socket_of_others "$SOCKET"
     has_manager && managed=yes || managed=
@@ -324,6 +346,7 @@ install() {
     case $managed$PREFIX in
     yes*[\'\"\\]*) fail "systemd starts no program from a folder with a quote or a backslash in its name: $PREFIX" ;;
     esac
+    [ -z "$managed" ] || [ -n "$SOCKET" ] || refuse_taken_port
     make_venv "$PREFIX/venv"
     if is_systems; then
         write_installation
@@ -375,7 +398,15 @@ forget_in_state() {
     as_owner 60 rm -rf "$(hermes_root)/cron/oscron/$1" || true
 }
 
+# Earlier versions requested a sync by a file in the Hermes root, for which a path unit looked.
+remove_old_units() {
+    systemctl "$MANAGER" --quiet disable --now hermes-oscron-sync.path >/dev/null 2>&1 || true
+    rm -f "$UNIT_DIR/hermes-oscron-sync.path"
+    forget_in_state sync-wanted
+}
+
 install_units() {
+    remove_old_units
     # shellcheck disable=SC2086
     write_units "$UNIT_DIR" "$PREFIX/venv/bin" $UNITS
     if is_systems; then
@@ -397,8 +428,8 @@ install_units() {
         systemctl restart hermes-oscron-root.socket || fail "root's helper has no socket; systemd's own words are above."
     fi
     systemctl "$MANAGER" start hermes-oscron.socket 2>/dev/null ||
-        fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT}; if something else does, choose a port: PORT=8792 ./install.sh"
-    systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.path hermes-oscron-changed.path
+        fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT and [::1]:$PORT}; if something else does, choose a port: PORT=8792 ./install.sh"
+    systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.socket hermes-oscron-changed.path
     systemctl "$MANAGER" try-restart 'hermes-oscron-watch@*.path'
 }
 
@@ -422,12 +453,12 @@ uninstall() {
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service >/dev/null 2>&1 || true
     systemctl "$MANAGER" stop hermes-oscron-changed.service 'hermes-oscron-watch@*.path' >/dev/null 2>&1 || true
+    remove_old_units
     [ ! -x "$BIN/hermes-oscron" ] || run timeout 60 "$BIN/hermes-oscron" plugin remove >/dev/null ||
         echo "install.sh: the agent's config.yaml still names this installation; see above." >&2
     [ ! -x "$BIN/hermes-oscron" ] || run timeout 300 "$BIN/hermes-oscron" disarm ||
         echo "install.sh: not all that fires was found; what is left of it: 'crontab -l', 'systemctl list-timers'." >&2
     forget_in_state scheduler
-    forget_in_state sync-wanted
     forget_in_state synced
     # Nobody can have a timer armed from here on.
     ! is_systems || systemctl --quiet disable --now hermes-oscron-root.socket >/dev/null 2>&1 || true
@@ -484,7 +515,7 @@ leave() {
     [ -z "${SERVER:-}" ] || wait "$SERVER" 2>/dev/null || true
     if [ "$FIRES" = systemd ]; then
         "$PLACE/venv/bin/hermes-oscron" delete "$id" >/dev/null 2>&1 || true
-        systemctl "$MANAGER" stop hermes-oscron-sync.path 2>/dev/null || true
+        systemctl "$MANAGER" stop hermes-oscron-sync.socket 2>/dev/null || true
         for unit in hermes-job@.service $SYNC_UNITS; do
             rm -f "$RUNTIME_UNITS/$unit"
         done
@@ -511,16 +542,16 @@ try() {
         FIRES=systemd
         # shellcheck disable=SC2086
         write_units "$RUNTIME_UNITS" "$PLACE/venv/bin" hermes-job@.service $SYNC_UNITS
-        systemctl "$MANAGER" start hermes-oscron-sync.path
+        systemctl "$MANAGER" start hermes-oscron-sync.socket
     fi
-    PORT=$("$PLACE/venv/bin/python" -I -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
     TOKEN=$("$PLACE/venv/bin/hermes-oscron" token)
-    "$PLACE/venv/bin/hermes-oscron" serve --port "$PORT" --scheduler "$FIRES" >"$PLACE/serve.log" 2>&1 &
+    "$PLACE/venv/bin/hermes-oscron" serve --port 0 --scheduler "$FIRES" >"$PLACE/serve.log" 2>&1 &
     SERVER=$!
-    for _ in $(seq 100); do
-        curl --silent --output /dev/null "http://127.0.0.1:$PORT/health" && break
+    PORT=
+    while [ -z "$PORT" ]; do
         kill -0 "$SERVER" 2>/dev/null || { cat "$PLACE/serve.log" >&2; fail "the server did not start."; }
         sleep 0.1
+        PORT=$(sed -n 's|^Listening on http://127.0.0.1:\([0-9]*\).*|\1|p' "$PLACE/serve.log")
     done
     case $FIRES in
     systemd) echo "The API is on http://127.0.0.1:$PORT; a systemd timer will fire." ;;

@@ -15,7 +15,7 @@ import click
 from . import installation
 from .bridge import Bridge
 from .errors import describe
-from .fields import Invalid
+from .fields import LONGEST, Invalid
 from .hermes import config, homes, outputs, store, ticker
 from .hermes import plugin as agent_plugin
 from .schedule import text
@@ -85,7 +85,7 @@ def as_json(verb: Callable[..., Any]) -> Callable[..., None]:
 
 
 @main.command()
-@click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--host", default=None, help="Address to listen on.  [default: localhost]")
 @click.option("--port", default=None, type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8791]")
 @click.option("--scheduler", type=click.Choice(config.SCHEDULERS), help="What fires the jobs.")
 @click.option("--beyond-loopback", is_flag=True, help="Let --host be one that other machines reach.")
@@ -179,8 +179,10 @@ def create(schedule: str, prompt: str, name: str | None, no_agent: bool, script:
 
     SCHEDULE is a cron expression ("0 9 * * 1-5"), an interval ("every 2h"), days and a time ("weekdays at 9:30"),
     a delay ("in 30m") or a time ("2027-03-15 09:00").
+
+    With - as PROMPT it is read from standard input, where 'ps' does not show it to other accounts.
     """
-    given = {"schedule": schedule, "prompt": prompt, "name": name, "no_agent": no_agent or None,
+    given = {"schedule": schedule, "prompt": _prompt(prompt), "name": name, "no_agent": no_agent or None,
              "script": script, "repeat": repeat}
     return bridge().create(given), _show_job
 
@@ -188,14 +190,14 @@ def create(schedule: str, prompt: str, name: str | None, no_agent: bool, script:
 @main.command()
 @click.argument("job_id")
 @click.option("--schedule", help="When to run it.")
-@click.option("--prompt", help="What to run.")
+@click.option("--prompt", help="What to run; - reads it from standard input.")
 @click.option("--name", help="What to call it.")
 @click.option("--script", help="The script of a job without an agent.")
 @click.option("--repeat", type=click.IntRange(min=1), help="How many times to run in all.")
 @as_json
 def update(job_id: str, **given: Any) -> Any:
     """Change what is given of a job, and nothing else."""
-    return bridge().update(job_id, given), _show_job
+    return bridge().update(job_id, {**given, "prompt": _prompt(given["prompt"])}), _show_job
 
 
 @main.command()
@@ -362,6 +364,24 @@ def _tell_state(here: Bridge) -> None:
     if config.load(here.root).auth == "none":
         click.echo("NOTE: auth = \"none\" in oscron.toml: whoever reaches the API on this machine can run code as "
                    "this account.")
+
+
+def _prompt(given: str | None) -> str | None:
+    """Return `given`, or for `-` the text on standard input without its last newline. Raises Invalid."""
+    if given != "-":
+        return given
+    max_bytes = 4 * LONGEST["prompt"] + 1  # a character of UTF-8 has at most four, and the newline is not counted
+    read = sys.stdin.buffer.read(max_bytes + 1) if sys.stdin else b""
+    if len(read) > max_bytes:
+        raise Invalid(f"'prompt' takes at most {LONGEST['prompt']} characters.")
+    try:
+        prompt = read.decode().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise Invalid(f"The prompt on standard input is not UTF-8: {error.reason} at byte {error.start}.") from None
+    if not prompt.strip():
+        raise Invalid("There is no prompt on standard input; write it into a pipe or a file: "
+                      "hermes-oscron create SCHEDULE - <FILE")
+    return prompt
 
 
 def _show_table(answer: Any) -> None:

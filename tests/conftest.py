@@ -170,7 +170,7 @@ def start_server(*arguments: str, log: Path) -> tuple["subprocess.Popen[bytes]",
     def address() -> str | None:
         assert process.poll() is None, log.read_text()
         said = log.read_text().partition("Listening on ")[2]
-        return said.partition(";")[0] if ";" in said else None
+        return said.partition(";")[0].partition(" ")[0] if ";" in said else None
 
     return process, wait_for(address)
 

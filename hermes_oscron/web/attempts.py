@@ -1,4 +1,4 @@
-"""How often an address has shown a wrong token lately."""
+"""How often an address has shown a wrong token lately. The right token is accepted whatever is counted here."""
 
 import ipaddress
 import threading

@@ -127,15 +127,20 @@ class Door:
         return any(self._sessions.knows(shown, current) for shown in caller.sessions)
 
     def _check(self, caller: Caller, given: str) -> str:
-        """GIVEN, which is the token, or else raise Refused; an address that has given many wrong ones has to wait."""
+        """Return `given` if it is the token. Raises Refused.
+
+        Compare before asking how many wrong tokens came from the address: others share it, and must not be able to
+        keep out the one who has the token.
+        """
+        if hmac.compare_digest(given.encode("utf-8", "replace"), self._token().encode()):
+            return given
         wait = math.ceil(self._attempts.wait(caller.address))
         if wait:
-            raise Refused(429, f"Too many wrong tokens came from your address; try again in {wait} s.", wait)
-        if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token().encode()):
-            self._attempts.note(caller.address)
-            raise Refused(401, "That is not the token; 'hermes-oscron token' prints it, and a call carries it in the "
-                               "header 'Authorization: Bearer TOKEN'.")
-        return given
+            raise Refused(429, f"This is not the token, and too many wrong ones came from your address: wait {wait} s "
+                               f"before you try another one. 'hermes-oscron token' prints the token.", wait)
+        self._attempts.note(caller.address)
+        raise Refused(401, "That is not the token; 'hermes-oscron token' prints it, and a call carries it in the "
+                           "header 'Authorization: Bearer TOKEN'.")
 
 
 def is_loopback(address: str) -> bool:

@@ -9,6 +9,7 @@ import json
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from waitress.buffers import OverflowableBuffer
@@ -55,10 +56,12 @@ SETTINGS: dict[str, Any] = {
 """For waitress: nothing is ever put on disk, and once a second it looks who is late."""
 
 
-def bound(server: Any) -> None:
-    """Set these limits to SERVER, one of waitress made with SETTINGS."""
-    server.channel_class = Channel
-    server.maintenance = lambda now: _maintain(list(server.active_channels.values()))
+def bound(servers: Sequence[Any]) -> None:
+    """Set these limits to `servers`, of waitress, made with SETTINGS; they hold for all together."""
+    for server in servers:
+        server.channel_class = Channel
+        server.maintenance = lambda now: _maintain(
+            [channel for each in servers for channel in each.active_channels.values()])
 
 
 def _maintain(channels: list["Channel"]) -> None:

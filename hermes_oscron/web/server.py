@@ -24,7 +24,7 @@ from .listening import CannotServe
 
 log = logging.getLogger(__name__)
 
-HOST, PORT = "127.0.0.1", 8791
+HOST, PORT = "localhost", 8791
 IDLE = 60.0
 """Seconds without a call after which a server that systemd would start again leaves."""
 
@@ -38,7 +38,7 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
     Raises CannotServe, ConfigError, SchedulerError.
     """
     _speak_plainly()
-    passed = listening.passed_socket()
+    passed = listening.passed_sockets()
     try:
         settings = config.load(root)
     except config.ConfigError as error:
@@ -49,7 +49,7 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
         ours = passed or _listen(settings, host, port, stack)
         _weigh(ours, settings.auth == "none", bool(passed) or beyond_loopback)
         credentials.token(root)
-        door = credentials.Door(root, listening.hostname_of(ours), listening.reaches_beyond(ours))
+        door = credentials.Door(root, listening.hostname_of(ours[0]), any(map(listening.reaches_beyond, ours)))
         bridge = Bridge(root, choose(root, settings, scheduler))
         app = _Busy(make_app(bridge, door))
         if isinstance(bridge.wanted, Foreground):
@@ -59,11 +59,12 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
                 log.info("%s", sentence)
         elif scheduler:
             _move(bridge)
-        server = _server(app, ours)
+        servers = _servers(app, ours)
         if passed:
-            _leave_when_idle(server, app, IDLE)
-        log.info("Listening on %s; %s fires the jobs.", listening.name_of(ours), bridge.scheduler.kind)
-        server.run()
+            _leave_when_idle(servers, app, IDLE)
+        log.info("Listening on %s; %s fires the jobs.", " and ".join(map(listening.name_of, ours)),
+                 bridge.scheduler.kind)
+        servers[0].run()
 
 
 def _speak_plainly() -> None:
@@ -81,19 +82,22 @@ class _Line(logging.Formatter):
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().formatMessage(record))
 
 
-def _listen(settings: Config, host: str | None, port: int | None, stack: contextlib.ExitStack) -> socket.socket:
-    """The socket to serve, whose file, if it has one, goes with STACK. Raises CannotServe."""
+def _listen(settings: Config, host: str | None, port: int | None, stack: contextlib.ExitStack) -> list[socket.socket]:
+    """Return the sockets to serve; the file of one in the file system is removed with `stack`. Raises CannotServe."""
     if settings.listen and host is None and port is None:
         ours = listening.listen_in_file(settings.listen.removeprefix(listening.UNIX))
         stack.callback(listening.leave, ours)
-        return ours
+        return [ours]
     return listening.listen_on_port(host or HOST, PORT if port is None else port)
 
 
-def _weigh(ours: socket.socket, is_open: bool, beyond_loopback: bool) -> None:
+def _weigh(ours: list[socket.socket], is_open: bool, beyond_loopback: bool) -> None:
     """Say in the log who can run code here. Raises CannotServe where that are more than BEYOND_LOOPBACK allows."""
-    name = listening.name_of(ours)
-    beyond = listening.reaches_beyond(ours)
+    beyond = any(map(listening.reaches_beyond, ours))
+    name = listening.name_of(ours[0])
+    if free := listening.unheld(ours):
+        log.warning("Another account can listen on %s, and would get the tokens of clients that call localhost; "
+                    "'./install.sh' holds that address too.", free)
     if is_open and beyond:
         raise CannotServe(f"auth = \"none\" is for loopback alone, and {name} is not: take it out of oscron.toml.")
     if beyond and not beyond_loopback:
@@ -115,21 +119,24 @@ def _move(bridge: Bridge) -> None:
         log.error("%s", error)
 
 
-def _refuse(passed: socket.socket, error: config.ConfigError) -> None:
+def _refuse(passed: list[socket.socket], error: config.ConfigError) -> None:
     """Answer those who wait at the PASSED socket with ERROR, and leave soon; the next call reads the file anew."""
     log.error("%s", error)
     app = _Busy(make_refusing_app(str(error)))
-    server = _server(app, passed)
-    _leave_when_idle(server, app, 0.0)
-    server.run()
+    servers = _servers(app, passed)
+    _leave_when_idle(servers, app, 0.0)
+    servers[0].run()
 
 
-def _server(app: "_Busy", ours: socket.socket) -> Any:
-    server = waitress.server.create_server(
-        app, sockets=[ours], threads=8, ident=None, clear_untrusted_proxy_headers=True, **limits.SETTINGS
+def _servers(app: "_Busy", ours: list[socket.socket]) -> list[Any]:
+    """Return a server of waitress for each of `ours`; they share a loop and threads, and `run` of any runs all."""
+    loop: dict[int, Any] = {}
+    waitress.server.create_server(
+        app, map=loop, sockets=ours, threads=8, ident=None, clear_untrusted_proxy_headers=True, **limits.SETTINGS
     )
-    limits.bound(server)
-    return server
+    servers = [each for each in loop.values() if isinstance(each, waitress.server.BaseWSGIServer)]
+    limits.bound(servers)
+    return servers
 
 
 class _Busy:
@@ -144,16 +151,17 @@ class _Busy:
         return self._app(environ, start_response)
 
 
-def _leave_when_idle(server: Any, app: _Busy, idle: float) -> None:
-    """Close SERVER once nobody is connected or has called for IDLE seconds; later calls wait in systemd's socket."""
+def _leave_when_idle(servers: list[Any], app: _Busy, idle: float) -> None:
+    """Close `servers` when nobody is connected or has called for `idle` seconds; later calls wait in systemd."""
 
     def close_if_idle() -> None:
-        if time.monotonic() - app.last_call >= idle and not server.active_channels:
-            server.close()
+        if time.monotonic() - app.last_call >= idle and not any(server.active_channels for server in servers):
+            for server in servers:
+                server.close()
 
     def watch() -> None:
         while True:
             time.sleep(max(1.0, app.last_call + idle - time.monotonic()))
-            server.trigger.pull_trigger(close_if_idle)  # in the server's own loop, so that no call is lost
+            servers[0].trigger.pull_trigger(close_if_idle)  # in the server's own loop, so that no call is lost
 
     threading.Thread(target=watch, name="idle", daemon=True).start()

@@ -37,12 +37,12 @@ class Box:
             (self._root / "etc/systemd/system" / unit).unlink(missing_ok=True)
             (self._root / "etc/systemd/system" / unit).symlink_to("/dev/null")
 
-    def boot(self) -> None:
-        """Start the machine and wait until it is up."""
+    def boot(self, *options: str) -> None:
+        """Start the machine, with `options` of systemd-nspawn(1), and wait until it is up."""
         log = (self._place / "console.log").open("ab")
         self._container = subprocess.Popen(
             ["systemd-nspawn", "-D", self._root, "--boot", "--register=no", "--keep-unit", "--console=read-only",
-             f"--machine=oscron-{secrets.token_hex(4)}", f"--bind-ro={SOURCE}:{INSIDE}"],
+             f"--machine=oscron-{secrets.token_hex(4)}", f"--bind-ro={SOURCE}:{INSIDE}", *options],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
         self.leader = self._wait_for_leader()

@@ -166,10 +166,10 @@ class Site:
     @contextlib.contextmanager
     def unwatched(self) -> Iterator[None]:
         """Nobody asks for a sync but the test, and none is under way."""
-        self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.path")
+        self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.socket")
         wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED, 45)
         yield
-        self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.path")
+        self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.socket")
 
     @contextlib.contextmanager
     def blackout(self) -> Iterator[None]:
@@ -380,10 +380,12 @@ def add_account(box: Box, name: str, options: str = "", linger: bool = True) -> 
 
 
 def free_port() -> int:
-    """A port that nothing listens on; the machine shares the host's."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free on both loopback addresses; the machine shares the host's."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe, contextlib.suppress(OSError):
+            port: int = probe.getsockname()[1]
+            socket.create_server(("::1", port), family=socket.AF_INET6).close()
+            return port
 
 
 def soon(seconds: float) -> str:

@@ -30,9 +30,10 @@ def test_the_token_is_its_owners_alone_and_linger_is_on(site: Site) -> None:
 
 def test_the_api_listens_on_loopback_alone(site: Site) -> None:
     listening = site.box.run(f"ss -Hltn 'sport = :{site.port}'", check=False).stdout
-    if listening:
-        assert f"127.0.0.1:{site.port}" in listening and "0.0.0.0" not in listening.split()[3]
-    assert f"127.0.0.1:{site.port}" in site.systemctl("show -P Listen hermes-oscron.socket")
+    here = [f"127.0.0.1:{site.port}", f"[::1]:{site.port}"]
+    assert sorted(line.split()[3] for line in listening.splitlines()) == here
+    told = site.systemctl("show -P Listen hermes-oscron.socket")
+    assert all(f"{address} (Stream)" in told for address in here)
 
 
 def test_the_units_are_what_systemd_calls_sound(site: Site) -> None:

@@ -1,6 +1,6 @@
 """For schemathesis (its SCHEMATHESIS_HOOKS): what only this server knows, and that every call is a client of its own.
 
-The wrong tokens that schemathesis tries would otherwise keep out the right ones, which tests/web/test_door.py is about.
+schemathesis expects 401 for every wrong token; from one address it would get 429, which tests/web/test_door.py tests.
 """
 
 import itertools

@@ -5,8 +5,6 @@ import subprocess
 from collections.abc import Sequence
 
 from ...errors import cause
-from ...hermes.homes import root, state_dir
-from ...hermes.store import make_private_dir
 from ...installation import is_delegated
 from ..plan import SchedulerError
 
@@ -35,23 +33,22 @@ class Manager:
         return f"{self.runtime_dir}/systemd/{'user' if self.user else 'system'}"
 
     def request_sync(self) -> None:
-        """Have hermes-oscron-sync.service run, once more where it is running, and do not wait for it.
+        """Make systemd run hermes-oscron-sync.service, after its present run if there is one; do not wait for it.
 
-        By the file for which its path unit looks: systemd takes a start for the run of a oneshot that is just ending,
-        but finds a file that is there whenever the service has ended (systemd.path(5), PathExists=).
-        Raises SchedulerError.
+        Write to the pipe of hermes-oscron-sync.socket: systemd would take a start for the run of a oneshot that is just
+        ending, but looks at the pipe again when the service has ended. Raises SchedulerError.
         """
-        path = f"{_folder()}/sync-wanted"
+        path = f"{self.runtime_dir}/hermes-oscron-sync"
         try:
-            make_private_dir(os.path.dirname(path))
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
-            os.utime(path)
+            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.write(pipe, b"\n")
+            except BlockingIOError:  # it is full: a sync is requested already
+                pass
+            finally:
+                os.close(pipe)
         except OSError as error:
-            raise SchedulerError(f"{path} cannot be written: {cause(error)}") from error
-
-    def sync_is_requested(self) -> bool:
-        """Whether a sync has been asked for that has not begun."""
-        return os.path.exists(f"{_folder()}/sync-wanted")
+            raise SchedulerError(f"No sync can be requested by {path}: {cause(error)}") from error
 
     def unreachable(self) -> str | None:
         """Why the manager cannot be reached, or None."""
@@ -119,11 +116,6 @@ class Manager:
 def manager() -> Manager:
     """The systemd manager that fires this account's jobs: root's is the system's, anyone else's mostly their own."""
     return Manager(user=os.geteuid() != 0 and not is_delegated())
-
-
-def _folder() -> str:
-    """Where requests are left, also for the units: the account's own, since /run is root's and has no room to spare."""
-    return state_dir(root())
 
 
 def _refusal(result: "subprocess.CompletedProcess[str]") -> SchedulerError:

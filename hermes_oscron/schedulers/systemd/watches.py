@@ -12,7 +12,7 @@ from ...hermes.homes import DEFAULT
 from .systemctl import UNDER_WAY, Manager
 
 CHANGED = "hermes-oscron-changed.path"
-SYNC, SYNC_REQUESTS, CHANGE = "hermes-oscron-sync.service", "hermes-oscron-sync.path", "hermes-oscron-changed.service"
+SYNC, CHANGE = "hermes-oscron-sync.service", "hermes-oscron-changed.service"
 MOST = 10
 """Profiles besides `default`; what changes in more of them is seen by the next sync."""
 WATCH = re.compile(r"hermes-oscron-watch@(?P<profile>.+)\.path")
@@ -40,7 +40,5 @@ def sync_is_pending(manager: Manager) -> bool:
     """Whether a sync runs, or is about to since it was asked for. Raises SchedulerError."""
     if manager.unreachable():
         return False
-    units = manager.properties((SYNC, SYNC_REQUESTS, CHANGE), ("ActiveState", "Job"))
-    if any(units[unit]["ActiveState"] in UNDER_WAY or units[unit].get("Job", "0") != "0" for unit in (SYNC, CHANGE)):
-        return True
-    return units[SYNC_REQUESTS]["ActiveState"] in UNDER_WAY and manager.sync_is_requested()
+    units = manager.properties((SYNC, CHANGE), ("ActiveState", "Job"))
+    return any(state["ActiveState"] in UNDER_WAY or state.get("Job", "0") != "0" for state in units.values())
