@@ -37,6 +37,12 @@ class Box:
             (self._root / "etc/systemd/system" / unit).unlink(missing_ok=True)
             (self._root / "etc/systemd/system" / unit).symlink_to("/dev/null")
 
+    def mount(self, path: str, size: str) -> None:
+        """Give the machine, which is off, a disk of its own of `size` at `path`; it outlives reboots and power cuts."""
+        (self._root / path[1:]).mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", self._root / path[1:]],
+                       check=True)
+
     def boot(self, *options: str) -> None:
         """Start the machine, with `options` of systemd-nspawn(1), and wait until it is up."""
         log = (self._place / "console.log").open("ab")
