@@ -71,7 +71,7 @@ class Crontab:
     def arm(self, plan: Plan, now: datetime.datetime) -> None:
         """Write PLAN's line. Raises SchedulerError."""
         self._require_cron()
-        self._edit({plan.instance: self._entry(plan, now)})
+        self._edit({plan.instance: self.entry(plan, now)})
 
     def disarm(self, instances: Iterable[str]) -> None:
         """Remove the lines of INSTANCES. Raises SchedulerError."""
@@ -91,7 +91,7 @@ class Crontab:
         before = self._entries()
         changes: dict[str, Entry | None] = {
             instance: None for instance in before if instance not in plans and not leave(instance)}
-        changes |= {plan.instance: self._entry(plan, now) for plan in plans.values() if not leave(plan.instance)}
+        changes |= {plan.instance: self.entry(plan, now) for plan in plans.values() if not leave(plan.instance)}
         self._edit(changes)
         fired = to_fire(plans)
         return Report([instance for instance in fired
@@ -121,14 +121,14 @@ class Crontab:
                 wrong[plan.instance] = "it has no line in the crontab, so it will not fire."
             elif plan.instance in repeated:
                 wrong[plan.instance] = "it has several lines in the crontab."
-            elif entry != self._entry(plan, now):
+            elif entry != self.entry(plan, now):
                 wrong[plan.instance] = "its line in the crontab does not say what jobs.json says."
         return wrong
 
     def troubles(self) -> list[str]:
         """What is wrong with what the lines start, in sentences. Raises SchedulerError."""
         lines = self._table.lines()
-        missing = [self._line(entry) for entry in self._syncs() if self._line(entry) not in lines]
+        missing = [self.line(entry) for entry in self._syncs() if self.line(entry) not in lines]
         faults = [wrapper.fault(self._root), missing and "The crontab has lost the lines that keep it in step; "
                                                          "'hermes-oscron sync' puts them back."]
         return [fault for fault in faults if fault]
@@ -156,7 +156,8 @@ class Crontab:
         except OSError as error:
             raise SchedulerError(f"{wrapper.folder(self._root)} cannot be written: {error.strerror}.") from error
 
-    def _entry(self, plan: Plan, now: datetime.datetime) -> Entry:
+    def entry(self, plan: Plan, now: datetime.datetime) -> Entry:
+        """Return the crontab entry that fires `plan`."""
         fields = line_of(plan.schedule, plan.zone, machine_zone(), now, plan.grid).fields
         return Entry(fields, f"{self._runner} {plan.instance}", plan.paused)
 
@@ -166,7 +167,7 @@ class Crontab:
     def _edit(self, changes: Mapping[str, Entry | None]) -> None:
         """Put each instance's entry in the place of its line, or at the end; None takes the line away."""
 
-        syncs = [self._line(sync) for sync in self._syncs()]
+        syncs = [self.line(sync) for sync in self._syncs()]
 
         def change(lines: list[bytes]) -> list[bytes]:
             left = dict(changes)
@@ -176,11 +177,11 @@ class Crontab:
                 instance = _instance(ours) if ours else ""
                 if instance in changes:
                     if entry := left.pop(instance, None):
-                        kept.append(self._line(entry))
+                        kept.append(self.line(entry))
                 elif instance or not ours or line in syncs:
                     kept.append(line)
             kept += [line for line in syncs if line not in kept]
-            return kept + [self._line(entry) for entry in left.values() if entry]
+            return kept + [self.line(entry) for entry in left.values() if entry]
 
         self._table.edit(change)
 
@@ -199,7 +200,8 @@ class Crontab:
                 found[instance] = Entry(ours["when"].decode(), decoded(ours["words"]), bool(ours["off"]))
         return found
 
-    def _line(self, entry: Entry) -> bytes:
+    def line(self, entry: Entry) -> bytes:
+        """Return `entry` as a line of the crontab."""
         return encoded(f"{'# ' * entry.paused}{entry.when} {entry.words}{MARK}{PAUSED * entry.paused}\n")
 
 
