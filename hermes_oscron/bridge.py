@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from . import fields
+from .clock import CLOCK, Clock
 from .fields import Invalid
 from .hermes import config, delivery, homes, outputs, plugin, records, runs, store, ticker
 from .hermes.endings import settle
@@ -63,8 +64,9 @@ class Prospect(NamedTuple):
 class Bridge:
     """The jobs of one Hermes root, and what fires them: WANTED, once `sync` has moved them there."""
 
-    def __init__(self, root: str, wanted: Scheduler) -> None:
+    def __init__(self, root: str, wanted: Scheduler, clock: Clock = CLOCK) -> None:
         self.root = root
+        self.clock = clock
         self.wanted = self._present = wanted
         self._found = in_charge(root)
 
@@ -103,7 +105,7 @@ class Bridge:
         """The job JOB_ID. Raises NoSuchJob."""
         home = self.home
         _settle_if_possible(home)
-        return self._view(home, store.find(home, job_id), _now(), homes.timezone(home))
+        return self._view(home, store.find(home, job_id), self.clock.now(), homes.timezone(home))
 
     def status(self) -> dict[str, float]:
         """For each running job the seconds since it began."""
@@ -146,7 +148,7 @@ class Bridge:
 
     def create(self, given: Mapping[str, Any]) -> Job:
         """Make a job of the fields GIVEN and arm it. Raises Invalid, ScheduleError, SchedulerError, StoreError."""
-        home, now = self.home, _now()
+        home, now = self.home, self.clock.now()
         zone = homes.timezone(home)
         wanted = fields.checked(given, home)
         if not wanted.get("schedule", "").strip():
@@ -154,7 +156,7 @@ class Bridge:
         schedule = text.parse(wanted.pop("schedule"), zone, now)
         text.refuse_past(schedule, now)
         record = _new_record(wanted, schedule, zone, now, self.scheduler)
-        with self._arming():
+        with self.verb_lock():
             store.add(home, record)
             try:
                 self._arm(home, record, zone, now)
@@ -168,7 +170,7 @@ class Bridge:
 
         Raises NoSuchJob, Invalid, ScheduleError, SchedulerError, StoreError.
         """
-        home, now = self.home, _now()
+        home, now = self.home, self.clock.now()
         zone = homes.timezone(home)
         store.find(home, job_id)
         wanted = fields.checked(given, home)
@@ -193,7 +195,7 @@ class Bridge:
 
     def pause(self, job_id: str, reason: str | None = None) -> Job:
         """Fire JOB_ID no more until it is resumed. Raises NoSuchJob, SchedulerError, StoreError."""
-        home, now = self.home, _now()
+        home, now = self.home, self.clock.now()
         zone = homes.timezone(home)
         return self._change(home, job_id, lambda record: _pause(record, reason, zone, now), zone, now)
 
@@ -202,7 +204,7 @@ class Bridge:
 
         Raises NoSuchJob, ScheduleError, SchedulerError, StoreError.
         """
-        home, now = self.home, _now()
+        home, now = self.home, self.clock.now()
         zone = homes.timezone(home)
         return self._change(home, job_id, lambda record: _resume(record, zone, now, self.scheduler),
                             zone, now)
@@ -213,7 +215,7 @@ class Bridge:
         Raises NoSuchJob, SchedulerError, StoreError.
         """
         home = self.home
-        with self._arming():
+        with self.verb_lock():
             removed = store.remove(home, job_id)
             try:
                 self.scheduler.forget(homes.instance(home.profile, job_id))
@@ -238,12 +240,12 @@ class Bridge:
 
     def _see_it_begin(self, home: Home, before: Record) -> None:
         """Wait until the job of BEFORE runs or has run, so that whoever asks next hears of it; or for a while."""
-        job_id, deadline = before["id"], time.monotonic() + START_PATIENCE
+        job_id, deadline = before["id"], self.clock.monotonic() + START_PATIENCE
         with contextlib.suppress(store.NoSuchJob):
-            while time.monotonic() < deadline and not runs.find(home, job_id):
+            while self.clock.monotonic() < deadline and not runs.find(home, job_id):
                 if store.find(home, job_id).get("last_run_at") != before.get("last_run_at"):
                     return
-                time.sleep(0.01)
+                self.clock.sleep(0.01)
 
     # Keeping jobs and timers in step
 
@@ -255,7 +257,7 @@ class Bridge:
         be read keeps the timers it has, and is in the report. Raises SchedulerError.
         """
         armed, disarmed, started = [], [], set[str]()
-        with self._arming(SYNC_PATIENCE), self._moving():
+        with self.verb_lock(SYNC_PATIENCE), self._moving():
             for _ in range(ROUNDS):
                 before = self.fingerprint()
                 report = self._reconcile(started)
@@ -267,7 +269,7 @@ class Bridge:
 
     def disarm(self) -> None:
         """Fire nothing any more, until the next sync. Raises SchedulerError."""
-        with self._arming(SYNC_PATIENCE):
+        with self.verb_lock(SYNC_PATIENCE):
             self.scheduler.withdraw()
 
     @contextlib.contextmanager
@@ -295,7 +297,7 @@ class Bridge:
 
     def _reconcile(self, started: set[str]) -> Report:
         """Bring what fires in line with the jobs, and start what is overdue and not among those STARTED already."""
-        now, homes_here = _now(), self._homes()
+        now, homes_here = self.clock.now(), self._homes()
         idle = self.scheduler.unavailable() is not None
         unwatched: dict[str, str] = {}
         try:
@@ -372,7 +374,7 @@ class Bridge:
 
     def prospects(self) -> list[Prospect]:
         """What the next sync makes of each job; nothing is changed. Raises StoreError."""
-        now = _now()
+        now = self.clock.now()
         return [Prospect(homes.instance(home.profile, record["id"]), str(record.get("name") or record["id"]),
                          self._prospect(record, homes.timezone(home), now))
                 for home in self._homes() for record in store.read(home)]
@@ -397,7 +399,7 @@ class Bridge:
         if self.scheduler.kind != self.wanted.kind:
             found.append(f"{self.scheduler.kind} fires, and oscron.toml wants {self.wanted.kind}: 'hermes-oscron sync' "
                          f"moves the jobs.")
-        now = _now()
+        now = self.clock.now()
         plans: dict[str, Plan] = {}
         unread = set()
         for home in self._homes():
@@ -432,7 +434,7 @@ class Bridge:
 
     def _jobs_of(self, home: Home, read_only: bool) -> list[Job]:
         _settle_if_possible(home)
-        now, zone = _now(), homes.timezone(home)
+        now, zone = self.clock.now(), homes.timezone(home)
         return [{**self._view(home, record, now, zone), "read_only": read_only} for record in store.read(home)]
 
     def _homes(self) -> list[Home]:
@@ -440,14 +442,14 @@ class Bridge:
 
     def _change(self, home: Home, job_id: str, change: Any, zone: ZoneInfo, now: datetime.datetime) -> Job:
         """Change JOB_ID's record and what fires it, or neither."""
-        with self._arming():
+        with self.verb_lock():
             before = store.find(home, job_id)
             record = store.change(home, job_id, change)
             if _arming_of(home, before, zone, now) != _arming_of(home, record, zone, now):
                 try:
                     self._arm(home, record, zone, now)
                 except Exception:
-                    store.change(home, job_id, lambda changed: _undo(changed, before, record, zone))
+                    store.change(home, job_id, lambda changed: _undo(changed, before, record, zone, self.clock.now()))
                     raise
         return self._view(home, record, now, zone)
 
@@ -497,13 +499,13 @@ class Bridge:
         Should something have fired it, the runner drops this one.
         """
         due = records.instant(record.get("next_run_at"))
-        is_due = due is not None and due <= _now()
+        is_due = due is not None and due <= self.clock.now()
         if is_due:
             self.scheduler.catch_up(instance)
         return is_due
 
     @contextlib.contextmanager
-    def _arming(self, patience: float = store.LOCK_PATIENCE) -> Iterator[None]:
+    def verb_lock(self, patience: float = store.LOCK_PATIENCE) -> Iterator[None]:
         """One verb at a time changes jobs and timers, so that the last one written is the one armed.
 
         Raises StoreError when another takes longer than PATIENCE seconds.
@@ -668,7 +670,7 @@ def _due_from(record: Record, zone: ZoneInfo, now: datetime.datetime, scheduler:
         record["next_run_at"] = due.astimezone(zone).isoformat() if due else None
 
 
-def _undo(now: Record, before: Record, after: Record, zone: ZoneInfo) -> None:
+def _undo(now: Record, before: Record, after: Record, zone: ZoneInfo, at: datetime.datetime) -> None:
     """Take out of the record as it is NOW what a verb made of BEFORE, which then was AFTER.
 
     A run that has ended meanwhile stays recorded, and its time is not due again.
@@ -680,7 +682,7 @@ def _undo(now: Record, before: Record, after: Record, zone: ZoneInfo) -> None:
                 del now[key]
     if now.get("last_run_at") != before.get("last_run_at"):
         with contextlib.suppress(ScheduleError):
-            due = records.next_run(now, _now(), zone)
+            due = records.next_run(now, at, zone)
             now["next_run_at"] = due.isoformat() if due else None
 
 
@@ -720,8 +722,3 @@ def _elapsed(run: runs.Run) -> float:
 
 def _iso(now: datetime.datetime, zone: ZoneInfo) -> str:
     return now.astimezone(zone).isoformat()
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-

@@ -26,6 +26,7 @@ from hermes_oscron.web.credentials import Door
 from hermes_oscron.web.server import HOST, PORT
 
 from . import wsgi
+from .manual_clock import ManualClock
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, or be another account")
 
@@ -82,12 +83,6 @@ def stored(root: Path) -> list[Any]:
 def in_seconds(seconds: float) -> str:
     """The ISO time SECONDS from now, in UTC."""
     return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).isoformat()
-
-
-def sleep_past(schedule: dict[str, str]) -> None:
-    """Sleep until a moment after the one-shot SCHEDULE is due, in which a job that fires would have been seen."""
-    due = datetime.datetime.fromisoformat(schedule["expression"])
-    time.sleep(max(0.0, due.timestamp() - time.time()) + 0.7)
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
@@ -191,6 +186,33 @@ class InProcessApi(Api):
         return wsgi.call(self._app, method, path, data, {"Host": f"{HOST}:{PORT}", **headers}, address or HOST)
 
 
+class TimedApi(InProcessApi):
+    """An API whose time passes by `advance` alone, and whose foreground scheduler writes down what it starts."""
+
+    def __init__(self, app: Callable[..., Any], token: str, scheduler: "StartLog", clock: ManualClock) -> None:
+        super().__init__(app, token)
+        self.started = scheduler.started
+        self.clock = clock
+        self.advance = clock.advance
+
+    def in_seconds(self, seconds: float) -> str:
+        """The ISO time `seconds` from the clock's."""
+        return (self.clock.now() + datetime.timedelta(seconds=seconds)).isoformat()
+
+
+class StartLog(Foreground):
+    """Fires as `serve` does, but starts no process: `started` has the ids of the jobs instead."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.started: list[str] = []
+
+    def catch_up(self, instance: str) -> None:
+        self.started.append(instance.partition(":")[2])
+
+    run = catch_up
+
+
 def start_server(*arguments: str, log: Path, environment: Mapping[str, str] | None = None,
                  ) -> tuple["subprocess.Popen[bytes]", str]:
     """A real `hermes-oscron serve` with ARGUMENTS on a free port; its process and its URL."""
@@ -246,3 +268,13 @@ def api(root: Path) -> Iterator[Api]:
     with scheduler.firing(bridge.plans):
         bridge.sync()
         yield InProcessApi(make_app(bridge, Door(str(root))), token)
+
+
+@pytest.fixture
+def timed_api(root: Path) -> Iterator[TimedApi]:
+    """As `api`, but time stands still until the test moves it, and jobs that fire are written down and not run."""
+    token, scheduler, clock = credentials.token(str(root)), StartLog(str(root)), ManualClock()
+    bridge = Bridge(str(root), scheduler, clock)
+    with scheduler.firing(bridge.plans, clock):
+        bridge.sync()
+        yield TimedApi(make_app(bridge, Door(str(root))), token, scheduler, clock)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from ..clock import CLOCK, Clock
 from ..hermes.homes import state_dir
 from ..hermes.store import StoreError, make_private_dir
 from ..schedule.occurrences import next_occurrence
@@ -100,7 +101,7 @@ class Foreground:
         detached.start(_runner(instance, "manual"), heard=self._fires)
 
     @contextmanager
-    def firing(self, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> Iterator[None]:
+    def firing(self, plans: Callable[[datetime.datetime], Mapping[str, Plan]], clock: Clock = CLOCK) -> Iterator[None]:
         """Fire what PLANS(now) says until the block ends. Raises SchedulerError when another process fires here."""
         make_private_dir(os.path.dirname(self._lock_path))
         fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -114,10 +115,11 @@ class Foreground:
                     os.close(fd)
                     raise SchedulerError("Another 'hermes-oscron serve' fires the jobs of this home.") from None
                 time.sleep(0.05)
-        ended = threading.Event()
-        thread = threading.Thread(target=_fire_until, args=(ended, plans), name="foreground-scheduler", daemon=True)
-        thread.start()
         self._fires = self._begun = True
+        ended = threading.Event()
+        thread = threading.Thread(target=_fire_until, args=(ended, plans, self.catch_up, clock),
+                                  name="foreground-scheduler", daemon=True)
+        thread.start()
         try:
             yield
         finally:
@@ -126,14 +128,15 @@ class Foreground:
             os.close(fd)
 
 
-def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> None:
+def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Mapping[str, Plan]],
+                start: Callable[[str], None], clock: Clock) -> None:
     """Start each job when it is due. A job falls due between two glances, and a glance is cut short for it."""
-    seen = datetime.datetime.now(datetime.UTC)
+    seen = clock.now()
     trouble = ""
     while not ended.is_set():
-        now = datetime.datetime.now(datetime.UTC)
+        now = clock.now()
         try:
-            wait = _fire_due(plans(min(seen, now)), min(seen, now), now)
+            wait = _fire_due(plans(min(seen, now)), min(seen, now), now, start)
             seen, trouble = now, ""
         except Exception as error:  # whatever it is, the thread goes on: a silent end would be the end of all jobs
             if str(error) != trouble:
@@ -141,16 +144,17 @@ def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Map
                 log.error("Nothing fires until this is mended: %s", trouble,
                           exc_info=not isinstance(error, StoreError | SchedulerError))
             wait = GLANCE
-        ended.wait(wait)
+        clock.wait(ended, wait)
 
 
-def _fire_due(plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime) -> float:
-    """Start what of PLANS fell due after SINCE and not after NOW; the seconds until the next look."""
+def _fire_due(plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime,
+              start: Callable[[str], None]) -> float:
+    """Start each job of `plans` that fell due after `since` and not after `now`; return the seconds to wait."""
     wait = GLANCE
     for plan in to_fire(plans).values():
         due = next_occurrence(plan.schedule, since, plan.zone, plan.grid)
         if due and due <= now:
-            detached.start(_runner(plan.instance, "schedule"), heard=True)
+            start(plan.instance)
         elif due:
             wait = min(wait, (due - now).total_seconds())
     return max(0.001, wait)
