@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from . import fields
 from .barrier import use_each, use_or_none
+from .clock import CLOCK, Clock
 from .errors import cause, describe
 from .fields import Invalid
 from .hermes import config, delivery, endings, homes, outputs, plugin, records, requests, runs, store, ticker
@@ -76,8 +77,9 @@ class Prospect(NamedTuple):
 class Bridge:
     """The jobs of one Hermes root, and what fires them: WANTED, once `sync` has moved them there."""
 
-    def __init__(self, root: str, wanted: Scheduler) -> None:
+    def __init__(self, root: str, wanted: Scheduler, clock: Clock = CLOCK) -> None:
         self.root = root
+        self.clock = clock
         self.wanted = self._present = wanted
         self._found = in_charge(root)
 
@@ -116,7 +118,7 @@ class Bridge:
         """The job JOB_ID. Raises NoSuchJob."""
         home = self.home
         _settle_if_possible(home)
-        return self._view(home, endings.find(home, job_id), _now(), homes.timezone(home))
+        return self._view(home, endings.find(home, job_id), self.clock.now(), homes.timezone(home))
 
     def status(self) -> dict[str, float]:
         """For each running job the seconds since it began."""
@@ -159,7 +161,7 @@ class Bridge:
 
     def create(self, given: Mapping[str, Any]) -> Job:
         """Make a job of the fields GIVEN and arm it. Raises Invalid, ScheduleError, SchedulerError, StoreError."""
-        home, now = self.home, _now()
+        home, now = self.home, self.clock.now()
         zone = homes.timezone(home)
         wanted = fields.checked(given, home)
         if not wanted.get("schedule", "").strip():
@@ -181,7 +183,7 @@ class Bridge:
 
         Raises NoSuchJob, Invalid, ScheduleError, SchedulerError, StoreError.
         """
-        home, now = self.home, _now()
+        home, now = self.home, self.clock.now()
         zone = homes.timezone(home)
         store.find(home, job_id)
         wanted = fields.checked(given, home)
@@ -206,7 +208,7 @@ class Bridge:
 
     def pause(self, job_id: str, reason: str | None = None) -> Job:
         """Fire JOB_ID no more until it is resumed. Raises NoSuchJob, SchedulerError, StoreError."""
-        home, now = self.home, _now()
+        home, now = self.home, self.clock.now()
         zone = homes.timezone(home)
         return self._change(home, job_id, lambda record: _pause(record, reason, zone, now), zone, now)
 
@@ -215,7 +217,7 @@ class Bridge:
 
         Raises NoSuchJob, ScheduleError, SchedulerError, StoreError.
         """
-        home, now = self.home, _now()
+        home, now = self.home, self.clock.now()
         zone = homes.timezone(home)
         return self._change(home, job_id, lambda record: _resume(record, zone, now, self.scheduler),
                             zone, now)
@@ -310,7 +312,7 @@ class Bridge:
 
         Those it starts are added, each with a sentence.
         """
-        now, homes_here = _now(), self._homes()
+        now, homes_here = self.clock.now(), self._homes()
         idle = self.scheduler.unavailable() is not None
         unwatched: dict[str, str] = {}
         try:
@@ -391,7 +393,7 @@ class Bridge:
 
     def _late_jobs(self) -> dict[str, str]:
         """The jobs that are late, with a sentence each."""
-        found, now = dict[str, str](), _now()
+        found, now = dict[str, str](), self.clock.now()
         for home in self._homes():
             with contextlib.suppress(store.StoreError):  # which is among the faults already
                 late, _ = use_each(_records(home), partial(self._late, home, now=now))
@@ -426,7 +428,7 @@ class Bridge:
 
     def prospects(self) -> list[Prospect]:
         """What the next sync makes of each job; nothing is changed. Raises StoreError."""
-        now = _now()
+        now = self.clock.now()
         found = []
         for home in self._homes():
             zone, here = homes.timezone(home), _records(home)
@@ -458,7 +460,7 @@ class Bridge:
                          f"moves the jobs.")
         for home in self._homes():
             try:
-                found += self._unusable_records(home, _now())
+                found += self._unusable_records(home, self.clock.now())
             except store.StoreError as error:
                 found.append(str(error))
             if ticker.is_alive(home):
@@ -494,7 +496,7 @@ class Bridge:
         while found and time.monotonic() - begun < (SETTLE_TIMEOUT_S if is_settling else CONFIRM_S):
             time.sleep(LOOK_INTERVAL_S)
             try:
-                with self._alone(SYNC_PATIENCE):
+                with self.verb_lock(SYNC_PATIENCE):
                     seen = self._problems()
                     is_settling = self.scheduler.sync_is_pending() or not found.keys().isdisjoint(self._just_ended())
             except store.StoreError as error:
@@ -508,7 +510,7 @@ class Bridge:
         As in a sync, nothing is said of a job that is running.
         """
         found = dict(self.scheduler.troubles())
-        now, busy = _now(), self._busy()
+        now, busy = self.clock.now(), self._busy()
         plans: dict[str, Plan] = {}
         unread = set()
         for home in self._homes():
@@ -535,7 +537,7 @@ class Bridge:
 
     def _just_ended(self) -> set[str]:
         """The instances that a sync is about to disarm, since their last run has ended a moment ago."""
-        now = _now()
+        now = self.clock.now()
 
         def has_just_ended(record: Record) -> bool:
             ended = records.instant(record.get("last_run_at"))
@@ -562,7 +564,7 @@ class Bridge:
 
     def _jobs_of(self, home: Home, read_only: bool) -> list[Job]:
         _settle_if_possible(home)
-        now, zone = _now(), homes.timezone(home)
+        now, zone = self.clock.now(), homes.timezone(home)
         return [{**self._view(home, record, now, zone), "read_only": read_only} for record in endings.read(home)]
 
     def _homes(self) -> list[Home]:
@@ -577,7 +579,7 @@ class Bridge:
                 try:
                     self._arm(home, record, zone, now)
                 except Exception:
-                    store.change(home, job_id, lambda changed: _undo(changed, before, record, zone))
+                    store.change(home, job_id, lambda changed: _undo(changed, before, record, zone, self.clock.now()))
                     raise
         return self._view(home, record, now, zone)
 
@@ -633,7 +635,7 @@ class Bridge:
         Should something have fired it, the runner drops this one.
         """
         due = records.instant(record.get("next_run_at"))
-        if due is None or due > _now():
+        if due is None or due > self.clock.now():
             return None
         self.scheduler.catch_up(instance)
         return due
@@ -644,7 +646,7 @@ class Bridge:
 
         Raises StoreError when another takes longer than PATIENCE seconds.
         """
-        with self._alone(patience):
+        with self.verb_lock(patience):
             try:
                 put_in_charge(self.root, self.scheduler.kind)
             except OSError as error:
@@ -652,7 +654,7 @@ class Bridge:
             yield
 
     @contextlib.contextmanager
-    def _alone(self, patience: float) -> Iterator[None]:
+    def verb_lock(self, patience: float = store.LOCK_PATIENCE) -> Iterator[None]:
         """Hold the lock of the verbs. Raises StoreError when another holds it for `patience` seconds."""
         path = f"{homes.state_dir(self.root)}/arming.lock"
         try:
@@ -856,7 +858,7 @@ def _due_from(record: Record, zone: ZoneInfo, now: datetime.datetime, scheduler:
         record["next_run_at"] = due.astimezone(zone).isoformat() if due else None
 
 
-def _undo(now: Record, before: Record, after: Record, zone: ZoneInfo) -> None:
+def _undo(now: Record, before: Record, after: Record, zone: ZoneInfo, at: datetime.datetime) -> None:
     """Take out of the record as it is NOW what a verb made of BEFORE, which then was AFTER.
 
     A run that has ended meanwhile stays recorded, and its time is not due again.
@@ -868,7 +870,7 @@ def _undo(now: Record, before: Record, after: Record, zone: ZoneInfo) -> None:
                 del now[key]
     if now.get("last_run_at") != before.get("last_run_at"):
         with contextlib.suppress(ScheduleError):
-            due = records.next_run(now, _now(), zone)
+            due = records.next_run(now, at, zone)
             now["next_run_at"] = due.isoformat() if due else None
 
 
@@ -903,8 +905,3 @@ def _elapsed(run: runs.Run) -> float:
 
 def _iso(now: datetime.datetime, zone: ZoneInfo) -> str:
     return now.astimezone(zone).isoformat()
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-

@@ -1,21 +1,32 @@
-"""A Hermes home of its own for every test, and a real server on it."""
+"""A Hermes home of its own for every test, and the API on it: in this process, or as a real server."""
 
+import contextlib
+import copy
 import datetime
+import http.client
 import json
 import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hermes_oscron.bridge import Bridge
 from hermes_oscron.hermes import homes
 from hermes_oscron.hermes.homes import Home
+from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.web import credentials
+from hermes_oscron.web.app import make_app
+from hermes_oscron.web.credentials import Door
+from hermes_oscron.web.server import HOST, PORT
+
+from . import wsgi
+from .manual_clock import ManualClock
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, or be another account")
 
@@ -74,12 +85,6 @@ def in_seconds(seconds: float) -> str:
     return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).isoformat()
 
 
-def sleep_past(schedule: dict[str, str]) -> None:
-    """Sleep until a moment after the one-shot SCHEDULE is due, in which a job that fires would have been seen."""
-    due = datetime.datetime.fromisoformat(schedule["expression"])
-    time.sleep(max(0.0, due.timestamp() - time.time()) + 0.7)
-
-
 def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     """The first true answer of CONDITION; an AssertionError when SECONDS go by without one."""
     deadline = time.monotonic() + seconds
@@ -91,27 +96,36 @@ def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
 
 
 class Api:
-    """A client of a server: every call is the status and the JSON that came back."""
+    """A client of the server at `url`: every call is the status and the JSON that came back."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url
         self.token = token
 
+    def with_token(self, token: str | None) -> "Api":
+        """A client of the same server that shows `token`, or none."""
+        other = copy.copy(self)
+        other.token = token
+        return other
+
     def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None,
-             headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        """METHOD PATH with BODY as JSON, or RAW as it is; HEADERS replace the usual ones."""
+             headers: dict[str, str] | None = None, address: str | None = None) -> tuple[int, Any]:
+        """METHOD PATH with BODY as JSON, or RAW as it is, from ADDRESS if given; HEADERS replace the usual ones."""
         sent = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
         sent.update(headers or {})
         data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(self.url + path, data, sent, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                self.headers = response.headers
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                self.headers = error.headers
-                return error.code, json.load(error)
+        status, self.headers, content = self.send(method, path, data, sent, address)
+        return status, json.loads(content)
+
+    def send(self, method: str, path: str, data: bytes | None, headers: dict[str, str],
+             address: str | None) -> tuple[int, Message, bytes]:
+        """Send one request; the status, the headers and the body of its answer."""
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30,
+                                                source_address=(address, 0) if address else None)
+        with contextlib.closing(connection):
+            connection.request(method, path, data, {"Connection": "close", **headers})
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
 
     def get(self, path: str) -> Any:
         """The JSON at PATH; the call must succeed."""
@@ -132,7 +146,6 @@ class Api:
     def job(self, job_id: str) -> Any:
         """The job JOB_ID of the list, or None."""
         return next((job for job in self.get("/api/crons")["jobs"] if job["id"] == job_id), None)
-
 
     def refused(self, path: str, body: Any) -> tuple[int, str]:
         """The status and the sentence with which BODY at PATH is refused; the call must fail."""
@@ -161,11 +174,49 @@ class Api:
         return [output["content"] for output in self.get(f"/api/crons/output?job_id={job_id}")["outputs"]]
 
 
-def start_server(*arguments: str, log: Path) -> tuple["subprocess.Popen[bytes]", str]:
+class InProcessApi(Api):
+    """A client of the WSGI application `app`, which runs in this process."""
+
+    def __init__(self, app: Callable[..., Any], token: str) -> None:
+        super().__init__(f"http://{HOST}:{PORT}", token)
+        self._app = app
+
+    def send(self, method: str, path: str, data: bytes | None, headers: dict[str, str],
+             address: str | None) -> tuple[int, Message, bytes]:
+        return wsgi.call(self._app, method, path, data, {"Host": f"{HOST}:{PORT}", **headers}, address or HOST)
+
+
+class TimedApi(InProcessApi):
+    """An API whose time passes by `advance` alone, and whose foreground scheduler writes down what it starts."""
+
+    def __init__(self, app: Callable[..., Any], token: str, scheduler: "StartLog", clock: ManualClock) -> None:
+        super().__init__(app, token)
+        self.started = scheduler.started
+        self.clock = clock
+        self.advance = clock.advance
+
+    def in_seconds(self, seconds: float) -> str:
+        """The ISO time `seconds` from the clock's."""
+        return (self.clock.now() + datetime.timedelta(seconds=seconds)).isoformat()
+
+
+class StartLog(Foreground):
+    """Fires as `serve` does, but starts no process for a job that is due: `started` has its id instead."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.started: list[str] = []
+
+    def catch_up(self, instance: str) -> None:
+        self.started.append(instance.partition(":")[2])
+
+
+def start_server(*arguments: str, log: Path, environment: Mapping[str, str] | None = None,
+                 ) -> tuple["subprocess.Popen[bytes]", str]:
     """A real `hermes-oscron serve` with ARGUMENTS on a free port; its process and its URL."""
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-m", "hermes_oscron.cli", "serve", "--port", "0", *arguments],
-                                   stdout=file, stderr=file, env=os.environ)
+                                   stdout=file, stderr=file, env={**os.environ, **(environment or {})})
 
     def address() -> str | None:
         assert process.poll() is None, log.read_text()
@@ -175,9 +226,14 @@ def start_server(*arguments: str, log: Path) -> tuple["subprocess.Popen[bytes]",
     return process, wait_for(address)
 
 
+def read_token(root: Path) -> str:
+    """The token of the installation in ROOT."""
+    return (root / "cron" / "oscron" / "token").read_text().strip()
+
+
 @pytest.fixture
 def server(root: Path, tmp_path: Path) -> Iterator[str]:
-    """The URL of a server on ROOT whose foreground scheduler fires."""
+    """The URL of a server on ROOT, a process of its own, whose foreground scheduler fires."""
     process, url = start_server("--scheduler", "foreground", log=tmp_path / "serve.log")
     yield url
     process.terminate()
@@ -185,6 +241,38 @@ def server(root: Path, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def api(server: str, root: Path) -> Api:
-    """A client of SERVER that has the token."""
-    return Api(server, (root / "cron" / "oscron" / "token").read_text().strip())
+def http_api(server: str, root: Path) -> Api:
+    """A client of SERVER that has the token; for what `api` cannot show: sockets, and the process itself."""
+    return Api(server, read_token(root))
+
+
+@pytest.fixture(scope="module")
+def module_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """As `http_api`, on a home of its own; for tests of one module that leave no trace on each other."""
+    folder = tmp_path_factory.mktemp("module")
+    (folder / "hermes").mkdir()
+    process, url = start_server("--scheduler", "foreground", log=folder / "serve.log",
+                                environment={"HERMES_HOME": str(folder / "hermes"), "HERMES_TIMEZONE": "UTC"})
+    yield Api(url, read_token(folder / "hermes"))
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+def api(root: Path) -> Iterator[Api]:
+    """A client that has the token, of the application on ROOT in this process. What it fires is a real run."""
+    token, scheduler = credentials.token(str(root)), Foreground(str(root))
+    bridge = Bridge(str(root), scheduler)
+    with scheduler.firing(bridge.plans):
+        bridge.sync()
+        yield InProcessApi(make_app(bridge, Door(str(root))), token)
+
+
+@pytest.fixture
+def timed_api(root: Path) -> Iterator[TimedApi]:
+    """As `api`, but time stands still until the test moves it, and jobs that fire are written down and not run."""
+    token, scheduler, clock = credentials.token(str(root)), StartLog(str(root)), ManualClock()
+    bridge = Bridge(str(root), scheduler, clock)
+    with scheduler.firing(bridge.plans, clock):
+        bridge.sync()
+        yield TimedApi(make_app(bridge, Door(str(root))), token, scheduler, clock)

@@ -1,4 +1,4 @@
-"""Those who know: systemd-analyze, croniter and cronsim, asked for what a schedule means, and Debian's cron daemon."""
+"""Reference implementations of what a schedule means: systemd-analyze, croniter, cronsim, and Debian's cron daemon."""
 
 import datetime
 import os

@@ -1,9 +1,11 @@
 """The verbs together with the store, without anything that fires."""
 
+import contextlib
 import datetime
 import json
+import resource
 import tempfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,11 +21,11 @@ from hermes_oscron.schedule import text
 from hermes_oscron.schedule.errors import ScheduleError
 from hermes_oscron.schedulers.charge import in_charge, put_in_charge
 from hermes_oscron.schedulers.foreground import Foreground
-from hermes_oscron.schedulers.plan import Plan, Report, SchedulerError
-from hermes_oscron.schedulers.systemd.scheduler import Systemd
+from hermes_oscron.schedulers.plan import Plan, SchedulerError
 from tests import strategies
 from tests.conftest import in_seconds, stored, write_jobs
 from tests.fuzz.world import Ledger
+from tests.manual_clock import ManualClock
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]
 INSTANTS = st.datetimes(datetime.datetime(2030, 1, 1), datetime.datetime(2090, 1, 1)).map(
@@ -37,7 +39,8 @@ def test_what_is_displayed_comes_back_as_the_same_schedule(schedule: str, zone: 
     """Through the API's verbs and the store: clients post what they were shown."""
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HERMES_TIMEZONE", zone)
-        bridge = Bridge(root, Foreground(root))
+        clock = ManualClock(datetime.datetime.now(datetime.UTC))  # no minute may begin between the verbs
+        bridge = Bridge(root, Foreground(root), clock)
         try:
             job = bridge.create({"prompt": "x", "schedule": schedule})
         except ScheduleError:
@@ -49,7 +52,7 @@ def test_what_is_displayed_comes_back_as_the_same_schedule(schedule: str, zone: 
         stored = store.find(homes.home(root, "default"), job["id"])
         kept = records.schedule_of(stored, ZoneInfo(zone))
         assert {"kind": kept.kind, "expression": kept.expression} == job["schedule"]
-        assert text.parse(stored["schedule"]["display"], ZoneInfo(zone), datetime.datetime.now(datetime.UTC)) == kept
+        assert text.parse(stored["schedule"]["display"], ZoneInfo(zone), clock.now()) == kept
 
 
 def test_a_zone_set_anew_moves_the_wall_clock_and_no_instant(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,16 +181,24 @@ def test_a_sync_gives_the_records_of_others_the_next_run_that_is_going_to_be(roo
     assert records.instant(after["micro"]).microsecond == 0  # type: ignore[union-attr]
 
 
-def test_a_sync_that_had_to_wait_does_not_undo_a_move_that_was_made_meanwhile(
-        root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Timers(Ledger):
+    """Stands for systemd."""
+
+    kind = "systemd"
+
+    def withdraw(self) -> None:
+        self.armed.clear()
+
+
+def test_a_sync_that_had_to_wait_does_not_undo_a_move_that_was_made_meanwhile(root: Path) -> None:
     """It took the scheduler that was in charge for the one to stay with."""
-    put_in_charge(str(root), "foreground")
-    waited = Bridge(str(root), Foreground(str(root)))
+    write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"}})
     put_in_charge(str(root), "systemd")
-    monkeypatch.setattr(Systemd, "watch", lambda *_: None)
-    monkeypatch.setattr(Systemd, "reconcile", lambda *_: Report(["armed"], [], {}, []))
-    assert waited.sync().armed == ["armed"]
-    assert in_charge(str(root)) == "systemd"
+    timers = Timers(str(root))
+    waited = Bridge(str(root), timers)
+    put_in_charge(str(root), "foreground")
+    assert waited.sync().armed == [] and timers.armed == {}
+    assert in_charge(str(root)) == "foreground" and waited.scheduler.kind == "foreground"
 
 
 def test_changes_that_cannot_be_watched_for_are_told_and_stop_no_sync(root: Path) -> None:
@@ -206,9 +217,10 @@ def test_changes_that_cannot_be_watched_for_are_told_and_stop_no_sync(root: Path
 
 def test_a_verb_waits_for_another_for_a_while_and_then_says_who_has_the_lock(root: Path) -> None:
     first, second = (Bridge(str(root), Foreground(str(root))) for _ in range(2))
-    with first._arming(), pytest.raises(store.StoreError, match=r"arming\.lock .* held"), second._arming(patience=0.2):
+    held = r"arming\.lock .* held"
+    with first.verb_lock(), pytest.raises(store.StoreError, match=held), second.verb_lock(patience=0.2):
         pass
-    with second._arming(patience=0.2):
+    with second.verb_lock(patience=0.2):
         pass
 
 
@@ -247,22 +259,35 @@ def test_what_is_undone_is_the_verb_and_not_a_run_that_has_ended_meanwhile(root:
     assert datetime.datetime.fromisoformat(record["next_run_at"]) > now
 
 
-def test_a_move_that_cannot_be_written_down_goes_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `size` bytes (RLIMIT_FSIZE, setrlimit(2)), as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_move_that_cannot_be_written_down_goes_back(root: Path) -> None:
+    write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"}})
     put_in_charge(str(root), "systemd")
-    monkeypatch.setattr(Systemd, "withdraw", lambda *_: None)
-    reconciled: list[str] = []
-    monkeypatch.setattr(Systemd, "reconcile", lambda *_: reconciled.append("back") or Report([], [], {}, []))
-    monkeypatch.setattr(Systemd, "watch", lambda *_: None)
+    withdrawn: list[str] = []
 
-    def put(root: str, kind: str) -> None:
-        if kind == "foreground":
-            raise OSError(28, "No space left on device")
+    class Withdrawn(Timers):
+        def withdraw(self) -> None:
+            withdrawn.extend(self.armed)
+            super().withdraw()
 
-    bridge = Bridge(str(root), Refusing(str(root)))
-    monkeypatch.setattr("hermes_oscron.bridge.put_in_charge", put)
-    with pytest.raises(OSError, match="No space"):
+    timers = Withdrawn(str(root))
+    bridge = Bridge(str(root), timers)
+    bridge.sync()
+    bridge.wanted = Refusing(str(root))
+    with files_limited_to(0), pytest.raises(OSError, match="File too large"):
         bridge.sync()
-    assert reconciled == ["back"]
+    assert withdrawn == list(timers.armed) == ["default:a"]
+    assert in_charge(str(root)) == bridge.scheduler.kind == "systemd"
 
 
 def test_a_sync_starts_what_is_overdue_once_however_often_it_looks(root: Path) -> None:
@@ -278,17 +303,19 @@ def test_a_sync_starts_what_is_overdue_once_however_often_it_looks(root: Path) -
     assert started == ["default:a"]
 
 
-def test_a_run_that_cannot_be_recorded_hides_no_job_and_disarms_none(
-        root: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise store.StoreError("jobs.json cannot be written: No space left on device.")
-
+def test_a_run_that_cannot_be_recorded_hides_no_job_and_disarms_none(root: Path, home: Home) -> None:
     write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"}})
-    monkeypatch.setattr("hermes_oscron.bridge.settle", full)
+    put_in_charge(str(root), "foreground")
+    interrupted = Path(home.runs_dir) / "a"
+    interrupted.parent.mkdir()
+    interrupted.write_text(json.dumps({"started_at": 1700000000, "trigger": "schedule"}))
     ledger = Ledger(str(root))
     bridge = Bridge(str(root), ledger)
-    assert [job["id"] for job in bridge.jobs()["jobs"]] == ["a"] and bridge.status() == {}
-    assert "No space left" in bridge.sync().refused["default"] and list(ledger.armed) == ["default:a"]
+    with files_limited_to(0):
+        assert [job["id"] for job in bridge.jobs()["jobs"]] == ["a"] and bridge.status() == {}
+        assert "File too large" in bridge.sync().refused["default"] and list(ledger.armed) == ["default:a"]
+    assert interrupted.exists() and "last_status" not in stored(root)[0]
+    assert not bridge.sync().refused and stored(root)[0]["last_status"] == "error"
 
 
 LATE_JOB = {"id": "a", "name": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"},

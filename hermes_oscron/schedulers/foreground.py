@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ..barrier import use_each
+from ..clock import CLOCK, Clock
 from ..hermes.homes import state_dir
 from ..hermes.store import StoreError, make_private_dir
 from ..schedule.occurrences import next_occurrence
@@ -109,7 +110,7 @@ class Foreground:
         return detached.start(_runner(instance), heard=self._fires)
 
     @contextmanager
-    def firing(self, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> Iterator[None]:
+    def firing(self, plans: Callable[[datetime.datetime], Mapping[str, Plan]], clock: Clock = CLOCK) -> Iterator[None]:
         """Fire what PLANS(now) says until the block ends. Raises SchedulerError when another process fires here."""
         make_private_dir(os.path.dirname(self._lock_path))
         fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -123,10 +124,11 @@ class Foreground:
                     os.close(fd)
                     raise SchedulerError("Another 'hermes-oscron serve' fires the jobs of this home.") from None
                 time.sleep(0.05)
-        ended = threading.Event()
-        thread = threading.Thread(target=_fire_until, args=(ended, plans), name="foreground-scheduler", daemon=True)
-        thread.start()
         self._fires = self._begun = True
+        ended = threading.Event()
+        thread = threading.Thread(target=_fire_until, args=(ended, plans, self.catch_up, clock),
+                                  name="foreground-scheduler", daemon=True)
+        thread.start()
         try:
             yield
         finally:
@@ -135,14 +137,15 @@ class Foreground:
             os.close(fd)
 
 
-def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Mapping[str, Plan]]) -> None:
+def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Mapping[str, Plan]],
+                start: Callable[[str], None], clock: Clock) -> None:
     """Start each job when it is due. A job falls due between two glances, and a glance is cut short for it."""
-    seen = datetime.datetime.now(datetime.UTC)
+    seen = clock.now()
     trouble = ""
     while not ended.is_set():
-        now = datetime.datetime.now(datetime.UTC)
+        now = clock.now()
         try:
-            wait = _fire_due(plans(min(seen, now)), min(seen, now), now)
+            wait = _fire_due(plans(min(seen, now)), min(seen, now), now, start)
             seen, trouble = now, ""
         except Exception as error:  # whatever it is, the thread goes on: a silent end would be the end of all jobs
             if str(error) != trouble:
@@ -150,16 +153,17 @@ def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Map
                 log.error("Nothing fires until this is mended: %s", trouble,
                           exc_info=not isinstance(error, StoreError | SchedulerError))
             wait = GLANCE
-        ended.wait(wait)
+        clock.wait(ended, wait)
 
 
-def _fire_due(plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime) -> float:
-    """Start what of PLANS fell due after SINCE and not after NOW; the seconds until the next look."""
+def _fire_due(plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime,
+              start: Callable[[str], None]) -> float:
+    """Start each job of `plans` that fell due after `since` and not after `now`; return the seconds to wait."""
     wait = GLANCE
     following, _ = use_each(to_fire(plans), lambda plan: next_occurrence(plan.schedule, since, plan.zone, plan.grid))
     for instance, due in following.items():
         if due and due <= now:
-            detached.start(_runner(instance), heard=True)
+            start(instance)
         elif due:
             wait = min(wait, (due - now).total_seconds())
     return max(0.001, wait)

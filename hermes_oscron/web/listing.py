@@ -27,7 +27,7 @@ class Listing:
             return encoded({"jobs": [], "cron_unavailable": True})
         fingerprint = (*self._bridge.fingerprint(), self._bridge.under_way())
         kept = self._kept.get(all_profiles)
-        now = datetime.datetime.now(datetime.UTC)
+        now = self._bridge.clock.now()
         if kept and kept.fingerprint == fingerprint and kept.since <= now and (not kept.until or now < kept.until):
             return kept.body
         answer = self._bridge.jobs(all_profiles)

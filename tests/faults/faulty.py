@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_oscron.bridge import Bridge
+from hermes_oscron.clock import CLOCK, Clock
 from hermes_oscron.hermes.store import StoreError
 from hermes_oscron.schedulers.plan import Plan, Report, SchedulerError, nothing, to_fire
 from tests.fuzz.records import record
@@ -99,12 +100,12 @@ class FileLedger(Ledger):
 class Faulty:
     """A Hermes home at ROOT with some jobs, and what fires them in TIMERS, outside of it as /run is."""
 
-    def __init__(self, root: Path, timers: Path) -> None:
+    def __init__(self, root: Path, timers: Path, clock: Clock = CLOCK) -> None:
         self.root, self.timers = root, timers
         timers.mkdir(exist_ok=True)
         self.world = World(root)
         self.world.scheduler = FileLedger(str(root), timers)
-        self.world.use(Bridge(str(root), self.world.scheduler))
+        self.world.use(Bridge(str(root), self.world.scheduler, clock))
         self.world.put({"version": 2, "jobs": JOBS, "theirs": [1]})
         self.world.bridge.sync()
 

@@ -1,7 +1,6 @@
 """A clock that jumps, and jumps back."""
 
 import datetime
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from hermes_oscron.schedulers.plan import to_fire
 from tests.faults.faulty import Faulty
 from tests.fuzz.records import record
+from tests.manual_clock import ManualClock
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 JUMPS = [datetime.timedelta(days=4000), datetime.timedelta(days=-4000), datetime.timedelta(minutes=95),
@@ -17,22 +17,14 @@ DAY = datetime.timedelta(days=1)
 PERIODS = {"daily": DAY, "often": datetime.timedelta(minutes=90), "ran": datetime.timedelta(minutes=90)}
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    """The clock that the bridge reads."""
-    clock = Clock()
-    monkeypatch.setattr("hermes_oscron.bridge._now", lambda: clock.now)
-    yield clock
-
-
-@pytest.fixture
-def faulty(tmp_path: Path, clock: Clock) -> Faulty:
-    faulty = Faulty(tmp_path / "hermes", tmp_path / "timers")
+def faulty(tmp_path: Path, clock: ManualClock) -> Faulty:
+    faulty = Faulty(tmp_path / "hermes", tmp_path / "timers", clock)
     made, soon = NOW.isoformat(), (NOW + datetime.timedelta(minutes=90)).isoformat()
     often = {"kind": "interval", "minutes": 90}
     faulty.world.put({"jobs": [
@@ -49,23 +41,23 @@ def due(faulty: Faulty, job_id: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(faulty.world.stored()[job_id]["next_run_at"])
 
 
-def assert_all_fire_in_time(faulty: Faulty, clock: Clock) -> None:
+def assert_all_fire_in_time(faulty: Faulty, clock: ManualClock) -> None:
     """Each job is due within its period; what became due in between is run now, once."""
     started = faulty.world.scheduler.ran
     for job_id, period in PERIODS.items():
-        assert due(faulty, job_id) <= clock.now + period, job_id
-        assert due(faulty, job_id) > clock.now or started.count(f"default:{job_id}") == 1
-    assert dict(faulty.world.scheduler.armed) == to_fire(faulty.world.bridge.plans(clock.now))
+        assert due(faulty, job_id) <= clock.now() + period, job_id
+        assert due(faulty, job_id) > clock.now() or started.count(f"default:{job_id}") == 1
+    assert dict(faulty.world.scheduler.armed) == to_fire(faulty.world.bridge.plans(clock.now()))
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
 def test_after_a_jump_and_back_one_sync_has_all_fire_in_time(
-    faulty: Faulty, clock: Clock, jump: datetime.timedelta,
+    faulty: Faulty, clock: ManualClock, jump: datetime.timedelta,
 ) -> None:
     faulty.world.bridge.sync()
-    clock.now = NOW + jump
+    clock.set(NOW + jump)
     faulty.world.bridge.sync()
-    clock.now = NOW + datetime.timedelta(minutes=1)
+    clock.set(NOW + datetime.timedelta(minutes=1))
     faulty.world.scheduler.ran.clear()
     faulty.world.bridge.sync()
     assert_all_fire_in_time(faulty, clock)
@@ -73,7 +65,7 @@ def test_after_a_jump_and_back_one_sync_has_all_fire_in_time(
     assert all("has not started" in fault for fault in faulty.world.bridge.faults()), "the ledger starts nothing"
 
 
-def test_a_clock_set_back_leaves_no_interval_waiting_for_the_old_future(faulty: Faulty, clock: Clock) -> None:
+def test_a_clock_set_back_leaves_no_interval_waiting_for_the_old_future(faulty: Faulty, clock: ManualClock) -> None:
     ran = NOW + 400 * DAY
     content = faulty.world.document()
     for job in content["jobs"]:

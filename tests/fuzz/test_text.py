@@ -93,7 +93,7 @@ def test_no_name_has_more_lines_in_a_unit_or_a_crontab_than_a_plain_one(text: st
         units = [structure(render(plan, UTC, now)) for plan in plans if plan]
         assert units[0] == units[1] and len(units[0]) == len(set(units[0]) - {""}) + units[0].count("")
         crontab = Crontab(str(world.root))
-        lines = [crontab._line(crontab._entry(plan, now)) for plan in plans if plan]
+        lines = [crontab.line(crontab.entry(plan, now)) for plan in plans if plan]
         assert lines[0] == lines[1].replace(records[1]["id"].encode(), records[0]["id"].encode())
         assert lines[0].count(b"\n") == 1 and lines[0].isascii()
 

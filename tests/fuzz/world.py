@@ -1,7 +1,6 @@
 """A Hermes home of its own, the API on it without a socket, and a scheduler that only writes down what is armed."""
 
 import datetime
-import io
 import json
 import os
 import tempfile
@@ -9,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -19,6 +18,7 @@ from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.plan import Plan, Report, nothing, to_fire
 from hermes_oscron.web.app import make_app
 from hermes_oscron.web.credentials import Door
+from tests import wsgi
 
 
 class Ledger(Foreground):
@@ -88,13 +88,10 @@ class World:
              **query: str) -> tuple[int, Any]:
         """The status and the answer, which must be JSON as every client reads it, to METHOD PATH."""
         sent = raw if raw is not None else json.dumps(body).encode()
-        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": urlencode(query),
-                   "HTTP_HOST": "localhost", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
-                   "SERVER_PROTOCOL": "HTTP/1.1", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(sent)),
-                   "wsgi.input": io.BytesIO(sent), "wsgi.errors": io.StringIO(), "wsgi.url_scheme": "http"}
-        statuses: list[int] = []
-        answer = b"".join(self._app(environ, lambda status, *_: statuses.append(int(status[:3]))))
-        return statuses[0], json.loads(answer, parse_constant=no_json)
+        headers = {"Host": "localhost", "Content-Type": "application/json"}
+        target = f"{quote(path)}?{urlencode(query)}"
+        status, _, answer = wsgi.call(self._app, method, target, sent, headers, "127.0.0.1")
+        return status, json.loads(answer, parse_constant=no_json)
 
     def post(self, verb: str, body: Any) -> tuple[int, Any]:
         return self.call("POST", f"/api/crons/{verb}", body)

@@ -32,7 +32,19 @@ def test_an_occurrence_is_taken_once(root: Path, home: Home) -> None:
     write_jobs(root, {"id": "a", "schedule": DAILY, "next_run_at": LONG_AGO})
     assert claims.take(home, "a", scheduled=True)
     assert not claims.take(home, "a", scheduled=True)
-    assert claims.take(home, "a", scheduled=False), "a run by hand takes no occurrence"
+    assert claims.take(home, "a", scheduled=False), "a run by hand may take place at any time"
+
+
+@pytest.mark.usefixtures("ticker")
+@pytest.mark.parametrize("state", ["scheduled", "paused"])
+def test_a_manual_run_of_a_job_that_is_due_takes_that_occurrence(root: Path, home: Home, state: str) -> None:
+    write_jobs(root, {"id": "a", "schedule": DAILY, "state": state,
+                      "next_run_at": LONG_AGO if state == "scheduled" else None})
+    assert claims.take(home, "a", scheduled=False)
+    if state == "scheduled":
+        assert not claims.take(home, "a", scheduled=True)
+    else:
+        assert store.find(home, "a")["next_run_at"] is None
 
 
 @pytest.mark.usefixtures("ticker")

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -147,16 +148,16 @@ def test_a_claim_on_a_file_that_was_removed_is_none(home: Home, root: Path) -> N
 
 def test_a_lock_got_on_a_file_that_was_removed_since_it_was_opened_is_no_claim(
         home: Home, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, lock = claimed(home), runs._lock
+    first, flock = claimed(home), fcntl.flock
     locked: list[int] = []
 
-    def lock_after_the_release(fd: int, kind: int) -> bool:
-        if not locked:
-            first.release()
+    def lock_after_the_release(fd: int, operation: int) -> None:
         locked.append(fd)
-        return lock(fd, kind)
+        if len(locked) == 1:
+            first.release()
+        flock(fd, operation)
 
-    monkeypatch.setattr(runs, "_lock", lock_after_the_release)
+    monkeypatch.setattr(fcntl, "flock", lock_after_the_release)
     second = claimed(home)
     assert len(locked) > 1 and run_file(root).exists()
     assert runs.claim(home, "a") is None

@@ -140,12 +140,15 @@ class Chaos:
             watcher.start()
         begun = time.time()
         machine_wide = [(0.35, self._reboot), (0.65, self._cut_power)]
-        weighted = [step for step, weight in self._kinds().items() for _ in range(weight)]
+        deck: list[Callable[[Site, random.Random], None]] = []
         nth = 0
         try:
             while (passed := (time.time() - begun) / seconds) < 1:
                 dice = random.Random(f"{self.seed} {nth}")
-                step, site = dice.choice(weighted), dice.choice(self.sites)
+                if not deck:  # every kind has its turn before any comes again
+                    deck = [step for step, weight in self._kinds().items() for _ in range(weight)]
+                    dice.shuffle(deck)
+                step, site = deck.pop(), dice.choice(self.sites)
                 if machine_wide and passed > machine_wide[0][0]:
                     step = machine_wide.pop(0)[1]
                 self.steps.append(f"{time.time():.2f} step {nth}: {step.__name__} {site.user}")
@@ -180,10 +183,10 @@ class Chaos:
     def _kinds(self) -> dict[Callable[[Site, random.Random], None], int]:
         """The kinds of steps, with their weights."""
         return {
-            self._kill_runner: 3, self._kill_script: 2, self._kill_runner_at_start: 3, self._kill_server: 2,
-            self._kill_server_at_work: 2, self._kill_sync: 2, self._kill_helper: 2, self._stop_run: 2,
-            self._disarm: 3, self._stop_socket: 1, self._tear: 3, self._fill: 3, self._edit: 5, self._verb: 8,
-            self._one_shot: 6, self._run: 8, self._restart_cron: 1,
+            self._kill_runner: 1, self._kill_script: 1, self._kill_runner_at_start: 2, self._kill_server: 1,
+            self._kill_server_at_work: 1, self._kill_sync: 1, self._kill_helper: 1, self._stop_run: 1,
+            self._disarm: 2, self._stop_socket: 1, self._tear: 2, self._fill: 2, self._edit: 2, self._verb: 2,
+            self._one_shot: 2, self._run: 4, self._restart_cron: 1,
         }
 
     # Faults
@@ -298,6 +301,7 @@ class Chaos:
     def _tear(self, site: Site, dice: random.Random) -> None:
         """Tear jobs.json, and restore it some seconds later as an administrator does."""
         path, torn = self._jobs_file(site), dice.choice(TORN)
+        self._wait_for_minute(dice.uniform(-2, 4))
         with self._locked(site):
             content = path.read_bytes()
             torn = content[:len(content) // 2] if torn is None else torn
@@ -319,6 +323,7 @@ class Chaos:
     def _fill(self, site: Site, dice: random.Random) -> None:
         """Fill the disk of the home, and free it some seconds later."""
         filler = self._inside(f"{site.home}/filler")
+        self._wait_for_minute(dice.uniform(-2, 4))
         with self._fault("the disk was full", [site], delays=True, fills=True):
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
                 for size in (1 << 20, 4096):
@@ -330,6 +335,12 @@ class Chaos:
             filler.unlink()
             self._resolve()
             self._sync(site)
+
+    def _wait_for_minute(self, offset: float) -> None:
+        """Wait until `offset` seconds from the next turn of a minute, when most jobs are due, if that is near."""
+        wait = 60 - time.time() % 60 + offset
+        if wait < 20:
+            time.sleep(max(0.0, wait))
 
     def _restart_cron(self, _site: Site, dice: random.Random) -> None:
         site = self.sites[1]
@@ -389,7 +400,8 @@ class Chaos:
         self._create(site, dice, site.soon(dice.choice((3, 5, 10, 30))))
 
     def _run(self, site: Site, dice: random.Random) -> None:
-        if job := self._some(site, dice):
+        fired = [job for job in self._alive(site) if job.records and job.changes[-1].schedule]
+        if job := dice.choice(fired) if fired else self._some(site, dice):
             begun = time.time()
             status, answer = self._post(site, "run", job_id=job.id)
             if status == 200 and answer["ok"]:

@@ -18,6 +18,8 @@ STARTING_S = 6.0
 """From the start of the runner until the script writes its first line."""
 CALLED_S = 10.0
 """From a call to run a job by hand until its script writes its first line."""
+ENDING_S = 60.0
+"""After the time up to which is judged, nothing fires any more; until then what is due may run."""
 CUT = re.compile(r"interrupted|stopped by|killed by|cut off", re.IGNORECASE)
 EXIT_CODE = re.compile(r"exit(?:ed)? (?:with )?(?:code|status) (\d+)")
 
@@ -119,7 +121,8 @@ def judge(job: Evidence, until: float, tally: Counter[str] | None = None) -> lis
 def _due(job: Evidence, until: float) -> list[_Due]:
     """List the occurrences of `job`: those that had to run, and those that a change in that moment left open."""
     found = []
-    for this, following in zip(job.changes, [*job.changes[1:], Change(until, until, None)], strict=True):
+    end = Change(until, until + ENDING_S, None)
+    for this, following in zip(job.changes, [*job.changes[1:], end], strict=True):
         if this.schedule:
             for at in this.schedule.due(this.begun, following.done):
                 certain = this.done < at < following.begun - job.late_s

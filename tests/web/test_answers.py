@@ -1,7 +1,6 @@
 import json
 import os
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,36 +44,36 @@ def test_no_answer_may_be_kept(api: Api) -> None:
         assert (api.headers["Cache-Control"], api.headers["Content-Type"]) == ("no-store", "application/json")
 
 
-def test_an_address_where_nothing_is_answers_404_in_json(api: Api) -> None:
+def test_an_address_where_nothing_is_answers_404_in_json(module_api: Api) -> None:
     for path in ("/", "/api", "/api/crons/", "/api/crons/nothing", "/api/crons/create/x", "/%2e%2e/etc/passwd",
                  "/%00", "/%ff"):
-        status, answer = api.call("GET", path)
-        assert status == 404 and is_refusal(api, answer), path
+        status, answer = module_api.call("GET", path)
+        assert status == 404 and is_refusal(module_api, answer), path
 
 
-def test_a_method_that_an_address_does_not_take_answers_405_in_json(api: Api) -> None:
+def test_a_method_that_an_address_does_not_take_answers_405_in_json(module_api: Api) -> None:
     for method, path in (("GET", "/api/crons/create"), ("POST", "/api/crons"), ("DELETE", "/api/crons"),
                          ("PUT", "/api/crons/update"), ("PATCH", "/api/crons/pause"), ("OPTIONS", "/api/crons")):
-        status, answer = api.call(method, path)
-        assert status == 405 and is_refusal(api, answer), (method, path)
+        status, answer = module_api.call(method, path)
+        assert status == 405 and is_refusal(module_api, answer), (method, path)
 
 
-def test_a_body_over_one_mebibyte_answers_413_in_json(api: Api) -> None:
+def test_a_body_over_one_mebibyte_answers_413_in_json(module_api: Api) -> None:
     for size in (1024 * 1024 + 1, 3 * 1024 * 1024):
-        status, answer = api.call("POST", "/api/crons/create", raw=b" " * size)
-        assert status == 413 and is_refusal(api, answer)
+        status, answer = module_api.call("POST", "/api/crons/create", raw=b" " * size)
+        assert status == 413 and is_refusal(module_api, answer)
 
 
-def test_a_body_of_one_mebibyte_is_read(api: Api) -> None:
+def test_a_body_of_one_mebibyte_is_read(module_api: Api) -> None:
     body = json.dumps({"prompt": "p", "schedule": "30m"}).encode()
-    assert api.call("POST", "/api/crons/create", raw=body.ljust(1024 * 1024))[0] == 200
+    assert module_api.call("POST", "/api/crons/create", raw=body.ljust(1024 * 1024))[0] == 200
 
 
-def test_a_body_that_is_far_too_large_answers_413_in_json_too(api: Api) -> None:
-    host, port = api.url.removeprefix("http://").split(":")
+def test_a_body_that_is_far_too_large_answers_413_in_json_too(module_api: Api) -> None:
+    host, port = module_api.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(f"POST /api/crons/create HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
-                           f"Authorization: Bearer {api.token}\r\nContent-Type: application/json\r\n"
+                           f"Authorization: Bearer {module_api.token}\r\nContent-Type: application/json\r\n"
                            f"Content-Length: {2**40}\r\n\r\n{{".encode())
         head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
     assert head.split()[1] == b"413"
@@ -91,16 +90,16 @@ def test_a_body_that_is_not_json_answers_415(api: Api) -> None:
     assert api.get("/api/crons")["jobs"] == []
 
 
-def test_json_is_in_utf_8_and_its_type_may_be_no_text_at_all(api: Api) -> None:
+def test_json_is_in_utf_8_and_its_type_may_be_no_text_at_all(module_api: Api) -> None:
     body = {"prompt": "p", "schedule": "30m"}
     for charset in ("utf-16", "utf-32", "utf-8-sig"):
-        assert api.call("POST", "/api/crons/create", raw=json.dumps(body).encode(charset))[0] == 400
-    assert api.call("POST", "/api/auth/logout", {}, headers={"Content-Type": "\xff"})[0] == 415
+        assert module_api.call("POST", "/api/crons/create", raw=json.dumps(body).encode(charset))[0] == 400
+    assert module_api.call("POST", "/api/auth/logout", {}, headers={"Content-Type": "\xff"})[0] == 415
 
 
-def test_json_may_name_its_charset(api: Api) -> None:
+def test_json_may_name_its_charset(module_api: Api) -> None:
     headers = {"Content-Type": "Application/JSON; charset=utf-8"}
-    assert api.call("POST", "/api/crons/create", VERBS["create"], headers=headers)[0] == 200
+    assert module_api.call("POST", "/api/crons/create", VERBS["create"], headers=headers)[0] == 200
 
 
 def test_a_body_that_is_no_json_object_answers_400(api: Api) -> None:
@@ -181,10 +180,10 @@ def test_once_jobs_json_is_mended_everything_works_as_before(api: Api, root: Pat
     assert api.post("/api/crons/update", {"job_id": job["id"], "name": "n"})["job"]["name"] == "n"
 
 
-def test_once_jobs_json_is_mended_jobs_fire_again(api: Api, root: Path) -> None:
+def test_once_jobs_json_is_mended_jobs_fire_again(api: Api, root: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = root / "cron" / "jobs.json"
     path.write_bytes(b"{")
-    time.sleep(0.8)
+    wait_for(lambda: "Nothing fires until this is mended" in caplog.text)
     path.unlink()
     job = api.create(schedule=in_seconds(1), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
     assert wait_for(lambda: api.job(job["id"])["last_status"], 5) == "ok"

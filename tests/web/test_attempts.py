@@ -20,10 +20,15 @@ def test_a_minute_after_the_first_of_ten_one_may_try_again(monkeypatch: pytest.M
 
 
 def test_addresses_without_end_take_no_memory_without_end() -> None:
-    known = Attempts()
-    for n in range(3 * attempts.ADDRESSES):
-        known.note(f"10.{n // 65536}.{n // 256 % 256}.{n % 256}")
-    assert len(known._wrong) == attempts.ADDRESSES
+    known, wrong = Attempts(), ["192.0.2.1"] * attempts.MOST
+    for address in wrong:
+        known.note(address)
+    others = [f"10.{n // 65536}.{n // 256 % 256}.{n % 256}" for n in range(attempts.ADDRESSES)]
+    for address in others[1:]:
+        known.note(address)
+    assert known.wait("192.0.2.1") > 0
+    known.note(others[0])
+    assert known.wait("192.0.2.1") == 0, "it is forgotten, as one more than are kept"
 
 
 def test_the_addresses_of_one_ipv6_network_are_one() -> None:

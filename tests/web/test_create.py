@@ -5,7 +5,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..conftest import Api, in_seconds, sleep_past, stored, wait_for, write_script
+from ..conftest import Api, TimedApi, in_seconds, stored, wait_for, write_script
 
 FORMS = {
     "0 9 * * *": ("cron", "0 9 * * *", "Daily at 9:00 AM"),
@@ -119,12 +119,12 @@ def test_a_job_repeats_for_ever_unless_told_and_a_one_shot_once(api: Api) -> Non
     assert api.create(schedule="in 2h")["repeat"] == {"times": 1, "completed": 0}
 
 
-def test_a_job_created_disabled_is_paused_and_does_not_fire(api: Api, root: Path) -> None:
-    script = write_script(root, "hi.sh", "echo hi")
-    job = api.create(schedule=in_seconds(0.3), no_agent=True, script=script, enabled=False)
+def test_a_job_created_disabled_is_paused_and_does_not_fire(timed_api: TimedApi) -> None:
+    job = timed_api.create(schedule=timed_api.in_seconds(60), enabled=False)
+    enabled = timed_api.create(schedule=timed_api.in_seconds(60))
     assert (job["state"], job["enabled"], job["next_run_at"]) == ("paused", False, None)
-    sleep_past(job["schedule"])
-    assert api.outputs(job["id"]) == []
+    timed_api.advance(120)
+    assert timed_api.started == [enabled["id"]]
 
 
 def test_a_one_shot_fires_at_its_second_and_is_completed(api: Api, root: Path) -> None:

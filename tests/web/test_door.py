@@ -1,6 +1,3 @@
-import contextlib
-import http.client
-import json
 import os
 import socket
 import stat
@@ -9,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from hermes_oscron.web import credentials
 
@@ -37,16 +33,6 @@ def refused_to_serve(*arguments: str) -> tuple[int, str]:
     return result.returncode, result.stderr
 
 
-def call_from(address: str, url: str, method: str, path: str, headers: dict[str, str]) -> tuple[int, Any]:
-    """The status and the answer of a call that comes from ADDRESS, one of loopback."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10, source_address=(address, 0))
-    with contextlib.closing(connection):
-        body = json.dumps(JOB) if method == "POST" else None
-        connection.request(method, path, body, {"Content-Type": "application/json", **headers})
-        response = connection.getresponse()
-        return response.status, json.load(response)
-
-
 def token_file(root: Path) -> Path:
     return root / "cron" / "oscron" / "token"
 
@@ -55,7 +41,8 @@ def test_nothing_but_health_is_answered_without_the_token(server: str, root: Pat
     for token in (None, "wrong", "é"):
         for n, (method, path) in enumerate(GUARDED):
             headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
-            status, answer = call_from(f"127.0.1.{n}", server, method, path, headers)
+            body = JOB if method == "POST" else None
+            status, answer = Api(server, None).call(method, path, body, headers=headers, address=f"127.0.1.{n}")
             assert (status, set(answer)) == (401, {"error"}), (path, token)
     assert stored(root) == []
 
@@ -71,19 +58,19 @@ def test_the_token_goes_in_the_bearer_scheme_alone(api: Api) -> None:
     for header, status in ((f"Bearer {api.token}", 200), (f"bearer {api.token}", 200), (f"Basic {api.token}", 401),
                            (str(api.token), 401), (f"Bearer {api.token}x", 401), ("Bearer ", 401)):
         assert api.call("GET", "/api/crons", headers={"Authorization": header})[0] == status, header
-    assert Api(api.url, None).call("GET", f"/api/crons?token={api.token}")[0] == 401
+    assert api.with_token(None).call("GET", f"/api/crons?token={api.token}")[0] == 401
 
 
-def test_after_ten_wrong_tokens_in_a_minute_more_wrong_ones_from_that_address_wait(api: Api, root: Path) -> None:
+def test_after_ten_wrong_tokens_in_a_minute_more_wrong_ones_from_that_address_wait(http_api: Api) -> None:
     wrong = {"Authorization": "Bearer wrong"}
-    right = {"Authorization": f"Bearer {api.token}"}
+    right = {"Authorization": f"Bearer {http_api.token}"}
     for _ in range(10):
-        assert call_from("127.0.0.9", api.url, "GET", "/api/crons", wrong)[0] == 401
-    status, answer = call_from("127.0.0.9", api.url, "GET", "/api/crons", wrong)
+        assert http_api.call("GET", "/api/crons", headers=wrong, address="127.0.0.9")[0] == 401
+    status, answer = http_api.call("GET", "/api/crons", headers=wrong, address="127.0.0.9")
     assert status == 429 and "wait" in answer["error"]
-    assert call_from("127.0.0.9", api.url, "GET", "/api/crons", right)[0] == 200
-    assert call_from("127.0.0.9", api.url, "GET", "/api/crons", wrong)[0] == 429
-    assert call_from("127.0.0.8", api.url, "GET", "/api/crons", wrong)[0] == 401
+    assert http_api.call("GET", "/api/crons", headers=right, address="127.0.0.9")[0] == 200
+    assert http_api.call("GET", "/api/crons", headers=wrong, address="127.0.0.9")[0] == 429
+    assert http_api.call("GET", "/api/crons", headers=wrong, address="127.0.0.8")[0] == 401
 
 
 def test_whoever_has_to_wait_hears_for_how_long(api: Api) -> None:
@@ -105,7 +92,7 @@ def test_a_login_to_a_proxy_in_front_is_no_token_of_ours(api: Api) -> None:
 
 def test_a_call_without_any_token_is_no_wrong_one(api: Api) -> None:
     for _ in range(15):
-        assert Api(api.url, None).call("GET", "/api/crons")[0] == 401
+        assert api.with_token(None).call("GET", "/api/crons")[0] == 401
     assert api.call("GET", "/api/crons")[0] == 200
 
 
@@ -113,7 +100,7 @@ def test_a_new_token_ends_the_old_one_at_once(api: Api, root: Path) -> None:
     new = credentials.rotate(str(root))
     assert new != api.token
     assert api.call("GET", "/api/crons")[0] == 401
-    assert Api(api.url, new).call("GET", "/api/crons")[0] == 200
+    assert api.with_token(new).call("GET", "/api/crons")[0] == 200
     assert stat.S_IMODE(token_file(root).stat().st_mode) == 0o600
 
 
@@ -133,14 +120,14 @@ def test_the_token_outlives_the_server(root: Path, tmp_path: Path) -> None:
     assert tokens[0] == tokens[1]
 
 
-def test_a_foreign_host_is_refused(api: Api) -> None:
-    port = api.url.rpartition(":")[2]
+def test_a_foreign_host_is_refused(http_api: Api) -> None:
+    port = http_api.url.rpartition(":")[2]
     for host, status in (("evil.example", 403), (f"evil.example:{port}", 403), ("", 403), ("[", 403),
                          ("127.0.0.1.evil.example", 403), ("evil@localhost", 403), ("evil.example, x@localhost", 403),
                          ("localhost/evil", 403), ("localhost:evil", 403), ("localhost#@x", 403),
                          (f"localhost:{port}", 200), (f"LOCALHOST:{port}", 200),
                          (f"[::1]:{port}", 200)):
-        status_of_call, answer = api.call("GET", "/api/crons", headers={"Host": host})
+        status_of_call, answer = http_api.call("GET", "/api/crons", headers={"Host": host})
         assert status_of_call == status, (host, answer)
 
 
@@ -156,20 +143,18 @@ def test_an_origin_that_is_no_url_is_a_foreign_one(api: Api) -> None:
     assert api.call("POST", "/api/crons/create", JOB, headers={"Origin": "http://[evil"})[0] == 403
 
 
-def test_our_own_origin_is_let_in(api: Api) -> None:
-    assert api.call("POST", "/api/crons/create", JOB, headers={"Origin": api.url})[0] == 200
+def test_our_own_origin_is_let_in(http_api: Api) -> None:
+    assert http_api.call("POST", "/api/crons/create", JOB, headers={"Origin": http_api.url})[0] == 200
 
 
-def test_a_port_that_the_scheme_implies_need_not_be_said(root: Path, tmp_path: Path) -> None:
-    with serving(tmp_path) as url:
-        api = Api(url, token_file(root).read_text().strip())
-        for host, origin, status in (
-            ("localhost:443", "https://localhost", 200), ("localhost", "https://localhost:443", 200),
-            ("localhost:80", "http://LOCALHOST", 200), ("localhost:443", "http://localhost", 403),
-            ("localhost", "ftp://localhost", 403), ("localhost", "https://localhost:x", 403),
-        ):
-            headers = {"Host": host, "Origin": origin}
-            assert api.call("GET", "/api/auth/status", headers=headers)[0] == status, headers
+def test_a_port_that_the_scheme_implies_need_not_be_said(api: Api) -> None:
+    for host, origin, status in (
+        ("localhost:443", "https://localhost", 200), ("localhost", "https://localhost:443", 200),
+        ("localhost:80", "http://LOCALHOST", 200), ("localhost:443", "http://localhost", 403),
+        ("localhost", "ftp://localhost", 403), ("localhost", "https://localhost:x", 403),
+    ):
+        headers = {"Host": host, "Origin": origin}
+        assert api.call("GET", "/api/auth/status", headers=headers)[0] == status, headers
 
 
 def test_a_host_named_in_the_configuration_is_ours(root: Path, tmp_path: Path) -> None:
@@ -201,7 +186,7 @@ def test_what_the_configuration_says_of_the_door_holds_at_once(root: Path, tmp_p
 def test_a_name_with_a_port_could_never_be_met_and_is_refused(root: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nhosts = ["a.example:8443"]\n')
     code, told = refused_to_serve()
-    assert code == 1 and "without ports" in told
+    assert code == os.EX_CONFIG and "without ports" in told
 
 
 def test_a_token_that_is_gone_or_spoilt_is_told_and_not_made_by_a_stranger_s_call(api: Api, root: Path) -> None:
@@ -233,14 +218,14 @@ def test_without_a_door_no_other_address_is_served(root: Path) -> None:
 def test_a_door_that_is_neither_open_nor_shut_is_no_door(root: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nauth = "None"\n')
     status, said = refused_to_serve()
-    assert status == 1 and "web.auth" in said and "Traceback" not in said
+    assert status == os.EX_CONFIG and "web.auth" in said and "Traceback" not in said
 
 
 def test_it_listens_on_loopback_unless_told(server: str) -> None:
     assert server.startswith("http://127.0.0.1:")
 
 
-def test_a_header_that_is_no_text_is_refused_like_any_other(api: Api) -> None:
-    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2]))) as connection:
+def test_a_header_that_is_no_text_is_refused_like_any_other(server: str) -> None:
+    with socket.create_connection(("127.0.0.1", int(server.rpartition(":")[2]))) as connection:
         connection.sendall(b"GET /api/crons HTTP/1.0\r\nHost: localhost\r\nAuthorization: B\xe9\r\n\r\n")
         assert connection.makefile("rb").readline().split()[1] == b"401"

@@ -11,21 +11,43 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.bridge import Bridge
+from hermes_oscron.bridge import LATE, Bridge, Job
 from hermes_oscron.hermes import homes, runs, store
 from hermes_oscron.hermes.homes import Home
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.web.listing import Listing
 
 from ..conftest import Api, needs_root, write_jobs
+from ..manual_clock import ManualClock
 
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
 
+class Available(Foreground):
+    """A foreground scheduler that takes no `serve` to be available."""
+
+    def unavailable(self) -> None:
+        return None
+
+
+class CountingBridge(Bridge):
+    """Counts how often the jobs are read."""
+
+    readings = 0
+
+    def jobs(self, all_profiles: bool = False) -> Job:
+        self.readings += 1
+        return super().jobs(all_profiles)
+
+
 @pytest.fixture
-def listing(root: Path, monkeypatch: pytest.MonkeyPatch) -> Listing:
-    monkeypatch.setattr(Foreground, "unavailable", lambda self: None)  # whatever fires is not asked here
-    return Listing(Bridge(str(root), Foreground(str(root))))
+def bridge(root: Path) -> CountingBridge:
+    return CountingBridge(str(root), Available(str(root)))
+
+
+@pytest.fixture
+def listing(bridge: CountingBridge) -> Listing:
+    return Listing(bridge)
 
 
 def names(listing: Listing) -> list[str]:
@@ -45,22 +67,13 @@ def rewrite(path: Path, name: str) -> None:
         before.st_size, before.st_mtime_ns, before.st_ino)
 
 
-def count_readings(listing: Listing, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What grows by one each time that LISTING makes its answer anew."""
-    readings: list[Any] = []
-    jobs = listing._bridge.jobs
-    monkeypatch.setattr(listing._bridge, "jobs", lambda *given: readings.append(given) or jobs(*given))
-    return readings
-
-
 def test_while_nothing_changes_the_answer_is_made_once(
-    listing: Listing, root: Path, monkeypatch: pytest.MonkeyPatch
+    listing: Listing, bridge: CountingBridge, root: Path
 ) -> None:
     write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY})
     time.sleep(0.05)
-    readings = count_readings(listing, monkeypatch)
     assert [names(listing) for _ in range(20)] == [["x"]] * 20
-    assert len(readings) == 1
+    assert bridge.readings == 1
 
 
 def test_a_change_that_keeps_size_and_time_is_seen(listing: Listing, root: Path) -> None:
@@ -128,34 +141,28 @@ def test_a_profile_that_comes_or_goes_is_seen(listing: Listing, root: Path) -> N
     assert count() == 0
 
 
-def test_a_clock_that_is_set_back_is_seen(listing: Listing, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_back_is_seen(root: Path) -> None:
     write_jobs(root, {"id": "a", "schedule": DAILY})
-    day, now = datetime.timedelta(days=1), datetime.datetime.now(datetime.UTC)
-
-    class Clock(datetime.datetime):
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
-            return ahead
-
-    monkeypatch.setattr("hermes_oscron.web.listing.datetime.datetime", Clock)
-    monkeypatch.setattr("hermes_oscron.bridge._now", lambda: ahead)
+    day, clock = datetime.timedelta(days=1), ManualClock()
+    now = clock.now()
+    listing = Listing(Bridge(str(root), Available(str(root)), clock))
     shown = []
-    for ahead in (now + day, now, now + 2 * day):  # noqa: B007
+    for ahead in (now + day, now, now + 2 * day):
+        clock.set(ahead)
         job, = json.loads(listing.body(all_profiles=False))["jobs"]
         shown.append(datetime.datetime.fromisoformat(job["next_run_at"]))
     assert [moment - shown[1] for moment in shown] == [day, 0 * day, 2 * day]
 
 
 def test_while_a_one_shot_runs_the_answer_is_from_memory_too(
-    listing: Listing, root: Path, monkeypatch: pytest.MonkeyPatch
+    listing: Listing, bridge: CountingBridge, root: Path
 ) -> None:
     due = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=5)
     write_jobs(root, {"id": "a", "name": "x", "schedule": {"kind": "once", "run_at": due.isoformat()},
                       "next_run_at": due.isoformat()})
     time.sleep(0.05)
-    readings = count_readings(listing, monkeypatch)
     assert [names(listing) for _ in range(5)] == [["x"]] * 5
-    assert len(readings) == 1
+    assert bridge.readings == 1
 
 
 @pytest.fixture
@@ -168,7 +175,6 @@ def coarse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     subprocess.run(["mkfs.ext4", "-q", "-I", "128", disk], check=True, capture_output=True)
     subprocess.run(["mount", "-o", "loop", disk, place], check=True)
     monkeypatch.setenv("HERMES_HOME", str(place))
-    monkeypatch.setattr(Foreground, "unavailable", lambda self: None)
     try:
         yield place
     finally:
@@ -177,7 +183,7 @@ def coarse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @needs_root
 def test_changes_within_a_second_are_seen_where_times_are_whole_seconds(coarse: Path) -> None:
-    listing = Listing(Bridge(str(coarse), Foreground(str(coarse))))
+    listing = Listing(Bridge(str(coarse), Available(str(coarse))))
     here = homes.home(str(coarse), "default")
     path = write_jobs(coarse, {"id": "a", "name": "?", "schedule": DAILY})
     path.write_text(content("00"))
@@ -192,14 +198,14 @@ def test_changes_within_a_second_are_seen_where_times_are_whole_seconds(coarse: 
         claim.release()
 
 
-def test_whoever_runs_a_job_the_status_says_so_at_once(api: Api, home: Home) -> None:
+def test_whoever_runs_a_job_the_status_says_so_at_once(http_api: Api, home: Home) -> None:
     for _ in range(20):
         claim = runs.claim(home, "a")
         assert claim
         claim.begin(runs.Run("a", time.time(), "manual"))
-        assert list(api.running()) == ["a"] and api.get("/api/crons/status?job_id=a")["running"]
+        assert list(http_api.running()) == ["a"] and http_api.get("/api/crons/status?job_id=a")["running"]
         claim.release()
-        assert api.running() == {} and not api.get("/api/crons/status?job_id=a")["running"]
+        assert http_api.running() == {} and not http_api.get("/api/crons/status?job_id=a")["running"]
 
 
 def test_while_nothing_runs_the_status_is_answered_from_memory_and_a_run_is_seen_within_any_tick(
@@ -220,29 +226,32 @@ def test_while_nothing_runs_the_status_is_answered_from_memory_and_a_run_is_seen
     assert not any(runs.running(home) or runs.interrupted(home) for _ in range(20)) and listed == []
 
 
-def test_a_server_sees_a_change_that_keeps_size_and_time(api: Api, root: Path) -> None:
+def test_a_server_sees_a_change_that_keeps_size_and_time(http_api: Api, root: Path) -> None:
     path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
     path.write_text(content("00"))
     for n in range(10, 60):
         rewrite(path, str(n))
-        assert api.job("a")["name"] == str(n)
+        assert http_api.job("a")["name"] == str(n)
 
 
 def test_a_list_from_memory_tells_when_a_job_is_late_and_when_it_runs_at_last(
-    listing: Listing, root: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+    root: Path, home: Home
 ) -> None:
-    monkeypatch.setattr("hermes_oscron.bridge.LATE", datetime.timedelta(seconds=2))
-    due = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY, "next_run_at": due.isoformat()})
+    clock = ManualClock()
+    bridge = CountingBridge(str(root), Available(str(root)), clock)
+    listing = Listing(bridge)
+    write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY, "next_run_at": clock.now().isoformat()})
 
     def status() -> Any:
         return json.loads(listing.body(all_profiles=False))["jobs"][0]["last_status"]
 
     time.sleep(0.05)
-    readings = count_readings(listing, monkeypatch)
-    assert status() is None and status() is None and len(readings) == 1
-    time.sleep(2.1)
-    assert status() == "error" and status() == "error" and len(readings) == 2
+    assert status() is None and status() is None and bridge.readings == 1
+    due = clock.now()
+    clock.set(due + LATE - datetime.timedelta(milliseconds=1))
+    assert status() is None and bridge.readings == 1
+    clock.set(due + LATE)
+    assert status() == "error" and status() == "error" and bridge.readings == 2
     claim = runs.claim(home, "a")
     assert claim and status() is None
     claim.release()

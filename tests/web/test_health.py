@@ -9,9 +9,9 @@ def test_it_answers_without_a_token(server: str) -> None:
     assert anyone.headers["Cache-Control"] == "no-store"
 
 
-def test_it_tells_nothing_of_the_jobs(api: Api, server: str) -> None:
+def test_it_tells_nothing_of_the_jobs(api: Api) -> None:
     job = api.create(name="secret plan")
-    answer = str(Api(server, None).get("/health"))
+    answer = str(api.with_token(None).get("/health"))
     assert "secret plan" not in answer and job["id"] not in answer
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ..conftest import Api, wait_for
+from ..conftest import Api, read_token, wait_for
 
 HURRIED = """
 from hermes_oscron.web import limits
@@ -57,18 +57,34 @@ class Target(NamedTuple):
         return [link for link in links if "(deleted)" in link]
 
 
-@pytest.fixture
-def target(root: Path, tmp_path: Path) -> Iterator[Target]:
-    log = tmp_path / "hurried.log"
+@contextlib.contextmanager
+def serving_in_a_hurry(root: Path) -> Iterator[Target]:
+    log = root.parent / "hurried.log"
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-c", HURRIED, "serve", "--port", "0", "--scheduler", "foreground"],
-                                   stdout=file, stderr=file)
+                                   stdout=file, stderr=file, env={**os.environ, "HERMES_HOME": str(root)})
     wait_for(lambda: "; " in log.read_text())
-    port = int(log.read_text().partition("http://127.0.0.1:")[2].partition(";")[0])
-    yield Target(process, port, (root / "cron" / "oscron" / "token").read_text().strip(), log)
+    port = int(log.read_text().partition("http://127.0.0.1:")[2].partition(";")[0].partition(" ")[0])
+    yield Target(process, port, read_token(root), log)
     process.terminate()
     process.wait(10)
     assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """One server for all tests that neither measure it nor change anything."""
+    root = tmp_path_factory.mktemp("module") / "hermes"
+    root.mkdir()
+    with serving_in_a_hurry(root) as target:
+        yield target
+
+
+@pytest.fixture
+def fresh_target(root: Path) -> Iterator[Target]:
+    """A server of the test's own, on ROOT."""
+    with serving_in_a_hurry(root) as target:
+        yield target
 
 
 def answer(connection: socket.socket) -> tuple[int, Any]:
@@ -147,18 +163,18 @@ def test_half_requests_without_end_keep_nobody_out(target: Target) -> None:
         wait_for(target.is_well, 10)
 
 
-def test_unread_answers_without_end_keep_nobody_out_and_fill_no_memory(target: Target) -> None:
-    before = target.memory()
+def test_unread_answers_without_end_keep_nobody_out_and_fill_no_memory(fresh_target: Target) -> None:
+    before = fresh_target.memory()
     question = b"GET /api/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with contextlib.ExitStack() as stack:
         for _ in range(400):
             greedy = stack.enter_context(socket.socket())
             greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             greedy.settimeout(10)
-            greedy.connect(("127.0.0.1", target.port))
+            greedy.connect(("127.0.0.1", fresh_target.port))
             greedy.sendall(question * 150)
-        wait_for(target.is_well, 60)
-        assert target.memory() - before < 60 * 1024**2
+        wait_for(fresh_target.is_well, 60)
+        assert fresh_target.memory() - before < 60 * 1024**2
 
 
 def test_who_asks_again_before_the_answer_hears_one_answer_and_can_ask_anew(target: Target) -> None:
@@ -227,16 +243,16 @@ def test_what_cannot_be_read_is_not_said_again(target: Target) -> None:
         assert status == 400 and target.token not in str(said)
 
 
-def test_no_client_writes_the_log(target: Target) -> None:
+def test_no_client_writes_the_log(fresh_target: Target) -> None:
     """Neither a line that looks like another's, nor more than a line for what goes wrong."""
     forged = b"GET /x%0aforged%1b[2J HTTP/1.1\r\nHost: localhost\r\n\r\n"
     odd = b"POST /api/auth/logout HTTP/1.1\r\nHost: localhost\r\nContent-Type: \xff\r\nContent-Length: 1\r\n\r\n{"
     for question in (forged, odd) * 50:
-        with target.connect() as connection:
+        with fresh_target.connect() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset in its middle
             connection.sendall(question * 50)
-    wait_for(target.is_well, 20)
-    assert target.log.read_text().count("\n") == 1, "but that it listens"
+    wait_for(fresh_target.is_well, 20)
+    assert fresh_target.log.read_text().count("\n") == 1, "but that it listens"
 
 
 def test_a_head_without_end_is_refused(target: Target) -> None:
@@ -266,48 +282,48 @@ def test_what_is_no_request_is_refused(target: Target) -> None:
     assert target.is_well()
 
 
-def test_a_large_body_is_heard_to_its_end_and_kept_nowhere(target: Target) -> None:
-    before = target.memory()
-    authorization = f"Authorization: Bearer {target.token}\r\nConnection: close\r\n".encode()
+def test_a_large_body_is_heard_to_its_end_and_kept_nowhere(fresh_target: Target) -> None:
+    before = fresh_target.memory()
+    authorization = f"Authorization: Bearer {fresh_target.token}\r\nConnection: close\r\n".encode()
     size = 40 * 1024**2
     length = f"{HEAD}Content-Length: {size}\r\n".encode()
     chunked = CHUNKED.removesuffix(b"\r\n")
     for head, body in ((length, b" " * size), (chunked, b"100000\r\n" + b" " * 2**20 + b"\r\n")):
-        with target.connect() as connection:
+        with fresh_target.connect() as connection:
             connection.sendall(head + authorization + b"\r\n")
             for _ in range(1 if head is length else 40):
                 connection.sendall(body)
-                assert target.files() == []
+                assert fresh_target.files() == []
             if head is not length:
                 connection.sendall(b"0\r\n\r\n")
             assert answer(connection)[0] == 413
-    assert target.memory() - before < 20 * 1024**2
+    assert fresh_target.memory() - before < 20 * 1024**2
 
 
-def test_bodies_in_every_connection_fill_neither_memory_nor_disk(target: Target) -> None:
-    before = target.memory()
+def test_bodies_in_every_connection_fill_neither_memory_nor_disk(fresh_target: Target) -> None:
+    before = fresh_target.memory()
     with contextlib.ExitStack() as stack:
         for _ in range(60):
-            connection = stack.enter_context(target.connect())
+            connection = stack.enter_context(fresh_target.connect())
             connection.sendall(f"{HEAD}Content-Length: 1048576\r\n\r\n".encode() + b" " * 1_000_000)
-        assert target.files() == []
-        assert target.memory() - before < 150 * 1024**2
-    assert target.is_well()
+        assert fresh_target.files() == []
+        assert fresh_target.memory() - before < 150 * 1024**2
+    assert fresh_target.is_well()
 
 
-def test_who_does_not_take_its_answers_is_cut(target: Target, root: Path) -> None:
+def test_who_does_not_take_its_answers_is_cut(fresh_target: Target, root: Path) -> None:
     folder = root / "cron" / "output" / "a"
     folder.mkdir(parents=True)
     (folder / "r.md").write_text("x" * 8_000_000)
     call = (f"GET /api/crons/run?job_id=a&filename=r.md HTTP/1.1\r\nHost: localhost\r\n"
-            f"Authorization: Bearer {target.token}\r\n\r\n").encode()
+            f"Authorization: Bearer {fresh_target.token}\r\n\r\n").encode()
     with contextlib.ExitStack() as stack:
         for _ in range(10):  # more than there are threads
-            stack.enter_context(target.connect()).sendall(call * 10)
-        wait_for(lambda: len(connections(target)) >= 10)
-        wait_for(target.is_well, 10)
-        wait_for(lambda: len(connections(target)) <= 1, 30)
-        assert target.files() == []
+            stack.enter_context(fresh_target.connect()).sendall(call * 10)
+        wait_for(lambda: len(connections(fresh_target)) >= 10)
+        wait_for(fresh_target.is_well, 10)
+        wait_for(lambda: len(connections(fresh_target)) <= 1, 30)
+        assert fresh_target.files() == []
 
 
 def connections(target: Target) -> list[str]:

@@ -27,12 +27,12 @@ def auth_status(api: Api, **headers: str) -> object:
     return api.call("GET", "/api/auth/status", headers={"Authorization": "", **headers})[1]
 
 
-def test_the_token_is_the_password(api: Api) -> None:
-    status, cookie = log_in(api)
+def test_the_token_is_the_password(http_api: Api) -> None:
+    status, cookie = log_in(http_api)
     assert status == 200
-    assert call(api, cookie) == 200
-    assert call(api, cookie, "POST", "/api/crons/create", {"prompt": "p", "schedule": "30m"}) == 200
-    assert call(api, "") == call(api, cookie + "x") == 401
+    assert call(http_api, cookie) == 200
+    assert call(http_api, cookie, "POST", "/api/crons/create", {"prompt": "p", "schedule": "30m"}) == 200
+    assert call(http_api, "") == call(http_api, cookie + "x") == 401
 
 
 def test_the_cookie_has_the_name_by_which_native_clients_know_it(api: Api) -> None:
@@ -43,9 +43,9 @@ def test_a_form_may_send_a_username_too(api: Api) -> None:
     assert api.call("POST", "/api/auth/login", {"password": api.token, "username": ""})[0] == 200
 
 
-def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(api: Api) -> None:
-    log_in(api)
-    morsel, = http.cookies.SimpleCookie(api.headers["Set-Cookie"]).values()
+def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(http_api: Api) -> None:
+    log_in(http_api)
+    morsel, = http.cookies.SimpleCookie(http_api.headers["Set-Cookie"]).values()
     assert (morsel["httponly"], morsel["samesite"], morsel["path"], morsel["secure"]) == (True, "Strict", "/", "")
     assert 0 < int(morsel["max-age"]) <= 31 * 24 * 3600
 
@@ -162,13 +162,13 @@ def test_a_session_is_under_the_token_that_was_shown(
 ) -> None:
     old = credentials.token(str(root))
     door = credentials.Door(str(root))
-    begin = door._sessions.begin
+    begin = sessions.Sessions.begin
 
-    def rotated_meanwhile(token: str) -> str:
+    def rotate_and_begin(self: sessions.Sessions, token: str) -> str:
         credentials.rotate(str(root))
-        return begin(token)
+        return begin(self, token)
 
-    monkeypatch.setattr(door._sessions, "begin", rotated_meanwhile)
+    monkeypatch.setattr(sessions.Sessions, "begin", rotate_and_begin)
     shown = door.begin_session(credentials.Caller("127.0.0.1", "", ()), old)
     assert not door.knows(credentials.Caller("127.0.0.1", "", (shown,)))
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from ..conftest import Api, in_seconds, let_go, sleep_past, wait_for, write_script, write_waiting_script
+from ..conftest import Api, TimedApi, let_go, wait_for, write_waiting_script
 
 
 def test_it_answers_the_paused_job(api: Api) -> None:
@@ -24,11 +24,11 @@ def test_twice_is_the_same_as_once(api: Api) -> None:
     assert api.post("/api/crons/pause", {"job_id": job["id"], "reason": "holidays"}) == once
 
 
-def test_a_paused_job_does_not_fire(api: Api, root: Path) -> None:
-    job = api.create(schedule=in_seconds(0.5), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
-    api.post("/api/crons/pause", {"job_id": job["id"]})
-    sleep_past(job["schedule"])
-    assert (api.outputs(job["id"]), api.job(job["id"])["state"]) == ([], "paused")
+def test_a_paused_job_does_not_fire(timed_api: TimedApi) -> None:
+    job, other = (timed_api.create(schedule=timed_api.in_seconds(60)) for _ in range(2))
+    timed_api.post("/api/crons/pause", {"job_id": job["id"]})
+    timed_api.advance(120)
+    assert (timed_api.started, timed_api.job(job["id"])["state"]) == ([other["id"]], "paused")
 
 
 def test_a_job_paused_while_it_runs_ends_and_stays_paused(api: Api, root: Path) -> None:

@@ -1,10 +1,9 @@
 import datetime
-import time
 from pathlib import Path
 
 import pytest
 
-from ..conftest import Api, in_seconds, sleep_past, stored, wait_for, write_jobs, write_script
+from ..conftest import Api, TimedApi, in_seconds, stored, wait_for, write_jobs, write_script
 
 YEARLY = {"kind": "cron", "expr": "0 0 1 1 *", "display": "x"}
 
@@ -19,11 +18,11 @@ def test_it_answers_the_job_as_it_was_before_the_pause(api: Api) -> None:
     assert (answer["job"]["paused_at"], answer["job"]["paused_reason"]) == (None, None)
 
 
-def test_twice_is_the_same_as_once(api: Api) -> None:
-    job = api.create(schedule="every 2h", enabled=False)
-    once = api.post("/api/crons/resume", {"job_id": job["id"]})
-    time.sleep(1.1)
-    assert api.post("/api/crons/resume", {"job_id": job["id"]}) == once
+def test_twice_is_the_same_as_once(timed_api: TimedApi) -> None:
+    job = timed_api.create(schedule="every 2h", enabled=False)
+    once = timed_api.post("/api/crons/resume", {"job_id": job["id"]})
+    timed_api.advance(60)
+    assert timed_api.post("/api/crons/resume", {"job_id": job["id"]}) == once
 
 
 def test_a_job_that_was_never_paused_is_answered_as_it_is(api: Api) -> None:
@@ -31,29 +30,29 @@ def test_a_job_that_was_never_paused_is_answered_as_it_is(api: Api) -> None:
     assert api.post("/api/crons/resume", {"job_id": job["id"]})["job"] == job
 
 
-def test_what_was_missed_while_paused_is_never_fired(api: Api, root: Path) -> None:
-    script = write_script(root, "a.sh", "echo hi")
-    write_jobs(root, {"id": "cron", "no_agent": True, "script": script, "enabled": False, "state": "paused",
+def test_what_was_missed_while_paused_is_never_fired(timed_api: TimedApi, root: Path) -> None:
+    write_jobs(root, {"id": "cron", "prompt": "p", "enabled": False, "state": "paused",
                       "schedule": YEARLY, "next_run_at": "2025-01-01T00:00:00+00:00",
                       "last_run_at": "2024-01-01T00:00:00+00:00", "created_at": "2023-06-01T00:00:00+00:00"},
-               {"id": "every", "no_agent": True, "script": script, "enabled": False, "state": "paused",
+               {"id": "every", "prompt": "p", "enabled": False, "state": "paused",
                 "schedule": {"kind": "interval", "minutes": 60, "display": "x"},
-                "next_run_at": in_seconds(-5000), "created_at": in_seconds(-90000)})
+                "next_run_at": timed_api.in_seconds(-5000), "created_at": timed_api.in_seconds(-90000)})
     for job_id in ("cron", "every"):
-        job = api.post("/api/crons/resume", {"job_id": job_id})["job"]
-        assert datetime.datetime.fromisoformat(job["next_run_at"]) > datetime.datetime.now(datetime.UTC)
-    time.sleep(0.8)
-    assert (api.outputs("cron"), api.outputs("every"), api.running()) == ([], [], {})
-    assert api.job("cron")["last_run_at"] == "2024-01-01T00:00:00+00:00"
+        job = timed_api.post("/api/crons/resume", {"job_id": job_id})["job"]
+        assert datetime.datetime.fromisoformat(job["next_run_at"]) > timed_api.clock.now()
+    timed_api.advance(3500)
+    assert timed_api.started == []
+    assert timed_api.job("cron")["last_run_at"] == "2024-01-01T00:00:00+00:00"
+    timed_api.advance(200)
+    assert timed_api.started == ["every"], "an hour after it was resumed"
 
 
-def test_a_one_shot_missed_while_paused_does_not_fire(api: Api, root: Path) -> None:
-    script = write_script(root, "a.sh", "echo hi")
-    job = api.create(schedule=in_seconds(0), no_agent=True, script=script, enabled=False)
-    sleep_past(job["schedule"])
-    api.call("POST", "/api/crons/resume", {"job_id": job["id"]})
-    time.sleep(0.8)
-    assert (api.outputs(job["id"]), api.running()) == ([], {})
+def test_a_one_shot_missed_while_paused_does_not_fire(timed_api: TimedApi) -> None:
+    job = timed_api.create(schedule=timed_api.in_seconds(0), enabled=False)
+    timed_api.advance(60)
+    timed_api.call("POST", "/api/crons/resume", {"job_id": job["id"]})
+    timed_api.advance(60)
+    assert timed_api.started == []
 
 
 def test_an_interval_counts_from_the_resume(api: Api) -> None:

@@ -4,6 +4,8 @@ import signal
 import time
 from pathlib import Path
 
+from hermes_oscron.hermes.runs import PART_BYTES
+
 from ..conftest import Api, let_go, wait_for, write_script, write_waiting_script
 
 
@@ -57,7 +59,7 @@ def test_a_runner_that_is_killed_is_an_interrupted_run_and_the_next_one_works(ap
     job = api.create(no_agent=True, script=write_waiting_script(root))
     api.start_run(job["id"])
     run = root / "cron" / "oscron" / "runs" / job["id"]
-    os.kill(wait_for(lambda: json.loads(run.read_text() or "{}").get("pid")), signal.SIGKILL)
+    os.kill(wait_for(lambda: json.loads(run.read_text()[:PART_BYTES] or "{}").get("pid")), signal.SIGKILL)
     wait_for(lambda: not api.running())
     killed = api.job(job["id"])
     assert killed["last_status"] == "error" and "interrupted" in killed["last_error"]

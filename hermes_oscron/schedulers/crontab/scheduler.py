@@ -73,7 +73,7 @@ class Crontab:
     def arm(self, plan: Plan, now: datetime.datetime) -> None:
         """Write PLAN's line. Raises SchedulerError."""
         self._require_cron()
-        self._edit({plan.instance: self._entry(plan, now)})
+        self._edit({plan.instance: self.entry(plan, now)})
 
     def disarm(self, instances: Iterable[str]) -> None:
         """Remove the lines of INSTANCES. Raises SchedulerError."""
@@ -92,7 +92,7 @@ class Crontab:
         self._require_cron()
         before = self._entries()
         entries, unusable = use_each({instance: plan for instance, plan in plans.items() if not leave(instance)},
-                                     lambda plan: self._entry(plan, now))
+                                     lambda plan: self.entry(plan, now))
         changes: dict[str, Entry | None] = {
             instance: None for instance in before if instance not in entries and not leave(instance)}
         changes |= entries
@@ -119,7 +119,7 @@ class Crontab:
         found, repeated = self._entries(), self._repeated()
         wrong = {instance: "its line is in the crontab, but jobs.json has no such scheduled job."
                  for instance in found if instance not in plans}
-        entries, unusable = use_each(plans, lambda plan: self._entry(plan, now))
+        entries, unusable = use_each(plans, lambda plan: self.entry(plan, now))
         for instance, entry in entries.items():
             if instance not in found and not entry.paused:
                 wrong[instance] = "it has no line in the crontab, so it will not fire."
@@ -132,7 +132,7 @@ class Crontab:
     def troubles(self) -> dict[str, str]:
         """What is wrong with what the lines start, in sentences. Raises SchedulerError."""
         lines = self._table.lines()
-        missing = [self._line(entry) for entry in self._syncs() if self._line(entry) not in lines]
+        missing = [self.line(entry) for entry in self._syncs() if self.line(entry) not in lines]
         faults = [wrapper.fault(self._root), missing and "The crontab has lost the lines that keep it in step; "
                                                          "'hermes-oscron sync' puts them back."]
         return {fault: fault for fault in faults if fault}
@@ -165,7 +165,8 @@ class Crontab:
         except OSError as error:
             raise SchedulerError(f"{wrapper.folder(self._root)} cannot be written: {cause(error)}") from error
 
-    def _entry(self, plan: Plan, now: datetime.datetime) -> Entry:
+    def entry(self, plan: Plan, now: datetime.datetime) -> Entry:
+        """Return the crontab entry that fires `plan`."""
         fields = line_of(plan.schedule, plan.zone, machine_zone(), now, plan.grid).fields
         return Entry(fields, f"{self._runner} {plan.instance}", plan.paused)
 
@@ -175,7 +176,7 @@ class Crontab:
     def _edit(self, changes: Mapping[str, Entry | None]) -> None:
         """Put each instance's entry in the place of its line, or at the end; None takes the line away."""
 
-        syncs = [self._line(sync) for sync in self._syncs()]
+        syncs = [self.line(sync) for sync in self._syncs()]
 
         def change(lines: list[bytes]) -> list[bytes]:
             left = dict(changes)
@@ -185,11 +186,11 @@ class Crontab:
                 instance = _instance(ours) if ours else ""
                 if instance in changes:
                     if entry := left.pop(instance, None):
-                        kept.append(self._line(entry))
+                        kept.append(self.line(entry))
                 elif instance or not ours or line in syncs:
                     kept.append(line)
             kept += [line for line in syncs if line not in kept]
-            return kept + [self._line(entry) for entry in left.values() if entry]
+            return kept + [self.line(entry) for entry in left.values() if entry]
 
         self._table.edit(change)
 
@@ -208,7 +209,8 @@ class Crontab:
                 found[instance] = Entry(ours["when"].decode(), decoded(ours["words"]), bool(ours["off"]))
         return found
 
-    def _line(self, entry: Entry) -> bytes:
+    def line(self, entry: Entry) -> bytes:
+        """Return `entry` as a line of the crontab."""
         return encoded(f"{'# ' * entry.paused}{entry.when} {entry.words}{MARK}{PAUSED * entry.paused}\n")
 
 

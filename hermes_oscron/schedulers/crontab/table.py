@@ -17,6 +17,7 @@ from ..plan import SchedulerError
 
 TIMEOUT = 60.0
 """Seconds for one crontab(1)."""
+LOCK_TIMEOUT_S = 60.0
 TRIES = 10
 """How often a crontab that somebody else is changing is read anew."""
 FRESH = 5
@@ -55,7 +56,7 @@ class Table:
         crontab(1) knows no lock: just before the new one is installed the old one is read again, and when that is
         another by now, CHANGE works on that one. Of us, whatever our Hermes home, one at a time does so.
         """
-        with _alone():
+        with account_lock():
             before = self.read()
             for _ in range(TRIES):
                 after = b"".join(change(_lines(before)))
@@ -75,10 +76,10 @@ class Table:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Hold a lock of this account's, on its own home directory; one that has none is alone anyway.
+def account_lock(timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold this account's lock, on its home directory; an account without one needs no lock.
 
-    Raises SchedulerError.
+    Raises SchedulerError if another process holds it for `timeout_s`.
     """
     try:
         home = pwd.getpwuid(os.getuid()).pw_dir
@@ -87,7 +88,7 @@ def _alone() -> Iterator[None]:
         yield
         return
     try:
-        wait_for_lock(fd, home, TIMEOUT)
+        wait_for_lock(fd, home, timeout_s)
         yield
     except StoreError as error:
         raise SchedulerError(str(error)) from error

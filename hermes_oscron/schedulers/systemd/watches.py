@@ -41,4 +41,4 @@ def sync_is_pending(manager: Manager) -> bool:
     if manager.unreachable():
         return False
     units = manager.properties((SYNC, CHANGE), ("ActiveState", "Job"))
-    return any(state["ActiveState"] in UNDER_WAY or state.get("Job", "0") != "0" for state in units.values())
+    return any(state["ActiveState"] in UNDER_WAY or state.get("Job") for state in units.values())

@@ -6,10 +6,9 @@ from hermes_oscron.schedulers.crontab import table
 from hermes_oscron.schedulers.plan import SchedulerError
 
 
-def test_one_at_a_time_edits_an_account_s_crontab_whatever_its_hermes_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "TIMEOUT", 0.1)
+def test_one_at_a_time_edits_an_account_s_crontab_whatever_its_hermes_home() -> None:
     told = r"^(/\S*) has been held by another process .*'fuser \1' names it"
-    with table._alone(), pytest.raises(SchedulerError, match=told), table._alone():
+    with table.account_lock(), pytest.raises(SchedulerError, match=told), table.account_lock(timeout_s=0.1):
         pass
-    with table._alone():
+    with table.account_lock(timeout_s=0.1):
         pass
