@@ -153,7 +153,7 @@ as_account() {
     [ -n "$PYTHON" ] || return 1
     limit=$1
     shift
-    run "$PYTHON" -I "$SOURCE/hermes_oscron/account.py" "$ACCOUNT" "$limit" env PATH="$ACCOUNT_PATH" "$@"
+    run "$PYTHON" -I "$SOURCE/hermes_oscron/become.py" "$ACCOUNT" "$limit" env PATH="$ACCOUNT_PATH" "$@"
 }
 
 # as_owner SECONDS COMMAND…: run COMMAND as the account whose jobs these are.

@@ -27,17 +27,17 @@ def is_delegated() -> bool:
 
 
 def become_account() -> None:
-    """Go on as the account whose jobs these are if this is root; see `account.become`. Raises NoAccount.
+    """Go on as the account whose jobs these are if this is root; see become.py. Raises NoAccount.
 
     Only a command whose arguments have a `-` reads standard input; for any other it stays unread.
     """
     owner = _account() if os.geteuid() == 0 else None
     if owner is None:
         return
-    from . import account
+    from . import become
 
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    account.become(owner, kept | _settings(), reads_input="-" in sys.argv[1:])
+    become.become(owner, kept | _settings(), reads_input="-" in sys.argv[1:])
 
 
 def _account() -> pwd.struct_passwd | None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron import account
+from hermes_oscron import become
 from tests.conftest import needs_root, wait_for
 
 pytestmark = needs_root
-AS_NOBODY = ["/usr/bin/python3", "-I", account.__file__, "nobody"]
+AS_NOBODY = ["/usr/bin/python3", "-I", become.__file__, "nobody"]
 TYPE = """
 import fcntl, os, termios
 for fd in [*range(10), "/dev/tty"]:
@@ -77,13 +77,13 @@ def test_a_command_that_the_account_freezes_ends_on_a_signal(command: str) -> No
     assert process.stdout and process.stdout.readline() == b"frozen\n"
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(account.GRACE_S + 10) == 128 + signal.SIGTERM
+    assert process.wait(become.GRACE_S + 10) == 128 + signal.SIGTERM
     process.stdout.close()
 
 
 def test_a_command_that_takes_too_long_is_ended() -> None:
     done = run("sh", "-c", "kill -STOP $$", seconds=0.5)
-    assert done.returncode == account.TIMED_OUT and b"longer than" in done.stderr
+    assert done.returncode == become.TIMED_OUT and b"longer than" in done.stderr
 
 
 def test_a_process_that_the_account_leaves_behind_does_not_keep_root_waiting() -> None:

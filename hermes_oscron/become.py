@@ -1,6 +1,6 @@
 """Go on as another account, for good: what root types works on an account's jobs with nothing of root's in its reach.
 
-install.sh runs `python -I account.py NAME SECONDS COMMAND…` before anything is installed, so this imports nothing of
+install.sh runs `python -I become.py NAME SECONDS COMMAND…` before anything is installed, so this imports nothing of
 the package.
 """
 
