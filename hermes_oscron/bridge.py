@@ -695,7 +695,7 @@ def _answer_to(request: requests.Request, ended: Callable[[], str | None],
     while (answer := request.answer()) is None:
         now = time.monotonic()
         if not request.is_taken():
-            if run := running():
+            if (run := running()) and request.withdraw():  # else a runner took it meanwhile, and the run is its own
                 return {"elapsed": _elapsed(run)}
             reason = None
             if now > next_look:

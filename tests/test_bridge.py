@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_oscron.bridge import Bridge
-from hermes_oscron.hermes import homes, records, runs, store
+from hermes_oscron.hermes import homes, records, requests, runs, store
 from hermes_oscron.hermes.homes import Home
 from hermes_oscron.schedule import text
 from hermes_oscron.schedule.errors import ScheduleError
@@ -360,3 +360,29 @@ def test_a_job_that_has_just_fallen_due_is_no_error(root: Path) -> None:
 def test_a_job_that_is_not_to_start_or_that_the_gateway_runs_is_not_late(root: Path, fields: dict[str, Any]) -> None:
     write_jobs(root, {**LATE_JOB, "next_run_at": "2026-01-02T09:00:00+00:00", **fields})
     assert Bridge(str(root), Ledger(str(root))).show("a")["last_status"] == "ok"
+
+
+def test_a_run_that_begins_between_two_looks_is_the_one_that_was_asked_for(
+        root: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner takes the request and claims the job after the verb saw the request not taken."""
+    class Silent(Ledger):
+        def run(self, instance: str) -> Callable[[], str | None]:
+            return lambda: None
+
+    find = runs.find
+    claims: list[runs.Claim | None] = []
+
+    def begin_and_find(home: Home, job_id: str) -> runs.Run | None:
+        if taken := requests.take(home, job_id):
+            claims.append(runs.claim(home, job_id))
+            found = find(home, job_id)
+            taken.answer(begun=True)
+            return found
+        return find(home, job_id)
+
+    write_jobs(root, LATE_JOB)
+    monkeypatch.setattr(runs, "find", begin_and_find)
+    assert Bridge(str(root), Silent(str(root))).run("a") is None
+    claim, = claims
+    assert claim
+    claim.release()
