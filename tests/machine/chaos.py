@@ -88,12 +88,14 @@ class Happening:
 
 
 class Look(NamedTuple):
-    """What a site looks like at `at`: its records by id, None where jobs.json cannot be read, and what is armed."""
+    """What a site looks like at `at`: its records by id, None where jobs.json cannot be read, which jobs are armed,
+    whose timer was spoilt, and whose run was cut off and is not recorded yet."""
 
     at: float
     records: dict[str, Any] | None
     armed: set[str]
     spoilt: set[str]
+    cut_off: set[str]
 
 
 class Process(NamedTuple):
@@ -166,7 +168,7 @@ class Chaos:
         """Let everything come to rest, check that one sync makes doctor content, and let nothing fire any more."""
         time.sleep(LATE_S)
         for site in self.sites:
-            site.oscron("sync")
+            self._sync(site)
         time.sleep(2)
         for site in self.sites:
             status, told = site.doctor()
@@ -242,14 +244,14 @@ class Chaos:
     def _kill_server_at_work(self, site: Site, dice: random.Random) -> None:
         """Kill the server while it does a verb; what it leaves half done is put right by a sync."""
         job = self._some(site, dice)
-        with self._fault("kill -9 of the API during a verb", [site], job and [job], delays=True):
+        with self._fault("kill -9 of the API during a verb", [site], [job] if job else None, delays=True):
             self._kill_new(SERVER, site, lambda: self._verb(site, dice), dice.uniform(0, 0.5), 1, running=True)
             self._resolve()
             self._sync(site)
 
     def _kill_sync(self, site: Site, dice: random.Random) -> None:
         with self._fault("kill -9 of a sync", [site], delays=True):
-            self._kill_new(SYNC, site, lambda: self._sync(site, check=False), dice.uniform(0, 0.6), 1)
+            self._kill_new(SYNC, site, lambda: self._sync(site, is_killed=True), dice.uniform(0, 0.6), 1)
             self._sync(site)
 
     def _kill_helper(self, site: Site, dice: random.Random) -> None:
@@ -475,8 +477,10 @@ class Chaos:
             job.changes.append(Change(begun, time.time() + EDIT_S, None if how == "delete" else schedule_of(record)))
         job.busy_until = time.time() + EDIT_S
 
-    def _sync(self, site: Site, check: bool = True) -> None:
-        site.run(f"{site.bin}/hermes-oscron sync", check=check)
+    def _sync(self, site: Site, is_killed: bool = False) -> None:
+        synced = site.run(f"{site.bin}/hermes-oscron sync", check=False)
+        if synced.returncode and not is_killed:
+            self.wrong.append(f"{site.user}: a sync at {time.time():.2f} did not put all right: {synced.stderr}")
 
     def _post(self, site: Site, verb: str, **body: Any) -> tuple[int, Any]:
         """The status and the answer; 0 where none came."""
@@ -585,7 +589,7 @@ class Chaos:
 
     def _watch_records(self) -> None:
         """Take down every state of jobs.json, and say when a job is missing in it."""
-        known: dict[Site, object] = {}
+        known: dict[Site, tuple[int, ...]] = {}
         while not self._stopped.wait(SAMPLE_S):
             for site in self.sites:
                 here = {job.id: job for job in self.jobs if job.site is site}
@@ -634,12 +638,20 @@ class Chaos:
         at, records = time.time(), self._records(site)
         if isinstance(site, CrontabSite):
             lines = [line for line in site.crontab().decode().splitlines() if not line.startswith("#")]
-            return Look(at, records, set(re.findall(r"default:([0-9a-f]{12}) ", "\n".join(lines))), set())
+            armed = set(re.findall(r"default:([0-9a-f]{12}) ", "\n".join(lines)))
+            return Look(at, records, armed, set(), self._cut_off(site))
         armed = {unit.partition(":")[2].removesuffix(".timer") for unit in site.armed_timers()}
         folder = self._inside(site.unit_dir)
         spoilt = {job_id for job_id in armed if not (path := folder / f"hermes-job@default:{job_id}.timer").exists()
                   or SPOILT in path.read_bytes()}
-        return Look(at, records, armed, spoilt)
+        return Look(at, records, armed, spoilt, self._cut_off(site))
+
+    def _cut_off(self, site: Site) -> set[str]:
+        """The jobs that have a run on disk and no runner."""
+        with contextlib.suppress(OSError):
+            begun = set(os.listdir(self._inside(f"{site.hermes}/cron/oscron/runs")))
+            return begun - {job.id for each in self._processes(RUNNER, site) if (job := self._job_of(each))}
+        return set()
 
     def _judge_doctor(self, site: Site, before: Look, status: int, told: str, after: Look) -> None:
         """Say which sentence of doctor was false between two looks."""
@@ -658,15 +670,18 @@ class Chaos:
             job = next((job for job in self.jobs if job.id == named[1]), None)
             if job is None or job.busy_until > before.at - 1 or self._happens(None, site, before, after, job):
                 return True
+            if job.id in before.cut_off | after.cut_off:
+                return True
             return any(_trouble_of(look, job.id) for look in (before, after)) and not self._is_running(job, before.at)
         if unit := re.search(r"hermes-oscron[\w@.-]*\.(?:socket|path|timer)", sentence):
-            return bool(self._happens([f"systemctl stop {unit[0]}"], site, before, after))
+            has_failed = site.systemctl(f"is-failed {unit[0]}", check=False).strip() == "failed"
+            return has_failed or self._happens([f"systemctl stop {unit[0]}"], site, before, after)
         if unit := re.search(r"hermes-oscron[\w@.-]*\.service", sentence):  # one that was killed starts when needed
             return site.systemctl(f"show -P Result {unit[0]}").strip() != "signal"
         if "jobs.json" in sentence:
-            return before.records is None or after.records is None or bool(
-                self._happens(["jobs.json was torn"], site, before, after))
-        return bool(self._happens(["jobs.json was torn", "the disk was full", "restart of cron"], site, before, after))
+            return before.records is None or after.records is None or self._happens(
+                ["jobs.json was torn"], site, before, after)
+        return self._happens(["jobs.json was torn", "the disk was full", "restart of cron"], site, before, after)
 
     def _happens(self, what: list[str] | None, site: Site, before: Look, after: Look, job: Job | None = None) -> bool:
         """Tell whether a fault of `site`, or of `job`, was going on between two looks or shortly before."""
@@ -755,7 +770,7 @@ def _differ(before: Schedule | None, now: Schedule | None) -> bool:
 
 def _is_recurring(look: Look, job_id: str) -> bool:
     record = (look.records or {}).get(job_id)
-    return bool(record) and record["schedule"]["kind"] != "once"
+    return record is not None and record["schedule"]["kind"] != "once"
 
 
 def _trouble_of(look: Look, job_id: str) -> str:
@@ -763,7 +778,7 @@ def _trouble_of(look: Look, job_id: str) -> str:
     if look.records is None:
         return ""
     record = look.records.get(job_id)
-    scheduled = bool(record) and record["state"] == "scheduled" and record["enabled"]
+    scheduled = record is not None and record["state"] == "scheduled" and record["enabled"]
     if scheduled and job_id not in look.armed:
         return "is not armed"
     if not scheduled and job_id in look.armed:
