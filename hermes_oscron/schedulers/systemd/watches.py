@@ -13,6 +13,9 @@ from .systemctl import UNDER_WAY, Manager
 
 CHANGED = "hermes-oscron-changed.path"
 SYNC, CHANGE = "hermes-oscron-sync.service", "hermes-oscron-changed.service"
+TRIGGERS = (CHANGED, "hermes-oscron-sync.timer")
+"""What starts a sync, and can fail: a path by a loop of links in it, say, or if no inotify instance is left. A failed
+hermes-oscron-sync.socket is doctor's to report: systemd starts none while its service runs."""
 MOST = 10
 """Profiles besides `default`; what changes in more of them is seen by the next sync."""
 WATCH = re.compile(r"hermes-oscron-watch@(?P<profile>.+)\.path")
@@ -22,13 +25,12 @@ def watch(manager: Manager, profiles: Collection[str]) -> None:
     """Watch the jobs of PROFILES, and of no others, where this installation watches any. Raises SchedulerError."""
     if manager.unreachable():
         return
-    listed = manager.call("list-units", "--plain", "--no-legend", "--full", "--state=active,failed", CHANGED,
+    listed = manager.call("list-units", "--plain", "--no-legend", "--full", "--state=active,failed", *TRIGGERS,
                           "hermes-oscron-watch@*.path")
-    states = {unit: state for unit, _loaded, state, *_ in map(str.split, listed.splitlines())}
+    states = {unit: state for unit, _loaded, state, *_ in map(str.split, listed.replace("●", " ").splitlines())}
     if CHANGED not in states:
         return
-    if states[CHANGED] == "failed":  # a loop of links in its way, say, is enough for that
-        manager.start([CHANGED])
+    manager.start([unit for unit in TRIGGERS if states.get(unit) == "failed"])
     active = {unit for unit, state in states.items() if state == "active"}
     watched = sorted(profile for profile in profiles if profile != DEFAULT)[:MOST]
     wanted = {f"hermes-oscron-watch@{profile}.path" for profile in watched}
