@@ -333,8 +333,8 @@ for family, host, shown in ((socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.
             if error.errno == errno.EADDRINUSE:
                 print(address)
 ' "$PORT" "$held" 2>/dev/null | head -n 1)
-    [ -z "$taken" ] || fail "another program listens on $taken ('ss -ltnp sport = :$PORT' as root names it), and would get
-the tokens of clients that call localhost. Nothing is changed. Choose a port: PORT=8792 ./install.sh"
+    [ -z "$taken" ] || fail "another program listens on $taken, and would get the tokens of clients that call localhost. As
+root, 'ss -ltnp sport = :$PORT' names it. Choose another port: PORT=8792 ./install.sh"
 }
 
 install() {
@@ -428,7 +428,8 @@ install_units() {
         systemctl restart hermes-oscron-root.socket || fail "root's helper has no socket; systemd's own words are above."
     fi
     systemctl "$MANAGER" start hermes-oscron.socket 2>/dev/null ||
-        fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT and [::1]:$PORT}; if something else does, choose a port: PORT=8792 ./install.sh"
+        fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT and [::1]:$PORT}. If another program does, choose a port:
+PORT=8792 ./install.sh"
     systemctl "$MANAGER" restart hermes-oscron-sync.timer hermes-oscron-sync.socket hermes-oscron-changed.path
     systemctl "$MANAGER" try-restart 'hermes-oscron-watch@*.path'
 }

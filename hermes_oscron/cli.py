@@ -34,7 +34,7 @@ EXPECTED = (Invalid, ScheduleError, SchedulerError, store.StoreError, store.NoSu
 
 
 class LastingFailure(click.ClickException):
-    """What fails until somebody changes a file; hermes-oscron-sync.service does not repeat it."""
+    """A sync that fails until somebody changes a file; hermes-oscron-sync.service does not repeat it."""
 
     exit_code = os.EX_CONFIG
 
@@ -49,7 +49,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
-            lasts = isinstance(error, config.ConfigError | installation.NoAccount)
+            lasts = ctx.invoked_subcommand == "sync" and isinstance(error, config.ConfigError | installation.NoAccount)
             raise (LastingFailure if lasts else click.ClickException)(_plain(describe(error))) from None
 
 

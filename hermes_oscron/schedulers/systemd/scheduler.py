@@ -167,8 +167,7 @@ class Systemd:
 
     def troubles(self) -> dict[str, str]:
         """What does not work of the units that the installation needs, in sentences. Raises SchedulerError."""
-        listed = self._manager.call("list-units", "--state=failed,auto-restart", "--plain", "--no-legend", "--full",
-                                    "hermes-oscron*")
+        listed = self._manager.call("list-units", "--failed", "--plain", "--no-legend", "--full", "hermes-oscron*")
         failed = [line.split()[0] for line in listed.splitlines() if line]
         return {unit: self._trouble(unit) for unit in failed if self._is_broken(unit)}
 
