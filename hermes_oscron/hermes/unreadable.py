@@ -10,7 +10,7 @@ from contextlib import suppress
 
 MAX_DEPTH = 64
 """Of lists and objects within each other; Python reads some hundreds, depending on who asks."""
-TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|-?[0-9][0-9.eE+-]*', re.S)
+TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]|-?[0-9][0-9.eE+-]*', re.S)
 STAND_IN = re.compile(rb'"\(a value that cannot be read: [0-9a-f]{32}\)"')
 
 _values: dict[bytes, bytes] = {}

@@ -48,7 +48,7 @@ def put_beside(site: Site, *records: Any) -> None:
 
 def test_nothing_is_wrong_before_during_and_after_a_one_shot(any_site: Site) -> None:
     site = any_site
-    job_id = site.create("sleep 6", schedule=site.soon(3))["id"]
+    job_id = site.create("sleep 6", schedule=site.soon(6))["id"]
     looks = 0
     while site.armed(job_id) or site.api.job(job_id)["state"] != "completed":
         assert said(site) == WELL
@@ -148,7 +148,8 @@ def test_a_server_that_cannot_start_is_told(site: Site) -> None:
     site.systemctl("daemon-reload")
     try:
         site.systemctl("start hermes-oscron.service", check=False)
-        wait_for(lambda: "hermes-oscron." in said(site)[1])
+        wait_for(lambda: site.systemctl("is-failed hermes-oscron.service", check=False).strip() == "failed")
+        assert "hermes-oscron.service failed" in said(site)[1]
     finally:
         site.administer(f"rm {broken}")
         site.systemctl("daemon-reload")
@@ -160,12 +161,12 @@ def test_a_failed_socket_is_told(site: Site) -> None:
     site.systemctl("stop hermes-oscron.socket hermes-oscron.service")
     unit = site.systemctl("show -P Listen hermes-oscron.socket").partition(" ")[0]
     port = unit.rpartition(":")[2]
-    site.administer(f"python3 -m http.server {port} --bind 127.0.0.1 >/dev/null 2>&1 & echo $! >/tmp/taken; sleep 1")
+    site.box.run(f"python3 -m http.server {port} --bind 127.0.0.1 >/dev/null 2>&1 & echo $! >/run/taken; sleep 1")
     try:
         site.systemctl("start hermes-oscron.socket", check=False)
-        assert "hermes-oscron.socket has failed" in said(site)[1]
+        assert "hermes-oscron.socket failed" in said(site)[1]
     finally:
-        site.administer("kill $(cat /tmp/taken)")
+        site.box.run("kill $(cat /run/taken)")
         site.start_server()
     assert said(site) == WELL
 

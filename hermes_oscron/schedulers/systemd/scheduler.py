@@ -8,7 +8,6 @@ starts them again, and the bridge, which knows what was missed, catches up.
 import datetime
 import os
 import re
-import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -24,8 +23,6 @@ from .timer import render
 ENDED = ("inactive", "failed")
 TIMER = re.compile(rf"hermes-job@(?P<instance>{NAME.pattern}:{NAME.pattern})\.timer")
 SERVICE = re.compile(rf"hermes-job@(?P<instance>{NAME.pattern}:{NAME.pattern})\.service")
-API, API_SOCKET = "hermes-oscron.service", "hermes-oscron.socket"
-API_TIMEOUT_S = 10.0
 KILLED = ("signal", "core-dump", "oom-kill")
 """Values of a service's Result= (systemd.service(5)) that say nothing of how it does when it is started again."""
 
@@ -175,14 +172,14 @@ class Systemd:
         if unit == watches.SYNC:
             return f"{unit} has failed, and no sync has ended well since. Run 'hermes-oscron sync' to see why."
         systemctl = f"systemctl {'--user' if self._manager.user else '--system'}"
-        return (f"{unit} has failed. See '{systemctl} status {unit}' for the reason; "
-                f"start it again with '{systemctl} restart {unit}'.")
+        return (f"{unit} failed when it was last started. See '{systemctl} status {unit}' for the reason; "
+                f"'{systemctl} restart {unit}' starts it again.")
 
     def _is_broken(self, unit: str) -> bool:
-        """Whether `unit`, which has failed, does not do its work the next time it is needed.
+        """Whether somebody has to see to `unit`, which has failed.
 
-        systemd starts a service again for whatever triggers it, but not a failed socket, path or timer. The account of
-        a system installation may not reset a failed unit, so that a service may look failed that works.
+        systemd starts a service again that was killed, when it is triggered next, but no socket, path or timer. The
+        account of a system installation may not reset a failed unit: a sync that it makes itself leaves that failed.
         """
         if not unit.endswith(".service"):
             return True
@@ -192,8 +189,6 @@ class Systemd:
         if unit == watches.SYNC:
             failed_for = time.clock_gettime(time.CLOCK_MONOTONIC) - int(state["StateChangeTimestampMonotonic"]) / 1e6
             return last_sync(root()) < time.time() - failed_for
-        if unit == API:
-            return not _answers(self._manager.call("show", "-P", "Listen", "--", API_SOCKET))
         return True
 
     def under_way(self) -> set[str]:
@@ -299,19 +294,3 @@ def instance_of(unit: str) -> str:
     match = TIMER.fullmatch(unit)
     assert match
     return match["instance"]
-
-
-def _answers(listen: str) -> bool:
-    """Whether an HTTP server answers at `listen`, the property Listen of a socket unit: `127.0.0.1:8791 (Stream)`."""
-    address = listen.partition(" (Stream)")[0]
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.socket(socket.AF_UNIX) if address.startswith("/") else socket.create_connection(
-                (host.strip("[]"), int(port)), API_TIMEOUT_S) as client:
-            client.settimeout(API_TIMEOUT_S)
-            if address.startswith("/"):
-                client.connect(address)
-            client.sendall(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            return client.recv(16).startswith(b"HTTP/")
-    except (OSError, ValueError):
-        return False
