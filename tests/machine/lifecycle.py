@@ -75,7 +75,7 @@ class Lifecycle:
 
     def test_a_verb_before_its_time_decides_whether_a_job_fires(self, site: Site) -> None:
         """Seven jobs for the same time, of which three are left to fire."""
-        schedule, fired = site.soon(6), f"{site.hermes}/{secrets.token_hex(4)}"
+        schedule, fired = site.soon(15), f"{site.hermes}/{secrets.token_hex(4)}"
 
         def create(what: str, **fields: object) -> str:
             job_id: str = site.create(f"echo {what} >>'{fired}'", **{"schedule": schedule, **fields})["id"]
