@@ -14,7 +14,7 @@ from tests.conftest import wait_for
 from tests.machine.sites import Site
 
 SERVICE = "hermes-oscron-sync.service"
-RESTART_S = 30
+RESTART_S = 10
 """After which a sync that failed is repeated."""
 
 
@@ -134,7 +134,7 @@ def test_a_sync_that_cannot_start_does_not_run_hot_and_is_made_up_for(quiet: Sit
         quiet.administer(f"rm {drop_in}/broken.conf")
         quiet.systemctl("daemon-reload")
     assert quiet.systemctl("is-active hermes-oscron-sync.socket") == "active\n"
-    wait_for(lambda: quiet.armed("broken0"), RESTART_S + 5)
+    wait_for(lambda: quiet.armed("broken0"), RESTART_S + 15)
     write_jobs(quiet, records(1, "mended"))
     wait_for(lambda: quiet.armed("mended0"))
 
@@ -145,7 +145,7 @@ def test_a_sync_killed_after_it_has_read_the_request_is_repeated(quiet: Site) ->
         wait_for(lambda: quiet.systemctl(f"show -P ActiveState {SERVICE}").strip() == "activating")
         time.sleep(1)
         quiet.systemctl(f"kill --kill-whom=main -s KILL {SERVICE}")
-    wait_for(lambda: quiet.armed("killed0"), RESTART_S + 5)
+    wait_for(lambda: quiet.armed("killed0"), RESTART_S + 15)
 
 
 def test_a_socket_that_failed_is_told_and_works_again_after_the_next_regular_sync(quiet: Site) -> None:
