@@ -11,7 +11,11 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+
+CGROUPS = tuple(Path("/sys/fs/cgroup", hierarchy) for hierarchy in ("", "systemd", "unified"))
+"""Where cgroups(7) may be mounted: the one hierarchy, or systemd's own beside those of version 1."""
 
 SOURCE = Path(__file__).parents[2]
 INSIDE = "/opt/checkout"
@@ -25,6 +29,7 @@ class Box:
         self._place = Path(tempfile.mkdtemp(prefix="oscron-box-"))
         self._root = self._place / "root"
         self._container: subprocess.Popen[bytes] | None = None
+        self._cgroups = [Path(where, self._place.name) for where in CGROUPS if (where / "cgroup.procs").exists()]
         self.leader = 0
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self._place], check=True)
         for folder in ("upper", "work", "root"):
@@ -47,8 +52,9 @@ class Box:
         """Start the machine, with `options` of systemd-nspawn(1), and wait until it is up."""
         log = (self._place / "console.log").open("ab")
         self._container = subprocess.Popen(
-            ["systemd-nspawn", "-D", self._root, "--boot", "--register=no", "--keep-unit", "--console=read-only",
-             f"--machine=oscron-{secrets.token_hex(4)}", f"--bind-ro={SOURCE}:{INSIDE}", *options],
+            [*self._in_own_cgroup(), "systemd-nspawn", "-D", self._root, "--boot", "--register=no", "--keep-unit",
+             "--console=read-only", f"--machine=oscron-{secrets.token_hex(4)}",
+             f"--bind-ro={SOURCE}:{INSIDE}", *options],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
         self.leader = self._wait_for_leader()
@@ -58,6 +64,16 @@ class Box:
             assert time.monotonic() < deadline, f"the machine did not come up: {state}"
             time.sleep(0.1)
             state = self.run("systemctl is-system-running", check=False).stdout.strip()
+
+    def _in_own_cgroup(self) -> list[str]:
+        """What runs a command in a cgroup of this machine alone.
+
+        In one cgroup two machines would share system.slice, and each would remove the cgroups of the other's services.
+        """
+        for cgroup in self._cgroups:
+            cgroup.mkdir(exist_ok=True)
+        enter = "".join(f"echo $$ >{cgroup}/cgroup.procs && " for cgroup in self._cgroups)
+        return ["sh", "-c", f'{enter}exec "$@"', "enter"]
 
     def _wait_for_leader(self) -> int:
         assert self._container
@@ -118,3 +134,7 @@ class Box:
         for mount in (self._root, self._place):
             subprocess.run(["umount", "--lazy", mount], check=True)
         self._place.rmdir()
+        for cgroup in self._cgroups:
+            for folder, _, _ in os.walk(cgroup, topdown=False):
+                with suppress(OSError):  # a process that has just been killed may still count as in it
+                    Path(folder).rmdir()
