@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 from ..conftest import stored, write_jobs
@@ -38,5 +39,5 @@ def test_an_unreadable_jobs_json_is_named_and_left_as_it_is(cli: Cli, root: Path
     path = root / "profiles" / "work" / "cron" / "jobs.json"
     path.parent.mkdir(parents=True)
     path.write_text("[}")
-    assert str(path) in cli.refused("sync")
+    assert str(path) in cli.refused("sync", code=os.EX_CONFIG)
     assert path.read_text() == "[}"
