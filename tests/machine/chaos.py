@@ -179,6 +179,7 @@ class Chaos:
         self.box.run("systemctl stop cron 'hermes-oscron-*.path' 'hermes-oscron-*.timer'")
         wait_for(lambda: not self._processes(SYNC), 30)
         self.box.run("systemctl stop 'hermes-job@*.timer'")
+        time.sleep(3)  # until then what has just been started may not show as a runner
         wait_for(lambda: not self._processes(RUNNER), 60)
         time.sleep(1)
 
