@@ -405,7 +405,8 @@ class Bridge:
         moments = []
         for home in self._homes():
             with contextlib.suppress(store.StoreError):  # what cannot be read is not listed either
-                moments += [due + LATE for record in store.read(home) if (due := self._due(record))]
+                due, _ = use_each(_records(home), self._due)
+                moments += [moment + LATE for moment in due.values() if moment]
         return min((moment for moment in moments if moment > now), default=None)
 
     def under_way(self) -> tuple[str, ...]:

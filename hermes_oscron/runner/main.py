@@ -132,7 +132,7 @@ def _run(home: Home, job_id: str, trigger: str) -> int:
             waiting.refuse(str(reason))
         return 0
     except Exception as error:
-        waiting.refuse(str(error))
+        waiting.refuse(describe(error))
         raise
     waiting.answer(begun=True)
     return _run_begun(home, before, run, claim)

@@ -186,7 +186,7 @@ def test_what_the_configuration_says_of_the_door_holds_at_once(root: Path, tmp_p
 def test_a_name_with_a_port_could_never_be_met_and_is_refused(root: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nhosts = ["a.example:8443"]\n')
     code, told = refused_to_serve()
-    assert code == os.EX_CONFIG and "without ports" in told
+    assert code == 1 and "without ports" in told
 
 
 def test_a_token_that_is_gone_or_spoilt_is_told_and_not_made_by_a_stranger_s_call(api: Api, root: Path) -> None:
@@ -218,7 +218,7 @@ def test_without_a_door_no_other_address_is_served(root: Path) -> None:
 def test_a_door_that_is_neither_open_nor_shut_is_no_door(root: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nauth = "None"\n')
     status, said = refused_to_serve()
-    assert status == os.EX_CONFIG and "web.auth" in said and "Traceback" not in said
+    assert status == 1 and "web.auth" in said and "Traceback" not in said
 
 
 def test_it_listens_on_loopback_unless_told(server: str) -> None:
