@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from tests.conftest import wait_for
 from tests.machine.box import Box
-from tests.machine.model import Call, Change, Evidence, Fault, Record, Run, Schedule
+from tests.machine.model import STARTING_S, Call, Change, Evidence, Fault, Record, Run, Schedule
 from tests.machine.sites import CrontabSite, Site
 
 LOG = "/var/log/chaos/runs"
@@ -359,12 +359,12 @@ class Chaos:
         self._off(self.box.cut_power, "a power cut", dice)
 
     def _off(self, how: Callable[[], None], what: str, dice: random.Random) -> None:
-        """Switch the machine off and on again; a power cut lasts over the turn of a minute."""
+        """Switch the machine off and on again; a power cut makes the jobs late that are due at the turn of a minute."""
         self._on.clear()
         with self._fault(what, self.sites, delays=True, kills=True):
             time.sleep(0.5)
             how()
-            time.sleep(dice.uniform(1, 5) if how == self.box.power_off else 60 - time.time() % 60 + 1)
+            time.sleep(dice.uniform(1, 5) if how == self.box.power_off else 60 - time.time() % 60 + STARTING_S + 2)
             self.box.boot()
             wait_for(lambda: all(self._boot_synced(site) for site in self.sites), 60)
             for site in self.sites:
