@@ -299,7 +299,7 @@ class Lifecycle:
     # Keeping what fires in step
 
     def test_what_was_missed_runs_once_afterwards(self, site: Site) -> None:
-        schedule = site.soon(4)
+        schedule = site.soon(12)
         missed = site.create("date +%s.%N", schedule=schedule)["id"]
         paused = site.create(schedule=schedule, enabled=False)["id"]
         with site.blackout():

@@ -1,6 +1,7 @@
 """A crontab that is not ours alone: what we write into it, and that all else in it stays as it is."""
 
 import json
+import os
 import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -220,7 +221,7 @@ def test_lines_of_a_profile_that_cannot_be_read_stay(site: CrontabSite) -> None:
         assert b"\n0 10 * * * " in whole and b"' work:of-work.1 # hermes-oscron\n" in whole
         site.put(path, "{")
         refused = site.run(f"{site.bin}/hermes-oscron sync", check=False)
-        assert refused.returncode == 1 and path in refused.stderr
+        assert refused.returncode == os.EX_CONFIG and path in refused.stderr
         assert site.crontab() == whole
         site.verb("pause", job_id)
         assert b"work:of-work.1" in site.crontab()

@@ -90,7 +90,7 @@ def test_a_socket_beside_a_thief_starts_on_neither_address_and_doctor_says_so(si
             site.systemctl("start hermes-oscron.socket", check=False)
             assert health(site, "127.0.0.1") == "000"
             code, told = site.doctor()
-            assert code == 1 and "hermes-oscron.socket has failed" in told
+            assert code == 1 and "hermes-oscron.socket failed when it was last started" in told
     finally:
         site.start_server()
 

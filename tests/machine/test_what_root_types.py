@@ -209,6 +209,8 @@ def test_no_process_of_the_account_has_root_s_terminal(bob: SystemSite, user: st
     "hermes-oscron list", "hermes-cron-exec default:nothing", f"{INSIDE}/install.sh --account bob --dry-run",
 ])
 def test_a_command_that_the_account_freezes_ends_on_sigterm(bob: SystemSite, command: str) -> None:
+    leftovers = "ls -d /tmp/tmp.*"
+    before = bob.box.run(leftovers, check=False).stdout
     with attacking(bob.box, FREEZE):
         process = subprocess.Popen(inside(bob.box, f"exec {command}"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -219,7 +221,7 @@ def test_a_command_that_the_account_freezes_ends_on_sigterm(bob: SystemSite, com
         assert process.returncode == 128 + signal.SIGTERM
         assert process.stdout
         process.stdout.close()
-    assert not bob.box.run("ls -d /tmp/tmp.*", check=False).stdout
+    assert bob.box.run(leftovers, check=False).stdout == before
 
 
 # The source
