@@ -235,7 +235,7 @@ def test_a_trap_in_the_place_of_a_file_is_not_entered(attack: Attack) -> None:
 def test_a_loop_of_links_ends_no_watching_for_good(attack: Attack) -> None:
     attack.do("ln -sfn jobs.json cron/jobs.json")
     failed = "systemctl is-failed hermes-oscron-changed.path"
-    wait_for(lambda: attack.box.run(failed, check=False).stdout == "failed\n")
+    wait_for(lambda: attack.box.run(failed, check=False).stdout == "failed\n", 30)
     attack.do("rm cron/jobs.json")
     attack.sync()
     assert attack.box.run("systemctl is-active hermes-oscron-changed.path").stdout == "active\n"
