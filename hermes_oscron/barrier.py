@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from .schedule.errors import ScheduleError
+from .errors import OscronError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,14 +15,14 @@ _logged: dict[str, str] = {}
 def use_each(items: Mapping[str, Item], use: Callable[[Item], Result]) -> tuple[dict[str, Result], dict[str, str]]:
     """Call `use` with each of `items`; return the results and the errors, a sentence each, by the items' names.
 
-    A `ScheduleError` is a fault of the item. Any other exception is a fault of the code, which is logged too.
+    An `OscronError` is a fault of the item. Any other exception is a fault of the code, which is logged too.
     """
     results: dict[str, Result] = {}
     errors: dict[str, str] = {}
     for name, item in items.items():
         try:
             results[name] = use(item)
-        except ScheduleError as error:
+        except OscronError as error:
             errors[name] = str(error)
         except Exception as error:
             errors[name] = _unexpected(name, error)

@@ -1,4 +1,4 @@
-"""Go on as another account, for good: what root types works on an account's jobs with nothing of root's in its reach.
+"""Go on as another account for good, so that a command of root works on its jobs with nothing of root in its reach.
 
 install.sh runs `python -I become.py NAME SECONDS COMMAND…` before anything is installed, so this imports nothing of
 the package.

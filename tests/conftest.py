@@ -16,14 +16,18 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.bridge import Bridge
-from hermes_oscron.hermes import homes
-from hermes_oscron.hermes.homes import Home
+from hermes_oscron.clock import CLOCK, Clock
+from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.schedulers.foreground import Foreground
-from hermes_oscron.web import credentials
+from hermes_oscron.schedulers.protocol import EndOfStart
+from hermes_oscron.service.jobs import JobService
+from hermes_oscron.service.selection import Selection
+from hermes_oscron.service.sync import Reconciler
+from hermes_oscron.web import token
 from hermes_oscron.web.app import make_app
-from hermes_oscron.web.credentials import Door
-from hermes_oscron.web.server import HOST, PORT
+from hermes_oscron.web.authentication import Authenticator
+from hermes_oscron.web.server import DEFAULT_HOST as HOST
+from hermes_oscron.web.server import DEFAULT_PORT as PORT
 
 from . import wsgi
 from .manual_clock import ManualClock
@@ -44,7 +48,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def home(root: Path) -> Home:
     """The home of the profile `default`."""
-    return homes.home(str(root), "default")
+    return home_of(str(root), "default")
 
 
 def write_script(root: Path, name: str, text: str) -> str:
@@ -207,8 +211,9 @@ class StartLog(Foreground):
         super().__init__(root)
         self.started: list[str] = []
 
-    def catch_up(self, instance: str) -> None:
+    def start(self, instance: str) -> EndOfStart:
         self.started.append(instance.partition(":")[2])
+        return lambda: None
 
 
 def start_server(*arguments: str, log: Path, environment: Mapping[str, str] | None = None,
@@ -261,18 +266,24 @@ def module_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 @pytest.fixture
 def api(root: Path) -> Iterator[Api]:
     """A client that has the token, of the application on ROOT in this process. What it fires is a real run."""
-    token, scheduler = credentials.token(str(root)), Foreground(str(root))
-    bridge = Bridge(str(root), scheduler)
-    with scheduler.firing(bridge.plans):
-        bridge.sync()
-        yield InProcessApi(make_app(bridge, Door(str(root))), token)
+    scheduler = Foreground(str(root))
+    with _serving(root, scheduler) as app:
+        yield InProcessApi(app, token.get_or_create(str(root)))
 
 
 @pytest.fixture
 def timed_api(root: Path) -> Iterator[TimedApi]:
     """As `api`, but time stands still until the test moves it, and jobs that fire are written down and not run."""
-    token, scheduler, clock = credentials.token(str(root)), StartLog(str(root)), ManualClock()
-    bridge = Bridge(str(root), scheduler, clock)
-    with scheduler.firing(bridge.plans, clock):
-        bridge.sync()
-        yield TimedApi(make_app(bridge, Door(str(root))), token, scheduler, clock)
+    scheduler, clock = StartLog(str(root)), ManualClock()
+    with _serving(root, scheduler, clock) as app:
+        yield TimedApi(app, token.get_or_create(str(root)), scheduler, clock)
+
+
+@contextlib.contextmanager
+def _serving(root: Path, scheduler: Foreground, clock: Clock = CLOCK) -> Iterator[Callable[..., Any]]:
+    """Let `scheduler` fire the jobs of `root` by `clock` within the block; yield the application."""
+    selection = Selection(str(root), scheduler)
+    reconciler = Reconciler(selection, clock)
+    with scheduler.firing(reconciler.plans, clock):
+        reconciler.sync()
+        yield make_app(selection, JobService(selection, clock), Authenticator(str(root)))

@@ -100,8 +100,8 @@ def test_root_s_reader_may_go_away() -> None:
 READ = """
 import sys
 sys.prefix = {prefix!r}
-from hermes_oscron import installation
-installation.become_account()
+from hermes_oscron import account
+account.become_account()
 print(sys.stdin.read())
 """
 

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from .errors import ScheduleError
+from .model import ScheduleError
+
+WEEKDAY_NAMES = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
 
 MACROS = {
     "@hourly": "0 * * * *",
@@ -270,7 +272,7 @@ def _nearest_weekday(day: datetime.date, target: int, month_end: int) -> int:
     return target
 
 
-def runs(values: list[int]) -> list[tuple[int, int]]:
+def ranges(values: list[int]) -> list[tuple[int, int]]:
     """Sorted VALUES as closed runs; two neighbours stay two."""
     found: list[tuple[int, int]] = []
     for value in values:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from . import cron
-from .types import CRON, INTERVAL, Schedule
+from .model import CRON, INTERVAL, Schedule
 
 UTC = datetime.UTC
 SEARCH_YEARS = 50
@@ -29,19 +29,19 @@ class Change(NamedTuple):
 
 
 def occurrences(
-    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, grid: datetime.datetime | None = None
+    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, phase: datetime.datetime | None = None
 ) -> Iterator[datetime.datetime]:
     """The instants, strictly later than AFTER (aware), at which SCHEDULE is due in ZONE, in order.
 
-    GRID is any instant an interval is due at; without it the interval counts from AFTER. Due is a whole second.
+    PHASE is any instant an interval is due at; without it the interval counts from AFTER. Due is a whole second.
     """
     after = after.astimezone(UTC)
     if schedule.kind == CRON:
         yield from cron_occurrences(cron.parse(schedule.expression), after, zone)
     elif schedule.kind == INTERVAL:
         period = schedule.period
-        grid = (grid or after).astimezone(UTC).replace(microsecond=0)
-        due = grid + ((after - grid) // period + 1) * period
+        phase = (phase or after).astimezone(UTC).replace(microsecond=0)
+        due = phase + ((after - phase) // period + 1) * period
         while True:
             yield due
             due += period
@@ -50,10 +50,10 @@ def occurrences(
 
 
 def next_occurrence(
-    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, grid: datetime.datetime | None = None
+    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, phase: datetime.datetime | None = None
 ) -> datetime.datetime | None:
     """The first occurrence later than AFTER, or None when there is none."""
-    return next(occurrences(schedule, after, zone, grid), None)
+    return next(occurrences(schedule, after, zone, phase), None)
 
 
 def latest_occurrence(
@@ -61,21 +61,21 @@ def latest_occurrence(
     since: datetime.datetime,
     until: datetime.datetime,
     zone: ZoneInfo,
-    grid: datetime.datetime | None = None,
+    phase: datetime.datetime | None = None,
 ) -> datetime.datetime | None:
     """The last occurrence later than SINCE and not later than UNTIL, or None."""
     latest = None
-    for due in occurrences(schedule, since, zone, grid):
+    for due in occurrences(schedule, since, zone, phase):
         if due > until:
             break
         latest = due
     return latest
 
 
-def first_of(schedule: Schedule, count: int, after: datetime.datetime, zone: ZoneInfo,
-             grid: datetime.datetime | None = None) -> list[datetime.datetime]:
+def first_occurrences(schedule: Schedule, count: int, after: datetime.datetime, zone: ZoneInfo,
+                      phase: datetime.datetime | None = None) -> list[datetime.datetime]:
     """The first COUNT occurrences later than AFTER."""
-    return list(islice(occurrences(schedule, after, zone, grid), count))
+    return list(islice(occurrences(schedule, after, zone, phase), count))
 
 
 def cron_occurrences(
@@ -170,7 +170,7 @@ def first_instant_of(wall: datetime.datetime, zone: ZoneInfo) -> datetime.dateti
 
 
 def changes(zone: ZoneInfo, first_year: int, last_year: int) -> list[Change]:
-    """The clock changes of ZONE from the start of FIRST_YEAR to the end of LAST_YEAR (UTC years)."""
+    """The clock changes of ZONE from the start of FIRST_YEAR to the end of MAX_YEAR (UTC years)."""
     return list(_changes_of_years(zone, first_year, last_year))
 
 

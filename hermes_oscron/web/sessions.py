@@ -15,18 +15,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import cause
-from ..hermes.homes import state_dir
-from ..hermes.store import StoreError, make_private_dir, replace_file, wait_for_lock
+from ..files import StateFileError, make_private_dir, wait_for_lock, write_atomic
+from ..hermes.home import state_dir
 
-LIFETIME = 30 * 24 * 3600
+LIFETIME_S = 30 * 24 * 3600
 """Seconds that a login is good for."""
 LINE = re.compile(r"([0-9a-f]{64}) ([0-9]{1,15})\n")
-MOST = 64
+MAX_SESSIONS = 64
 """Logins at a time; one more ends the oldest."""
 
 
 class _Login(NamedTuple):
-    mark: str
+    digest: str
     until: int
 
 
@@ -36,27 +36,27 @@ class Sessions:
     def __init__(self, root: str) -> None:
         self._path = f"{state_dir(root)}/sessions"
 
-    def begin(self, token: str) -> str:
-        """A new login under TOKEN: what the client has to show from now on. Raises StoreError."""
-        shown = secrets.token_urlsafe(32)
+    def create(self, token: str) -> str:
+        """A new login under TOKEN: what the client has to show from now on. Raises StateFileError."""
+        cookie = secrets.token_urlsafe(32)
         with self._changing() as logins:
-            logins.append(_Login(_mark(shown, token), int(time.time()) + LIFETIME))
-            del logins[:-MOST]
-        return shown
+            logins.append(_Login(_digest(cookie, token), int(time.time()) + LIFETIME_S))
+            del logins[:-MAX_SESSIONS]
+        return cookie
 
-    def knows(self, shown: str, token: str) -> bool:
-        """Whether SHOWN is of a login under TOKEN that is good. Raises StoreError."""
-        if not shown:
+    def is_valid(self, cookie: str, token: str) -> bool:
+        """Whether COOKIE is of a login under TOKEN that is good. Raises StateFileError."""
+        if not cookie:
             return False
-        mark, now = _mark(shown, token), time.time()
-        return any(hmac.compare_digest(login.mark, mark) and now < login.until for login in self._logins())
+        digest, now = _digest(cookie, token), time.time()
+        return any(hmac.compare_digest(login.digest, digest) and now < login.until for login in self._logins())
 
-    def end(self, shown: str, token: str) -> None:
-        """Let SHOWN be good no more. Raises StoreError."""
-        if self.knows(shown, token):
-            mark = _mark(shown, token)
+    def revoke(self, cookie: str, token: str) -> None:
+        """Let COOKIE be good no more. Raises StateFileError."""
+        if self.is_valid(cookie, token):
+            digest = _digest(cookie, token)
             with self._changing() as logins:
-                logins[:] = [login for login in logins if login.mark != mark]
+                logins[:] = [login for login in logins if login.digest != digest]
 
     def _logins(self) -> list[_Login]:
         try:
@@ -65,7 +65,7 @@ class Sessions:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be read: {cause(error)}") from error
+            raise StateFileError(f"{self._path} cannot be read: {cause(error)}") from error
         return [_Login(line[1], int(line[2])) for line in lines if line]
 
     @contextlib.contextmanager
@@ -79,12 +79,12 @@ class Sessions:
                 now = time.time()
                 logins = [login for login in self._logins() if now < login.until]
                 yield logins
-                replace_file(self._path, "".join(f"{login.mark} {login.until}\n" for login in logins).encode())
+                write_atomic(self._path, "".join(f"{login.digest} {login.until}\n" for login in logins).encode())
             finally:
                 os.close(fd)
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be written: {cause(error)}") from error
+            raise StateFileError(f"{self._path} cannot be written: {cause(error)}") from error
 
 
-def _mark(shown: str, token: str) -> str:
-    return hmac.new(token.encode(), shown.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+def _digest(cookie: str, token: str) -> str:
+    return hmac.new(token.encode(), cookie.encode("utf-8", "replace"), hashlib.sha256).hexdigest()

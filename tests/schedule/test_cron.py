@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_oscron.schedule import cron
-from hermes_oscron.schedule.errors import ScheduleError
+from hermes_oscron.schedule.model import ScheduleError
 from tests import strategies
 
 A_YEAR = [datetime.date(2028, 1, 1) + datetime.timedelta(days=n) for n in range(366)]

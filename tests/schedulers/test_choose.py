@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-
 from hermes_oscron.bridge import Bridge
 from hermes_oscron.hermes.config import Config, ConfigError
 from hermes_oscron.schedulers.charge import in_charge, put_in_charge
 from hermes_oscron.schedulers.choose import choose, manager
+
 from hermes_oscron.schedulers.crontab import daemon
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.plan import SchedulerError

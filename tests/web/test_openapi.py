@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hermes_oscron.bridge import Bridge
+from hermes_oscron.web.credentials import Door
+
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.web.app import make_app
-from hermes_oscron.web.credentials import Door
 
 from ..conftest import Api, start_server, write_script
 

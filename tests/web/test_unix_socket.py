@@ -12,7 +12,7 @@ from typing import Any
 
 from ..cli.conftest import COMMAND
 from ..conftest import needs_root, wait_for
-from .test_door import token_file
+from .test_authentication import token_file
 
 CALL = """
 import http.client, socket, sys

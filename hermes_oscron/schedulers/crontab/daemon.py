@@ -4,14 +4,14 @@ import os
 import shutil
 
 PID_FILES = ("/run/crond.pid", "/run/cron.pid", "/var/run/crond.pid", "/var/run/cron.pid")
-NAMES = ("cron", "crond", "busybox", "fcron")
+DAEMON_NAMES = ("cron", "crond", "busybox", "fcron")
 
 
 def missing() -> str | None:
     """What is missing for crontab lines to be fired, and how to get it; None when nothing is."""
     if not has_crontab():
         return "There is no crontab command; on Debian and Ubuntu: apt install cron."
-    if not _runs():
+    if not _is_running():
         return "No cron daemon runs here; 'service cron start' starts the one of Debian and Ubuntu."
     return None
 
@@ -21,7 +21,7 @@ def has_crontab() -> bool:
     return shutil.which("crontab") is not None
 
 
-def _runs() -> bool:
+def _is_running() -> bool:
     for path in PID_FILES:
         try:
             with open(path, encoding="ascii") as file:
@@ -37,7 +37,7 @@ def _is_cron(pid: str) -> bool:
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-        if status.get("Name") not in NAMES or len(status.get("NSpid", pid).split()) > 1:
+        if status.get("Name") not in DAEMON_NAMES or len(status.get("NSpid", pid).split()) > 1:
             return False
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return status["Name"] != "busybox" or b"crond" in file.read()

@@ -12,9 +12,9 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from ...schedule import cron
-from ...schedule.cron import runs
+from ...schedule.cron import ranges
+from ...schedule.model import CRON, INTERVAL, Schedule
 from ...schedule.occurrences import UTC, Change, changes, occurrences
-from ...schedule.types import CRON, INTERVAL, Schedule
 
 YEARS_AHEAD = 5
 INSTANTS_AHEAD = 32
@@ -30,17 +30,17 @@ def on_calendar(
     zone: ZoneInfo,
     machine_zone: ZoneInfo,
     now: datetime.datetime,
-    grid: datetime.datetime | None = None,
+    phase: datetime.datetime | None = None,
 ) -> list[str]:
     """The values of OnCalendar= that elapse exactly when SCHEDULE is due in ZONE.
 
-    A line names its zone unless that is the machine's, whose change it is to follow. GRID is the next instant at which
+    A line names its zone unless that is the machine's, whose change it is to follow. PHASE is the next instant at which
     an interval is due.
     """
     if schedule.kind == CRON:
         return _cron_lines(schedule, zone, machine_zone, now)
     if schedule.kind == INTERVAL:
-        return _interval_lines(schedule, grid or now + schedule.period)
+        return _interval_lines(schedule, phase or now + schedule.period)
     return [_instant(schedule.run_at)]
 
 
@@ -123,20 +123,20 @@ def _instants(instants: Iterable[datetime.datetime]) -> list[str]:
     return [f"{day} {_time(hours, minutes)} UTC" for (day, minutes), hours in hours_with.items()]
 
 
-def _interval_lines(schedule: Schedule, grid: datetime.datetime) -> list[str]:
-    period, grid = schedule.period, grid.astimezone(UTC).replace(microsecond=0)
+def _interval_lines(schedule: Schedule, phase: datetime.datetime) -> list[str]:
+    period, phase = schedule.period, phase.astimezone(UTC).replace(microsecond=0)
     if period == WEEK:
-        return [f"{WEEKDAYS[grid.weekday()]} *-*-* {grid:%H:%M:%S} UTC"]
+        return [f"{WEEKDAYS[phase.weekday()]} *-*-* {phase:%H:%M:%S} UTC"]
     if not is_perpetual(schedule):
-        return [_instant(grid + k * period) for k in range(INSTANTS_AHEAD)]
+        return [_instant(phase + k * period) for k in range(INSTANTS_AHEAD)]
     hours_at: dict[int, set[int]] = defaultdict(set)
     for k in range(DAY // period):
-        due = grid + k * period
+        due = phase + k * period
         hours_at[due.minute].add(due.hour)
     minutes_at: dict[frozenset[int], set[int]] = defaultdict(set)
     for minute, hours in hours_at.items():
         minutes_at[frozenset(hours)].add(minute)
-    return sorted(f"*-*-* {_time(hours, minutes, grid.second)} UTC" for hours, minutes in minutes_at.items())
+    return sorted(f"*-*-* {_time(hours, minutes, phase.second)} UTC" for hours, minutes in minutes_at.items())
 
 
 def _days(expression: cron.Cron) -> list[str]:
@@ -200,7 +200,7 @@ def _weekdays(numbers: Iterable[int]) -> str:
     if len(indices) == 7:
         return ""
     return ",".join(WEEKDAYS[a] if a == b else f"{WEEKDAYS[a]}..{WEEKDAYS[b]}"
-                    for a, b in runs(sorted(indices)))
+                    for a, b in ranges(sorted(indices)))
 
 
 def _time(hours: Iterable[int], minutes: Iterable[int], second: int = 0) -> str:
@@ -221,4 +221,4 @@ def _component(numbers: Iterable[int], field: cron.Field) -> str:
         # An open step whose last value runs over the field's end loses the fire at midnight (systemd 252).
         even = field is cron.MINUTE and low == 0 and high + step == 60
         return f"{low:02}/{step}" if even else f"{low:02}..{high:02}/{step}"
-    return ",".join(f"{a:02}" if a == b else f"{a:02}..{b:02}" for a, b in runs(values))
+    return ",".join(f"{a:02}" if a == b else f"{a:02}..{b:02}" for a, b in ranges(values))

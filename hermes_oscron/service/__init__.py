@@ -1,0 +1,1 @@
+"""The operations that clients, terminals and timers ask for."""
