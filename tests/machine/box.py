@@ -89,7 +89,7 @@ class Box:
 
     def run(self, command: str, *, user: str = "root", check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run the shell COMMAND inside as USER; what it printed, and an AssertionError when it fails and CHECK."""
-        inside = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C"]
+        inside = self.entering()
         if user != "root":
             command = f"export XDG_RUNTIME_DIR=/run/user/$(id -u); {command}"
             inside += ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--reset-env"]
@@ -97,6 +97,10 @@ class Box:
                                 stdin=subprocess.DEVNULL, env={**os.environ, "HOME": "/root", "LC_ALL": "C"})
         assert not check or result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
         return result
+
+    def entering(self) -> list[str]:
+        """Return the words that, before those of a command, run it inside as root."""
+        return ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C"]
 
     def put(self, path: str, content: str, user: str = "root") -> None:
         """Write CONTENT to PATH inside, as USER."""

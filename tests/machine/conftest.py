@@ -1,5 +1,6 @@
 """One booted machine, and hermes-oscron on it: the system's for `hermes`, `ada`'s own, and `cora`'s with cron."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -10,12 +11,9 @@ from tests.machine.sites import CrontabSite, Site, SystemSite, add_account, free
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Box]:
-    box = Box()
-    try:
+    with contextlib.closing(Box()) as box:
         box.boot()
         yield box
-    finally:
-        box.close()
 
 
 @pytest.fixture(scope="session")
@@ -48,5 +46,14 @@ def crontab_site(machine: Box) -> CrontabSite:
     """An installation for the account `cora`, whose jobs cron fires."""
     add_account(machine, "cora")
     site = CrontabSite(machine, "cora", free_port())
+    site.install()
+    return site
+
+
+@pytest.fixture(scope="module")
+def bob(box: Box) -> SystemSite:
+    """An installation by root for the account `bob`, on the `box` of the module."""
+    site = SystemSite(box, "bob", free_port())
+    site.options = "--account bob"
     site.install()
     return site

@@ -1,5 +1,6 @@
 """A real cron daemon lives through real clock changes: libfaketime moves it, its jobs and our runner to that night."""
 
+import contextlib
 import datetime
 import json
 import time
@@ -61,8 +62,7 @@ class Night:
 
 @pytest.fixture(scope="module")
 def night() -> Iterator[Night]:
-    box = Box()
-    try:
+    with contextlib.closing(Box()) as box:
         box.boot()
         box.run("ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime; echo Europe/Berlin >/etc/timezone; "
                 "useradd --create-home eve && loginctl enable-linger eve && systemctl restart cron && sleep 1")
@@ -72,8 +72,6 @@ def night() -> Iterator[Night]:
         box.put("/home/eve/.hermes/scripts/stamp.sh",
                 'mkdir -p ~/.hermes/stamps; date --utc +%H:%M >>~/.hermes/stamps/$HERMES_JOB_ID\n', "eve")
         yield Night(box)
-    finally:
-        box.close()
 
 
 def test_a_skipped_time_is_made_up_for_once_right_after_the_gap(night: Night) -> None:

@@ -70,11 +70,12 @@ def full(site: Site) -> Iterator[None]:
         site.run(f"rm {ballast}")
 
 
-def begun(site: Site, job_id: str) -> datetime.datetime:
-    """Wait until JOB_ID runs; when that is."""
+def begin(site: Site) -> tuple[str, datetime.datetime]:
+    """Create a job that runs WHOLE and wait until it runs; return its id and the time of that."""
+    job_id = str(site.create(WHOLE, schedule=site.soon(3))["id"])
     run = f"{site.hermes}/cron/oscron/runs/{job_id}"
     wait_for(lambda: site.run(f"grep -aq boot {run}", check=False).returncode == 0, 70)
-    return datetime.datetime.now(datetime.UTC)
+    return job_id, datetime.datetime.now(datetime.UTC)
 
 
 def has_result(site: Site, job_id: str) -> bool:
@@ -96,8 +97,7 @@ def assert_recorded(site: Site, job_id: str, began: datetime.datetime) -> None:
 
 
 def test_a_run_that_ends_while_jobs_json_is_cut_off_is_recorded_as_it_was(site: Site) -> None:
-    job_id = site.create(WHOLE, schedule=site.soon(3))["id"]
-    began = begun(site, job_id)
+    job_id, began = begin(site)
     time.sleep(1.5)
     with broken(site):
         wait_for(lambda: has_result(site, job_id))
@@ -107,8 +107,7 @@ def test_a_run_that_ends_while_jobs_json_is_cut_off_is_recorded_as_it_was(site: 
 
 
 def test_a_runner_killed_before_it_could_record_its_run_loses_nothing(site: Site) -> None:
-    job_id = site.create(WHOLE, schedule=site.soon(3))["id"]
-    began = begun(site, job_id)
+    job_id, began = begin(site)
     time.sleep(1.5)
     with broken(site):
         wait_for(lambda: has_result(site, job_id))
@@ -120,8 +119,7 @@ def test_a_runner_killed_before_it_could_record_its_run_loses_nothing(site: Site
 
 def test_after_the_wait_the_runner_leaves_the_result_for_the_next_sync(sites: dict[str, Site]) -> None:
     site = sites["hermes"]
-    job_id = site.create(WHOLE, schedule=site.soon(3))["id"]
-    began = begun(site, job_id)
+    job_id, began = begin(site)
     time.sleep(1.5)
     with broken(site):
         wait_for(lambda: "its result waits in" in site.journal(job_id), 80)
@@ -132,8 +130,7 @@ def test_after_the_wait_the_runner_leaves_the_result_for_the_next_sync(sites: di
 
 @pytest.mark.usefixtures("small")
 def test_a_run_that_ends_on_a_full_disk_is_recorded_as_it_was_when_there_is_room(site: Site) -> None:
-    job_id = site.create(WHOLE, schedule=site.soon(3))["id"]
-    began = begun(site, job_id)
+    job_id, began = begin(site)
     with full(site):
         wait_for(lambda: has_result(site, job_id))
         time.sleep(1.5)

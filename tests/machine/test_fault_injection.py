@@ -3,6 +3,7 @@
 OSCRON_CHAOS_SEED repeats what was injected, and OSCRON_CHAOS_SECONDS injects for longer.
 """
 
+import contextlib
 import os
 import secrets
 from collections import Counter
@@ -23,8 +24,7 @@ HOMES = {"hermes": "/var/lib/hermes", "cora": "/home/cora"}
 @pytest.fixture
 def sites() -> Iterator[list[Site]]:
     """A machine of its own, on which systemd fires the jobs of one account and cron those of another."""
-    box = Box()
-    try:
+    with contextlib.closing(Box()) as box:
         for path in HOMES.values():
             box.mount(path, "256m")
         box.boot()
@@ -37,8 +37,6 @@ def sites() -> Iterator[list[Site]]:
         crontab = CrontabSite(box, "cora", free_port())
         crontab.install()
         yield [system, crontab]
-    finally:
-        box.close()
 
 
 @pytest.mark.timeout(SECONDS + 600)

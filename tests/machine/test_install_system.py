@@ -1,32 +1,21 @@
 """install.sh by root on a machine of its own: whose jobs they are, what it refuses, and what is left of it."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import wait_for
 from tests.machine.box import INSIDE, Box
-from tests.machine.sites import SystemSite, add_account, free_port
+from tests.machine.sites import SystemSite, add_account
 
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
-    box = Box()
-    try:
+    with contextlib.closing(Box()) as box:
         box.boot()
         box.run("useradd --create-home bob")
         yield box
-    finally:
-        box.close()
-
-
-@pytest.fixture(scope="module")
-def bob(box: Box) -> SystemSite:
-    """An installation by root for the account `bob`."""
-    site = SystemSite(box, "bob", free_port())
-    site.options = "--account bob"
-    site.install()
-    return site
 
 
 def refusal(box: Box, options: str) -> str:

@@ -131,8 +131,7 @@ def test_a_prompt_by_standard_input_is_in_no_process_list(site: Site) -> None:
 
 
 def test_a_machine_without_the_ipv6_address_holds_it_for_the_day_it_has_it() -> None:
-    box = Box()
-    try:
+    with contextlib.closing(Box()) as box:
         box.boot()
         site = SystemSite(box, "hermes", free_port())
         site.install()
@@ -145,5 +144,3 @@ def test_a_machine_without_the_ipv6_address_holds_it_for_the_day_it_has_it() -> 
         box.run("sysctl -w net.ipv6.conf.all.disable_ipv6=0; ip -6 address show dev lo | grep -q ::1 || "
                 "ip -6 address add ::1/128 dev lo")
         assert not can_listen(box, "::1", site.port) and health(site, "::1") == "200"
-    finally:
-        box.close()

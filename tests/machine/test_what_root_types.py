@@ -64,23 +64,12 @@ PYTHON = '#!/bin/sh\nid -u >>/b/ran\nexec /usr/bin/python3 "$@"\n'
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
-    box = Box()
-    try:
+    with contextlib.closing(Box()) as box:
         box.boot()
         box.run("systemctl start polkit; useradd --create-home --shell /bin/bash bob; mkdir /b; chown bob /b")
         box.put("/b/python3", PYTHON, user="bob")
         box.run("chmod 755 /b/python3", user="bob")
         yield box
-    finally:
-        box.close()
-
-
-@pytest.fixture(scope="module")
-def bob(box: Box) -> SystemSite:
-    site = SystemSite(box, "bob", free_port())
-    site.options = "--account bob"
-    site.install()
-    return site
 
 
 @contextlib.contextmanager
@@ -100,7 +89,7 @@ def attacking(box: Box, program: str) -> Iterator[None]:
 
 def inside(box: Box, command: str) -> list[str]:
     """The command that runs `command` as root in `box`."""
-    return ["nsenter", "-t", str(box.leader), "-m", "-u", "-i", "-n", "-p", "-C", "bash", "-c", f"cd /root; {command}"]
+    return [*box.entering(), "bash", "-c", f"cd /root; {command}"]
 
 
 # Nothing that the account names
