@@ -322,7 +322,7 @@ refuse_taken_port() {
     held=
     ! systemctl "$MANAGER" --quiet is-active hermes-oscron.socket ||
         held=$(systemctl "$MANAGER" show -P Listen hermes-oscron.socket)
-    taken=$(python3 -I -c '
+    taken=$("${PYTHON:-python3}" -I -c '
 import errno, socket, sys
 for family, host, shown in ((socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "[::1]")):
     address = f"{shown}:{sys.argv[1]}"
