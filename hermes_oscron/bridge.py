@@ -487,9 +487,9 @@ class Bridge:
                 for instance, record in here.items() if instance in unusable or lost[instance]]
 
     def _lasting_problems(self) -> list[str]:
-        """The problems that no run, verb or sync under way is about to solve, a sentence each. Raises SchedulerError.
+        """The problems that no run, verb or sync in progress is about to solve, a sentence each. Raises SchedulerError.
 
-        Each is seen at every look for CONFIRM_S seconds, and at looks at which no verb and no sync is changing things.
+        A problem counts if every look for CONFIRM_S seconds shows it. No verb and no sync changes things during a look.
         """
         found = self._problems()
         begun = time.monotonic()
@@ -533,8 +533,7 @@ class Bridge:
 
     def _busy(self) -> set[str]:
         """The instances that run, or whose run is starting or ending. Raises SchedulerError."""
-        return self.scheduler.under_way() | {homes.instance(home.profile, job_id)
-                                             for home in self._homes() for job_id in runs.running(home)}
+        return self.scheduler.under_way().union(self.under_way())
 
     def _just_ended(self) -> set[str]:
         """The instances that a sync is about to disarm, since their last run has ended a moment ago."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .homes import Home, state_dir
-from .store import StoreError, make_private_dir
+from .store import StoreError, make_private_dir, touch
 
 ANSWER_BYTES = 4096
 """Size of a request. It is written beforehand, so that the runner can answer also when the disk is full."""
@@ -115,8 +115,7 @@ def request_retry(home: Home, job_id: str) -> bool:
     if _age_s(path) < RETRY_INTERVAL_S:
         return False
     make_private_dir(_retries_dir(home))
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    os.utime(path)
+    touch(path)
     return True
 
 

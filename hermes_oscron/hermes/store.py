@@ -197,6 +197,12 @@ def make_private_dir(path: str) -> None:
             continue
 
 
+def touch(path: str) -> None:
+    """Create the file `path` if there is none, and set its time to now. Raises OSError, also where it is a link."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+    os.utime(path)
+
+
 def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
     """Put CONTENT in PATH's place whole: a crash or a full disk at any instant leaves the old file or the new.
 

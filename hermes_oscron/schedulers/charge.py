@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 
 from ..hermes.homes import regular, state_dir
-from ..hermes.store import make_private_dir, replace_file
+from ..hermes.store import make_private_dir, replace_file, touch
 
 
 def in_charge(root: str) -> str | None:
@@ -26,9 +26,7 @@ def put_in_charge(root: str, kind: str) -> None:
 def note_sync(root: str) -> None:
     """Remember that a sync of the jobs of `root` has just ended well; on a disk that takes nothing, do not."""
     with suppress(OSError):
-        path = f"{state_dir(root)}/synced"
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
-        os.utime(path)
+        touch(f"{state_dir(root)}/synced")
 
 
 def last_sync(root: str) -> float:

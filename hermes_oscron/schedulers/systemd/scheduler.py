@@ -24,7 +24,7 @@ ENDED = ("inactive", "failed")
 TIMER = re.compile(rf"hermes-job@(?P<instance>{NAME.pattern}:{NAME.pattern})\.timer")
 SERVICE = re.compile(rf"hermes-job@(?P<instance>{NAME.pattern}:{NAME.pattern})\.service")
 KILLED = ("signal", "core-dump", "oom-kill")
-"""Values of a service's Result= (systemd.service(5)) that say nothing of how it does when it is started again."""
+"""Values of a service's Result= (systemd.service(5)) after which the next start may well succeed."""
 
 
 class Systemd:
@@ -146,9 +146,9 @@ class Systemd:
 
     def _shown(self, instance: str) -> dict[str, str]:
         """The state of the service of `instance`. Raises SchedulerError."""
-        shown = self._manager.call("show", "-p", "ActiveState,Job,InvocationID,Result,ExecMainStatus", "--",
-                                   service_of(instance))
-        return dict(line.split("=", 1) for line in shown.splitlines())
+        service = service_of(instance)
+        return self._manager.properties(
+            [service], ("ActiveState", "Job", "InvocationID", "Result", "ExecMainStatus"))[service]
 
     def start(self, instance: str) -> None:
         """Start the service of INSTANCE, and do not wait for it. Raises SchedulerError."""
