@@ -1,4 +1,4 @@
-"""Go on as another account, for good: what root types works on an account's jobs with nothing of root's in its reach.
+"""Become another account for good, so that a command that root types can work on the jobs of that account.
 
 install.sh runs `python -I become.py NAME SECONDS COMMAND…` before anything is installed, so this imports nothing of
 the package.

@@ -2,8 +2,8 @@
 
 OWNER_HOME keeps the job's record; `$HERMES_HOME` is where the job runs. The agent claims the job, runs it, saves the
 output, delivers it and records all that. Exit status: 0 when the run went well, 1 when it did not, with the reason on
-standard error, 69 when this agent has no such door, 75 when another scheduler has the job. It is that of the run also
-where jobs.json can no longer be read or written when the agent records it.
+standard error, 69 when this agent has no such door, 75 when another scheduler has the job. If the agent cannot record
+the run, because it cannot read or write jobs.json, the status is still that of the run.
 """
 
 import sys
@@ -35,7 +35,7 @@ def fire(job_id: str, owner_home: str) -> int:
     mark_job_run = scheduler.mark_job_run
 
     def mark(job_id: str, success: bool, error: str | None = None, **more: Any) -> None:
-        """Record the run; where that fails the agent comes again, to record that it failed: not so the run."""
+        """Record how the run ended. If that fails, the agent calls again with that failure; the first result counts."""
         ended.append((success, error, more))
         success, error, more = ended[0]
         mark_job_run(job_id, success, error, **more)

@@ -19,7 +19,7 @@ LONGEST_STORED = 10_000_000
 """Minutes of an interval, 19 years: the agent has no limit of its own, and dates have."""
 
 MAX_COUNT = 10**9
-"""Of runs; a larger number in a record is not one of runs."""
+"""A number of runs in a record that is larger than this is ignored."""
 
 CLAIM_AGE = datetime.timedelta(minutes=30)
 """For how long the agent takes a `run_claim` for a run that goes on; while it does, it renews it."""

@@ -21,7 +21,7 @@ RECORD_TIMEOUT_S = 65.0
 """How long a run that has ended waits until jobs.json can be read and written; its result is safe and can wait on."""
 RETRY_INTERVAL_S = 1.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""An output is waited for where somebody may make room for it; what else keeps it from being saved is there to stay."""
+"""On these errors a run waits to save its output, because somebody may make room. Other errors are likely to last."""
 
 
 class Conclusion(NamedTuple):
@@ -85,10 +85,10 @@ def _keep(end: _End, result: runs.Result) -> None:
 
 
 def _by_us(end: _End, saved: bool = False) -> Callable[[bool], Conclusion]:
-    """What saves the output of a run, unless it is `saved`, and records the run; without it only at the last attempt.
+    """Return a function that saves the output of a run, unless it is `saved`, and records the run.
 
-    A job that was deleted in the meantime leaves nothing, and nothing of it went wrong. Of one whose record alone is
-    gone, the output stays.
+    On a full disk it records the run without its output only at the last attempt. A job that was deleted
+    in the meantime leaves nothing, and nothing of it went wrong. Of one whose record alone is gone, the output stays.
     """
     def attempt(is_last: bool) -> Conclusion:
         nonlocal saved
@@ -131,7 +131,7 @@ def _save_output(end: _End) -> bool:
 
 
 def _by_agent(end: _End) -> Callable[[bool], Conclusion]:
-    """What takes over the agent's own record of a run, or records the run without it.
+    """Return a function that takes over the agent's own record of a run, or records the run if the agent has not.
 
     The agent removes a job that it has run as often as it was to run; nothing but that the job was deleted tells it
     from one that somebody else removed. A paused job that was run by hand goes back: it is paused still.

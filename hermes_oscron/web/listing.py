@@ -22,7 +22,7 @@ class Listing:
         self._kept: dict[bool, _Kept] = {}
 
     def body(self, all_profiles: bool) -> bytes:
-        """The answer, never older than the files it comes from nor than the next fire, or start that does not come."""
+        """The answer. It is made again when a file has changed, and when a job is due or has not started in time."""
         if self._bridge.scheduler.unavailable():
             return encoded({"jobs": [], "cron_unavailable": True})
         fingerprint = (*self._bridge.fingerprint(), self._bridge.under_way())

@@ -48,7 +48,7 @@ class Manager:
             finally:
                 os.close(pipe)
         except OSError as error:
-            raise SchedulerError(f"No sync can be requested by {path}: {cause(error)}") from error
+            raise SchedulerError(f"A sync cannot be requested through {path}: {cause(error)}") from error
 
     def unreachable(self) -> str | None:
         """Why the manager cannot be reached, or None."""
