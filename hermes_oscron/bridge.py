@@ -29,7 +29,7 @@ from .schedule.errors import ScheduleError
 from .schedule.occurrences import next_occurrence
 from .schedule.types import INTERVAL, ONCE, Schedule
 from .schedulers.charge import in_charge, note_sync, put_in_charge
-from .schedulers.choose import scheduler_of
+from .schedulers.choose import choose, scheduler_of
 from .schedulers.plan import UNWATCHED, Plan, Report, Scheduler, SchedulerError, plan_of
 
 if TYPE_CHECKING:
@@ -75,13 +75,23 @@ class Prospect(NamedTuple):
 
 
 class Bridge:
-    """The jobs of one Hermes root, and what fires them: WANTED, once `sync` has moved them there."""
+    """The jobs of one Hermes root, and what fires them: WANTED, once `sync` has moved them there.
 
-    def __init__(self, root: str, wanted: Scheduler, clock: Clock = CLOCK) -> None:
+    `found` is the kind in charge when `wanted` was chosen. If both are the same kind, the jobs are to stay where they
+    are.
+    """
+
+    def __init__(self, root: str, wanted: Scheduler, clock: Clock = CLOCK, found: str | None = None) -> None:
         self.root = root
         self.clock = clock
         self.wanted = self._present = wanted
-        self._found = in_charge(root)
+        self._found = found
+
+    @classmethod
+    def configured(cls, root: str, settings: config.Config, kind: str | None = None) -> "Bridge":
+        """Return the bridge to `root` with the scheduler `kind`, or the configured one. Raises ConfigError."""
+        found = in_charge(root)  # once: a move between two looks would pass for a wish to undo it
+        return cls(root, choose(root, settings, found, kind), found=found)
 
     @property
     def scheduler(self) -> Scheduler:
@@ -456,7 +466,7 @@ class Bridge:
         if reason := self.scheduler.unavailable():
             return [f"Nothing fires: {reason}"]
         found = []
-        if self.scheduler.kind != self.wanted.kind:
+        if self.wanted.kind not in (self.scheduler.kind, self._found):
             found.append(f"{self.scheduler.kind} fires, and oscron.toml wants {self.wanted.kind}: 'hermes-oscron sync' "
                          f"moves the jobs.")
         for home in self._homes():

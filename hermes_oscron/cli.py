@@ -22,7 +22,6 @@ from .schedule import text
 from .schedule.errors import ScheduleError
 from .schedule.occurrences import first_of
 from .schedule.types import INTERVAL, ONCE, Schedule
-from .schedulers.choose import choose
 from .schedulers.plan import SchedulerError
 from .schedulers.systemd.systemctl import manager
 
@@ -64,7 +63,7 @@ def main() -> None:
 def bridge(scheduler: str | None = None) -> Bridge:
     """The bridge to this account's Hermes root, with SCHEDULER or the configured one."""
     root = homes.root()
-    return Bridge(root, choose(root, config.load(root), scheduler))
+    return Bridge.configured(root, config.load(root), scheduler)
 
 
 def as_json(verb: Callable[..., Any]) -> Callable[..., None]:

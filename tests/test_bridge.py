@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hermes_oscron import cli
 from hermes_oscron.bridge import Bridge
 from hermes_oscron.hermes import homes, records, requests, runs, store
 from hermes_oscron.hermes.homes import Home
@@ -195,10 +196,31 @@ def test_a_sync_that_had_to_wait_does_not_undo_a_move_that_was_made_meanwhile(ro
     write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"}})
     put_in_charge(str(root), "systemd")
     timers = Timers(str(root))
-    waited = Bridge(str(root), timers)
+    waited = Bridge(str(root), timers, found="systemd")
     put_in_charge(str(root), "foreground")
     assert waited.sync().armed == [] and timers.armed == {}
     assert in_charge(str(root)) == "foreground" and waited.scheduler.kind == "foreground"
+
+
+def test_a_sync_does_not_undo_a_move_that_is_made_while_it_starts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"}})
+    put_in_charge(str(root), "systemd")
+    timers = Timers(str(root))
+
+    def choose(*_: object) -> Timers:
+        put_in_charge(str(root), "foreground")
+        return timers
+
+    monkeypatch.setattr("hermes_oscron.bridge.choose", choose)
+    assert cli.bridge().sync().armed == [] and timers.armed == {}
+    assert in_charge(str(root)) == "foreground"
+
+
+def test_a_move_that_is_made_while_doctor_starts_is_no_fault(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in_charge(str(root), "systemd")
+    monkeypatch.setattr("hermes_oscron.bridge.scheduler_of", lambda root, kind: Timers(root))
+    assert Bridge(str(root), Foreground(str(root)), found="foreground").faults() == []
+    assert "systemd fires, and oscron.toml wants foreground" in Bridge(str(root), Foreground(str(root))).faults()[0]
 
 
 def test_changes_that_cannot_be_watched_for_are_told_and_stop_no_sync(root: Path) -> None:

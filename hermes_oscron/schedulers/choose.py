@@ -2,7 +2,6 @@
 
 from ..hermes.config import Config, ConfigError
 from ..installation import is_delegated
-from .charge import in_charge
 from .crontab.scheduler import Crontab
 from .foreground import Foreground
 from .plan import Scheduler
@@ -22,18 +21,17 @@ def scheduler_of(root: str, kind: str) -> Scheduler:
     return Delegated(manager()) if is_delegated() else Systemd(manager())
 
 
-def choose(root: str, settings: Config, kind: str | None = None) -> Scheduler:
+def choose(root: str, settings: Config, present: str | None, kind: str | None = None) -> Scheduler:
     """The scheduler that should fire: KIND, or the configured one. Raises ConfigError where they disagree.
 
-    `auto` stays with what fires already, unless this machine cannot have that any more; else it is the systemd manager
-    of this account, else cron, which tells what is missing where there is neither.
+    `auto` stays with the kind `present`, which fires already, unless this machine cannot have that any more; else it is
+    the systemd manager of this account, else cron, which tells what is missing where there is neither.
     """
     if kind not in (None, AUTO, settings.scheduler) and settings.scheduler != AUTO:
         raise ConfigError(f"{root}/oscron.toml says that {settings.scheduler} fires the jobs: change it there.")
     wanted = settings.scheduler if kind in (None, AUTO) else kind
     if wanted != AUTO:
         return scheduler_of(root, wanted)
-    present = in_charge(root)
     if present and (scheduler := scheduler_of(root, present)).possible():
         return scheduler
     systemd = scheduler_of(root, Systemd.kind)

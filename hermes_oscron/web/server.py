@@ -15,7 +15,6 @@ from ..bridge import Bridge
 from ..hermes import config
 from ..hermes.config import Config
 from ..hermes.store import StoreError
-from ..schedulers.choose import choose
 from ..schedulers.foreground import Foreground
 from ..schedulers.plan import SchedulerError
 from . import credentials, limits, listening
@@ -50,7 +49,7 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
         _weigh(ours, settings.auth == "none", bool(passed) or beyond_loopback)
         credentials.token(root)
         door = credentials.Door(root, listening.hostname_of(ours[0]), any(map(listening.reaches_beyond, ours)))
-        bridge = Bridge(root, choose(root, settings, scheduler))
+        bridge = Bridge.configured(root, settings, scheduler)
         app = _Busy(make_app(bridge, door))
         if isinstance(bridge.wanted, Foreground):
             bridge.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are told here, not by a thread

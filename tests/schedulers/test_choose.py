@@ -14,7 +14,7 @@ from hermes_oscron.schedulers.plan import SchedulerError
 
 
 def kind(root: Path, configured: str = "auto", asked: str | None = None) -> str:
-    return choose(str(root), Config(scheduler=configured), asked).kind
+    return choose(str(root), Config(scheduler=configured), in_charge(str(root)), asked).kind
 
 
 def test_what_is_asked_for_or_configured_is_chosen(root: Path) -> None:
@@ -50,7 +50,7 @@ def test_the_first_verb_that_arms_puts_its_scheduler_in_charge(root: Path) -> No
     assert in_charge(str(root)) is None
     Bridge(str(root), Foreground(str(root))).create({"prompt": "x", "schedule": "every 2h"})
     assert in_charge(str(root)) == "foreground"
-    assert Bridge(str(root), choose(str(root), Config(), "crontab")).scheduler.kind == "foreground", "until a sync"
+    assert Bridge.configured(str(root), Config(), "crontab").scheduler.kind == "foreground", "until a sync"
 
 
 def test_jobs_stay_where_they_are_when_the_other_cannot_fire(root: Path) -> None:
@@ -64,5 +64,5 @@ def test_a_server_that_fires_is_not_left_by_a_sync(root: Path) -> None:
     foreground = Foreground(str(root))
     put_in_charge(str(root), "foreground")
     with foreground.firing(lambda now: {}), pytest.raises(SchedulerError):
-        Bridge(str(root), choose(str(root), Config(), "crontab")).sync()
+        Bridge.configured(str(root), Config(), "crontab").sync()
     assert in_charge(str(root)) == "foreground"
