@@ -47,6 +47,8 @@ EDIT_S = 5.0
 SAMPLE_S = 0.2
 DOCTOR_S = 3.0
 RUNNER, SCRIPT_OF_JOB = b"hermes-cron-exec", b"work.sh"
+CRON = b"/CRON\0"
+"""cron(8) in a process of its own, for one job."""
 SERVER, SYNC, HELPER = b"hermes-oscron\0serve", b"hermes-oscron\0sync", b"hermes_oscron.helper"
 SPOILT = b"# spoilt by hand\n"
 TORN = (b"", b'{"jobs": [', None)
@@ -176,12 +178,25 @@ class Chaos:
                 self.wrong.append(f"{site.user}: after the last sync doctor still says: {told}")
         self.until = time.time()
         self._on.clear()  # for doctor would see what is stopped here
-        self.box.run("systemctl stop cron 'hermes-oscron-*.path' 'hermes-oscron-*.timer'")
-        wait_for(lambda: not self._processes(SYNC), 30)
+        self.box.run("systemctl stop cron")
+        for site in self.sites:
+            site.unwatch()  # a sync, which every run requests when it ends, would start the timers again
         self.box.run("systemctl stop 'hermes-job@*.timer'")
-        time.sleep(3)  # until then what has just been started may not show as a runner
-        wait_for(lambda: not self._processes(RUNNER), 60)
-        time.sleep(1)
+        wait_for(self._is_at_rest, 90)
+        time.sleep(5 * SAMPLE_S)  # for the last records to be taken down
+
+    def _is_at_rest(self) -> bool:
+        """Tell whether nothing runs, or is about to, that is a job's or may start one.
+
+        At one look cron, a runner or a sync may be between two processes.
+        """
+        for _ in range(2):
+            units = self.box.run("systemctl list-units --plain --no-legend --state=activating,active,deactivating "
+                                 "'hermes-job@*.service'; systemctl list-jobs --no-legend 'hermes-job@*'").stdout
+            if units.strip() or any(self._processes(words) for words in (CRON, RUNNER, SYNC, HELPER)):
+                return False
+            time.sleep(SAMPLE_S)
+        return True
 
     def _kinds(self) -> dict[Callable[[Site, random.Random], None], int]:
         """The kinds of steps, with their weights."""

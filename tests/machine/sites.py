@@ -22,6 +22,8 @@ from tests.machine.box import INSIDE, Box
 
 CRON_HEADER_LINES = 3
 """What crontab(1) of Debian puts at the top of what it installs."""
+HOURLY_SYNC_S = 17 * 60
+"""Into the hour, when a line of the crontab starts a sync."""
 ENDED = ("inactive", "failed")
 
 
@@ -166,10 +168,28 @@ class Site:
     @contextlib.contextmanager
     def unwatched(self) -> Iterator[None]:
         """Nobody asks for a sync but the test, and none is under way."""
-        self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.socket")
-        wait_for(lambda: self.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() in ENDED, 45)
-        yield
-        self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.socket")
+        self.unwatch()
+        try:
+            yield
+        finally:
+            self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.timer hermes-oscron-sync.socket")
+
+    def unwatch(self) -> None:
+        """See to it that nobody asks for a sync but the test, and that none is under way."""
+        self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.timer")
+        self.wait_for_syncs()  # it would be stopped with its socket, and root's helper would go on with its work
+        self.systemctl("stop hermes-oscron-sync.socket")
+        self.wait_for_syncs()
+
+    def wait_for_syncs(self) -> None:
+        """Wait until no sync is under way or requested. At one look it may be between two of the services."""
+        wait_for(lambda: not self._is_syncing() and not self._is_syncing(), 45)
+
+    def _is_syncing(self) -> bool:
+        """Tell whether a service is syncing, or is about to, or any other process is, or root's helper is at work."""
+        states = self.systemctl("show -P ActiveState hermes-oscron-changed.service hermes-oscron-sync.service").split()
+        processes = self.box.run("pgrep -f 'hermes-oscron [s]ync|hermes_oscron.[h]elper'", check=False).stdout
+        return bool(set(states) - set(ENDED) or processes)
 
     @contextlib.contextmanager
     def blackout(self) -> Iterator[None]:
@@ -293,11 +313,22 @@ class CrontabSite(Site):
         self.run(f"crontab -l | grep -v {job_id} | crontab -")
 
     @contextlib.contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Nobody asks for a sync but the test; it does not begin shortly before cron asks for one, every hour."""
+        to_sync = (HOURLY_SYNC_S - time.time()) % 3600
+        if to_sync < 45 or to_sync > 3590:
+            time.sleep((to_sync + 10) % 3600)
+        with super().unwatched():
+            yield
+
+    @contextlib.contextmanager
     def blackout(self) -> Iterator[None]:
         with self.unwatched():
             self.box.run("systemctl stop cron")
-            yield
-            self.box.run("systemctl start cron")
+            try:
+                yield
+            finally:
+                self.box.run("systemctl start cron")
         self.oscron("sync")
 
     def syslog(self, job_id: str) -> str:

@@ -52,6 +52,7 @@ class Attack:
 
     def begin(self) -> None:
         """Look at the machine as it is."""
+        self.site.wait_for_syncs()
         wait_for(self._is_quiet)
         self._cursor = self.box.run("journalctl --no-pager -n 0 --show-cursor").stdout.split("cursor: ")[1].strip()
         self._before = self._state()

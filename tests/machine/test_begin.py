@@ -144,7 +144,7 @@ def sync_state(site: Site) -> tuple[str, str]:
 def test_a_sync_that_was_killed_is_repeated(site: Site) -> None:
     """With what asked for it: it was killed while it waited, and has armed nothing."""
     job_id = site.create(schedule=DAILY)["id"]
-    wait_for(lambda: sync_state(site)[0] in ("dead", "failed"), 30)
+    site.wait_for_syncs()
     lock = f"{site.hermes}/cron/oscron/arming.lock"
     site.take_away(job_id)
     holder = site.run(f"flock '{lock}' sleep 60 >/dev/null 2>&1 & echo $!").stdout.strip()
@@ -162,7 +162,7 @@ def test_a_sync_that_was_killed_is_repeated(site: Site) -> None:
 def test_a_sync_that_the_helper_failed_is_repeated(sites: dict[str, Site]) -> None:
     site = sites["hermes"]
     job_id = site.create(schedule=DAILY)["id"]
-    wait_for(lambda: sync_state(site)[0] in ("dead", "failed"), 30)
+    site.wait_for_syncs()
     site.systemctl("stop hermes-oscron-root.socket")
     site.take_away(job_id)
     site.systemctl("start hermes-oscron-sync.service", check=False)

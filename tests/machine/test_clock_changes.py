@@ -68,7 +68,8 @@ def night() -> Iterator[Night]:
                 "useradd --create-home eve && loginctl enable-linger eve && systemctl restart cron && sleep 1")
         box.run(f"PORT={free_port()} {INSIDE}/install.sh --scheduler crontab", user="eve")
         # Syncs that systemd would start are of another time than that night.
-        box.run("systemctl --user stop hermes-oscron-changed.path hermes-oscron-sync.socket", user="eve")
+        box.run("systemctl --user stop hermes-oscron-changed.path hermes-oscron-sync.timer hermes-oscron-sync.socket",
+                user="eve")
         box.put("/home/eve/.hermes/scripts/stamp.sh",
                 'mkdir -p ~/.hermes/stamps; date --utc +%H:%M >>~/.hermes/stamps/$HERMES_JOB_ID\n', "eve")
         yield Night(box)

@@ -78,7 +78,7 @@ def test_another_time_zone_of_the_machine_moves_wall_clocks_and_no_instant(site:
         for job_id, elapse in before.items():
             assert elapse and site.run(shown.format(job_id)).stdout.split()[1:3] == _utc(elapse.isoformat())
     finally:
-        wait_for(lambda: site.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() == "inactive", 30)
+        site.wait_for_syncs()
         site.box.run(f"ln -sfn {was} /etc/localtime.new && mv -T /etc/localtime.new /etc/localtime")
         wait_for(lambda: "All is" in site.run(f"{site.bin}/hermes-oscron doctor", check=False).stdout)
 

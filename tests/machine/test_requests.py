@@ -63,10 +63,12 @@ def held(site: Site) -> Iterator[None]:
 
 @pytest.fixture
 def quiet(site: Site) -> Iterator[Site]:
-    """An installation in which no sync is running."""
+    """An installation in which no sync is running, nor started by the hour."""
     site.create(schedule="0 9 * * *")
-    wait_for(lambda: is_quiet(site), 30)
+    site.systemctl("stop hermes-oscron-sync.timer")
+    site.wait_for_syncs()
     yield site
+    site.systemctl("start hermes-oscron-sync.timer")
     site.run(f"rm -rf {site.hermes}/cron/oscron/sync-wanted")
 
 
@@ -184,7 +186,7 @@ def test_a_flood_of_requests_ends_and_nothing_is_lost_in_it(quiet: Site) -> None
 
 def test_a_run_that_no_session_started_can_request_one(quiet: Site) -> None:
     job_id = quiet.create("true", schedule="every 7h")["id"]
-    wait_for(lambda: is_quiet(quiet))
+    quiet.wait_for_syncs()
     before = syncs(quiet)
     ran = quiet.run(f"env -u XDG_RUNTIME_DIR {quiet.bin}/hermes-cron-exec default:{job_id} --trigger manual")
     assert "requested" not in ran.stderr

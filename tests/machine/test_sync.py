@@ -123,6 +123,6 @@ def test_a_job_scheduled_anew_when_it_has_just_completed_is_armed(site: Site) ->
         job_id = site.create(schedule=soon(1))["id"]
         wait_for(lambda job_id=job_id: site.api.job(job_id)["state"] == "completed")
         site.api.post("/api/crons/update", {"job_id": job_id, "schedule": "every 2h"})
-    wait_for(lambda: site.systemctl("show -P ActiveState hermes-oscron-sync.service").strip() == "inactive")
+    site.wait_for_syncs()
     assert len(site.armed_timers()) == 6
     assert "All is as it should be" in site.oscron("doctor")
