@@ -40,8 +40,8 @@ def minutes(site: Site) -> Counter[str]:
 
 def test_no_time_is_fired_twice_without_the_plugin_and_none_by_the_gateway_with_it(machine: Box) -> None:
     model = Model()
-    add_account(machine, "otto")
-    site = Site(machine, "otto", free_port(), PATH=PATH)
+    add_account(machine, "gerd")
+    site = Site(machine, "gerd", free_port(), PATH=PATH)
     site.put(f"{site.hermes}/config.yaml", model.config)
     assert "plugin install" in site.install()
     site.create("date +%H:%M >>~/ran", schedule="* * * * *")
