@@ -44,17 +44,19 @@ def broken(site: Site) -> Iterator[None]:
 @pytest.fixture
 def small(site: Site) -> Iterator[None]:
     """What SITE keeps of its jobs is on a disk of 400 KiB."""
-    site.stop_server()
     cron = f"{site.hermes}/cron"
     box = site.run if isinstance(site, ForegroundSite) else site.box.run
-    box(f"mkdir -p {cron}; mv {cron} {cron}.away; mkdir {cron}; mount -t tmpfs -o size=400k tmpfs {cron}; "
-        f"cp -a {cron}.away/. {cron}; chown --reference={cron}.away {cron}; chmod 700 {cron}")
+    with site.unwatched():  # a sync must not find the folder missing and create it
+        site.stop_server()
+        box(f"mkdir -p {cron}; mv {cron} {cron}.away; mkdir {cron}; mount -t tmpfs -o size=400k tmpfs {cron}; "
+            f"cp -a {cron}.away/. {cron}; chown --reference={cron}.away {cron}; chmod 700 {cron}")
     site.start_server()
     site.oscron("sync")
     yield
     site.clear()
-    site.stop_server()
-    box(f"umount -l {cron}; rmdir {cron}; mv {cron}.away {cron}")
+    with site.unwatched():
+        site.stop_server()
+        box(f"umount -l {cron}; rmdir {cron}; mv -T {cron}.away {cron}")
     site.start_server()
     site.oscron("sync")
 
