@@ -1,18 +1,18 @@
 #!/bin/sh
-# Installs hermes-oscron: for root in the system's manager, where the jobs and the API are an ordinary account's, for
-# anyone else in their own user manager; without systemd, for the account's crontab.
+# Installs hermes-oscron: for root in the system's manager, where the jobs and the API run as an ordinary account; for
+# any other account in its own user manager; without systemd in the account's crontab.
 #
-#   ./install.sh                  install, or bring an installation up to date
-#   ./install.sh --account NAME   as root: let the jobs and the API be NAME's; without it a system account 'hermes' is
-#                                 made. Without systemd: install in NAME's crontab
+#   ./install.sh                  install or upgrade
+#   ./install.sh --account NAME   as root: run the jobs and the API as NAME, by default a new system account 'hermes';
+#                                 without systemd: install in NAME's crontab
 #   ./install.sh --scheduler crontab
-#                                 let cron fire the jobs, or systemd, which auto prefers where it runs
-#   ./install.sh --dry-run        say what becomes of the jobs that are there already, and change nothing
-#   ./install.sh --uninstall      take away what was installed; jobs, outputs and the token stay
-#   ./install.sh --try            show it working in a temporary place, and leave nothing behind
+#                                 fire the jobs by cron; also systemd, or auto: systemd if it runs, else cron
+#   ./install.sh --dry-run        print the effect on the existing jobs, and change nothing
+#   ./install.sh --uninstall      remove everything except jobs, outputs and the token
+#   ./install.sh --try            run a job in a temporary installation, and remove that
 #
-# HERMES_HOME and HERMES_TIMEZONE, where set, are kept for the jobs. PORT chooses another port than 8791, and
-# SOCKET=/path a socket in the file system, for that account alone, in its place.
+# HERMES_HOME and HERMES_TIMEZONE, if set, are stored for the jobs. PORT is the port of the API, 8791 by default;
+# SOCKET=/path puts the API on a socket in the file system instead, which only that account can open.
 
 set -eu
 
@@ -23,7 +23,7 @@ SYNC_UNITS="hermes-oscron-sync.service hermes-oscron-sync.socket"
 UNITS="hermes-job@.service hermes-oscron.socket hermes-oscron.service $SYNC_UNITS hermes-oscron-sync.timer
     hermes-oscron-changed.path hermes-oscron-changed.service hermes-oscron-watch@.path"
 ENABLED="hermes-oscron.socket hermes-oscron-sync.service hermes-oscron-sync.timer hermes-oscron-sync.socket hermes-oscron-changed.path"
-# In the system's manager alone: root's helper, and what makes the units those of the account.
+# Only in the system's manager: root's helper, and the drop-ins by which the units belong to the account.
 ACCOUNT_UNITS="hermes-job@.service.d hermes-oscron.service.d hermes-oscron.socket.d hermes-oscron-sync.service.d
     hermes-oscron-sync.socket.d hermes-oscron-changed.service.d"
 SYSTEM_UNITS="hermes-oscron-root.socket hermes-oscron-root@.service $(printf '%s/account.conf ' $ACCOUNT_UNITS)"
@@ -44,7 +44,7 @@ run() {
     return "$status"
 }
 
-# end STATUS: what a signal to install.sh leads to.
+# end STATUS: handle a signal to install.sh.
 end() {
     trap '' HUP INT TERM
     [ -z "$CHILD" ] || kill "$CHILD" 2>/dev/null || true
@@ -52,7 +52,7 @@ end() {
     exit "$1"
 }
 
-# The places of an installation and the manager that owns it.
+# Choose the folders of the installation and the manager that owns it.
 choose_places() {
     if [ "$(id -u)" = 0 ]; then
         PREFIX=/usr/local/lib/hermes-oscron
@@ -73,16 +73,16 @@ choose_places() {
     fi
 }
 
-# kept NAME: what the present installation of the system's manager has for NAME.
+# kept NAME: print the setting NAME of the present installation in the system's manager.
 kept() {
     sed -n "s/^$1=//p" "$PREFIX/venv/installation" 2>/dev/null || true
 }
 
-# As root: whose jobs are meant, and whether the system's manager fires them. Without systemd there is but the account's
-# crontab, root's own where none is named.
+# As root: choose the account of the jobs, and whether the system's manager fires them. Without systemd they go to the
+# account's crontab, or to root's own if no account is named.
 choose_for_root() {
     if [ "$VERB" = try ]; then
-        # What listens to clients does not run as root, for no minute.
+        # The API must not run as root, not even for a minute.
         ACCOUNT=${ACCOUNT:-nobody}
         TMPDIR=/tmp
         install_for
@@ -96,11 +96,11 @@ choose_for_root() {
         ! id "$ACCOUNT" >/dev/null 2>&1 || prepare_for_account
     elif [ -d /run/systemd/system ] && [ "$VERB" != uninstall ]; then
         if [ -z "$present" ] && [ -e "$UNIT_DIR/hermes-oscron.service" ]; then
-            fail "the jobs run as root so far, and so does what listens to clients. That is over: take it away with
+            fail "the present installation runs jobs and API as root, which is no longer supported. Remove it with
 ./install.sh --uninstall, give root's ~/.hermes to an account (cp -a, chown -R), and install for that account."
         fi
         [ -z "$present" ] || [ "${ACCOUNT:-$present}" = "$present" ] ||
-            fail "the jobs that fire here are those of '$present'; take them away first: ./install.sh --uninstall"
+            fail "the jobs of this installation are those of '$present'; remove it first: ./install.sh --uninstall"
         [ -n "${HERMES_HOME:-}" ] || HERMES_HOME=$(kept HERMES_HOME)
         [ -n "${HERMES_TIMEZONE:-}" ] || HERMES_TIMEZONE=$(kept HERMES_TIMEZONE)
         choose_account
@@ -110,7 +110,7 @@ choose_for_root() {
     fi
 }
 
-# name_of ACCOUNT: its name, which may be given as a number.
+# name_of ACCOUNT: print the name of ACCOUNT, which may be given as a number.
 name_of() {
     case $1 in
     -* | *[!A-Za-z0-9_.@-]*) fail "there is no account '$1'." ;;
@@ -118,12 +118,12 @@ name_of() {
     id -un "$1" 2>/dev/null || fail "there is no account '$1'."
 }
 
-# The account that is named, the present one, or a new one; it must not be root.
+# Choose the account: the named one, the present one, or a new one; it must not be root.
 choose_account() {
     ACCOUNT=${ACCOUNT:-${present:-hermes}}
     if [ "$ACCOUNT" = hermes ] && ! id hermes >/dev/null 2>&1; then
         if [ "$VERB" = dry_run ]; then
-            echo "The account 'hermes' would be made, and has no jobs yet. --account names another one."
+            echo "The account 'hermes' would be created; it has no jobs yet. --account names another one."
             exit
         fi
         useradd --system --user-group --home-dir /var/lib/hermes --create-home --shell /usr/sbin/nologin hermes
@@ -131,15 +131,15 @@ choose_account() {
     fi
     ACCOUNT=$(name_of "$ACCOUNT")
     [ "$(id -u "$ACCOUNT")" != 0 ] ||
-        fail "neither jobs nor what listens to clients run as root; --account takes an ordinary account."
+        fail "jobs and API do not run as root; name an ordinary account with --account."
     OWNER_HOME=$(getent passwd "$ACCOUNT" | cut -d: -f6)
     [ "${HERMES_HOME:-}" != "$OWNER_HOME/.hermes" ] || HERMES_HOME=
     prepare_for_account
     [ "$VERB" = dry_run ] || as_account 60 sh -c 'umask 077; mkdir -p "$1" && test -w "$1"' sh "$(hermes_root)" 2>/dev/null ||
-        fail "$ACCOUNT cannot write $(hermes_root), where the jobs are to be; HERMES_HOME names another folder."
+        fail "$ACCOUNT cannot write to $(hermes_root), the folder of the jobs; set HERMES_HOME to another folder."
 }
 
-# What root needs before it starts any process of the account.
+# Prepare for starting processes of the account as root.
 prepare_for_account() {
     ACCOUNT_PATH=$(getent passwd "$ACCOUNT" | cut -d: -f6)/.local/bin:/usr/local/sbin:/usr/local/bin
     ACCOUNT_PATH=$ACCOUNT_PATH:/usr/sbin:/usr/bin:/sbin:/bin
@@ -148,7 +148,7 @@ prepare_for_account() {
 }
 
 # as_account SECONDS COMMAND…: run COMMAND as the account, for at most SECONDS. Only its exit status may be used: the
-# account can rewrite what its processes say (/proc/PID/mem).
+# account can rewrite the output of its processes (/proc/PID/mem).
 as_account() {
     [ -n "$PYTHON" ] || return 1
     limit=$1
@@ -156,7 +156,7 @@ as_account() {
     run "$PYTHON" -I "$SOURCE/hermes_oscron/become.py" "$ACCOUNT" "$limit" env PATH="$ACCOUNT_PATH" "$@"
 }
 
-# as_owner SECONDS COMMAND…: run COMMAND as the account whose jobs these are.
+# as_owner SECONDS COMMAND…: run COMMAND as the account of the jobs.
 as_owner() {
     if is_systems; then
         as_account "$@"
@@ -166,7 +166,7 @@ as_owner() {
     fi
 }
 
-# Root runs and installs what is in the source, so the account must not be able to change that.
+# Root runs and installs files of the source, so the account must not be able to change any of them.
 refuse_source_of_account() {
     set -- -user "$(id -u "$ACCOUNT")" -o -perm -o+w
     for group in $(id -G "$ACCOUNT"); do
@@ -175,7 +175,7 @@ refuse_source_of_account() {
     found=$(cd "$SOURCE" && find install.sh pyproject.toml README.md units hermes_oscron ! -type l '(' "$@" ')' -print -quit)
     at=$SOURCE
     while [ -z "$found" ]; do
-        # Nobody can rename a file of another in /tmp and its like.
+        # In a folder with the sticky bit, like /tmp, an account cannot rename files of others.
         found=$(find "$at" -prune '(' "$@" ')' ! '(' -user root -perm -1000 ')' -print)
         [ "$at" != / ] || break
         at=$(dirname "$at")
@@ -185,8 +185,8 @@ refuse_source_of_account() {
 run its install.sh."
 }
 
-# is_roots PATH: whether only root can change what PATH leads to, by any folder or link on the way. What is missing is
-# root's to make.
+# is_roots PATH: succeed if only root can change the target of PATH, and every folder and link on the way. Only root can
+# create a part that is missing.
 is_roots() {
     LC_ALL=C namei --modes --owners "$1" |
         awk 'NR > 1 && $2 != "-" && ($2 != "root" || $1 ~ /^[^l](....w|.......w)/) { bad = 1 } END { exit bad || NR < 2 }'
@@ -213,21 +213,22 @@ is_systems() {
     [ -n "$OWNER_HOME" ]
 }
 
-# refuse_socket_of_others PATH: systemd makes and gives away a socket as root, wherever the links on its way lead.
+# refuse_socket_of_others PATH: fail unless only root can change the folder of PATH. systemd creates the socket and
+# changes its owner as root, and follows links.
 refuse_socket_of_others() {
     folder=$(dirname "$1")
     [ "$(readlink -m "$folder")" = "$folder" ] && is_roots "$folder" ||
-        fail "SOCKET=$1 is in $folder, which others than root can change; /run is a place for it."
+        fail "SOCKET=$1 is in $folder, which others than root can change; use a path in /run."
 }
 
-# copy_source DIR NAME…: copy what is under the names in the source to DIR, but no __pycache__: that may be private.
+# copy_source DIR NAME…: copy the files NAME… of the source to DIR, without __pycache__, which may be unreadable.
 copy_source() {
     copy_to=$1
     shift
     (cd "$SOURCE" && find "$@" -name __pycache__ -prune -o -type f -exec cp --parents --target-directory "$copy_to" '{}' +)
 }
 
-# make_venv DIR: the package and its two commands in a virtual environment of their own.
+# make_venv DIR: install the package and its two commands in a virtual environment of their own.
 make_venv() {
     if is_systems; then
         python=$PYTHON
@@ -247,22 +248,22 @@ make_venv() {
         "$build" 2>"$build/pip.log"; then
         cat "$build/pip.log" >&2
         rm -rf "$build"
-        fail "pip could not install hermes-oscron; its own words are above."
+        fail "pip failed; see its output above."
     fi
     rm -rf "$build"
 }
 
-# for_unit TEXT: TEXT inside double quotes of a unit file (systemd.syntax(7)), as a replacement of sed's.
+# for_unit TEXT: print TEXT for use inside double quotes of a unit file (systemd.syntax(7)), as a replacement of sed.
 for_unit() {
     printf '%s' "$1" | sed -e 's/[\\"]/\\&/g' -e 's/%/%%/g' | sed -e 's/[\\&|]/\\&/g'
 }
 
-# for_path TEXT: TEXT as a path of a .path unit (systemd.path(5)), as a replacement of sed's.
+# for_path TEXT: print TEXT for use as a path of a .path unit (systemd.path(5)), as a replacement of sed.
 for_path() {
     printf '%s' "$1" | sed -e 's/%/%%/g' -e 's/[\\&|]/\\&/g'
 }
 
-# write_units DIR BIN UNIT…: static units, with the places filled in.
+# write_units DIR BIN UNIT…: write static units to DIR, with paths and settings filled in.
 write_units() {
     dir=$1 bin=$2
     shift 2
@@ -289,7 +290,7 @@ write_units() {
     done
 }
 
-# The Hermes root: HERMES_HOME may name a profile in it.
+# Print the Hermes root; HERMES_HOME may name a profile in it.
 hermes_root() {
     root=${HERMES_HOME:-${OWNER_HOME:-$HOME}/.hermes}
     [ "$(basename "$(dirname "$root")")" != profiles ] || root=$(dirname "$(dirname "$root")")
@@ -300,13 +301,13 @@ manager_runs() {
     if [ "$MANAGER" = --system ]; then [ -d /run/systemd/system ]; else [ -S "$XDG_RUNTIME_DIR/systemd/private" ]; fi
 }
 
-# Whether a manager runs for us, after an attempt to have a user's own started.
+# Succeed if a manager runs for us; if it is a user's own, try to start it.
 has_manager() {
     [ -d /run/systemd/system ] || return 1
     if manager_runs; then
         return
     fi
-    # Linger starts the manager, and keeps it when nobody is logged in.
+    # Linger starts the manager, and keeps it running without a login.
     loginctl enable-linger "$(id -un)" 2>/dev/null || true
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         if manager_runs; then
@@ -317,7 +318,8 @@ has_manager() {
     return 1
 }
 
-# Refuse a port that another program has on one of the addresses that clients try for `localhost`: it would get tokens.
+# Fail if another program listens on the port, on one of the addresses that clients try for `localhost`: it would get
+# tokens.
 refuse_taken_port() {
     held=
     ! systemctl "$MANAGER" --quiet is-active hermes-oscron.socket ||
@@ -358,7 +360,7 @@ install() {
     run timeout 60 "$BIN/hermes-oscron" token >/dev/null
     path=hermes-oscron
     case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac
-    # What cron starts is written anew, with this environment.
+    # The sync writes the commands that cron starts again, with this environment.
     forget_in_state bin
     if [ -n "$managed" ]; then
         install_units
@@ -366,23 +368,23 @@ install() {
     run timeout 300 "$BIN/hermes-oscron" sync --scheduler "$SCHEDULER" >/dev/null ||
         fail "the jobs could not be armed; see above."
     if [ -n "$managed" ]; then
-        echo "Listening on ${SOCKET:-http://127.0.0.1:$PORT}. Its token:  $path token"
+        echo "Listening on ${SOCKET:-http://127.0.0.1:$PORT}. Print the token:  $path token"
     else
-        echo "Serve the API:  $path serve, from where this machine starts its services"
+        echo "Serve the API:  $path serve; start it as a service of this machine"
     fi
-    echo "Make a job:  $path create 'weekdays at 9:00' 'Summarise my mail'"
+    echo "Create a job:  $path create 'weekdays at 9:00' 'Summarise my mail'"
     if command -v hermes >/dev/null || [ -e "$(hermes_root)/config.yaml" ]; then
-        echo "Let the agent's own scheduler stand down:  $path plugin install"
+        echo "Turn off the agent's own scheduler:  $path plugin install"
     fi
     if as_owner 60 env HERMES_HOME="${HERMES_HOME:-$(hermes_root)}" sh -c '"$1" doctor | grep -q "fired by cron"' sh \
         "$PREFIX/venv/bin/hermes-oscron"; then
-        echo "See them:    $path list; crontab -l"
+        echo "List the jobs:  $path list; crontab -l"
     else
-        echo "See them:    $path list; systemctl $MANAGER list-timers 'hermes-job@*'"
+        echo "List the jobs:  $path list; systemctl $MANAGER list-timers 'hermes-job@*'"
     fi
 }
 
-# What of an installation is the system's, beside the program: the commands, run by root, become the account.
+# Write the file by which the commands, when root runs them, become the account.
 write_installation() {
     {
         echo "HERMES_OSCRON_ACCOUNT=$ACCOUNT"
@@ -393,12 +395,12 @@ write_installation() {
     mv "$PREFIX/venv/installation.new" "$PREFIX/venv/installation"
 }
 
-# forget_in_state NAME: remove NAME from what is ours in the Hermes root, as whose root that is.
+# forget_in_state NAME: remove NAME from our files in the Hermes root, as the account that owns them.
 forget_in_state() {
     as_owner 60 rm -rf "$(hermes_root)/cron/oscron/$1" || true
 }
 
-# Earlier versions requested a sync by a file in the Hermes root, for which a path unit looked.
+# Earlier versions requested a sync by a file in the Hermes root, which a path unit watched.
 remove_old_units() {
     systemctl "$MANAGER" --quiet disable --now hermes-oscron-sync.path >/dev/null 2>&1 || true
     rm -f "$UNIT_DIR/hermes-oscron-sync.path"
@@ -418,14 +420,14 @@ install_units() {
         loginctl enable-linger "$(id -un)" 2>/dev/null ||
             echo "install.sh: jobs will only run while $(id -un) is logged in; as root: loginctl enable-linger $(id -un)" >&2
     fi
-    # A server that runs the old code leaves, and while systemd still knows it, the socket, which may be another now.
+    # Stop a server that runs the old code and, while systemd still has it loaded, the old socket, which may be another.
     systemctl "$MANAGER" --quiet stop hermes-oscron.socket hermes-oscron.service 2>/dev/null || true
     systemctl "$MANAGER" daemon-reload
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet enable $ENABLED
     if is_systems; then
         systemctl --quiet enable hermes-oscron-root.socket
-        systemctl restart hermes-oscron-root.socket || fail "root's helper has no socket; systemd's own words are above."
+        systemctl restart hermes-oscron-root.socket || fail "root's helper has no socket; see systemd's message above."
     fi
     systemctl "$MANAGER" start hermes-oscron.socket 2>/dev/null ||
         fail "cannot listen on ${SOCKET:-127.0.0.1:$PORT and [::1]:$PORT}. If another program does, choose a port:
@@ -438,7 +440,7 @@ PORT=8792 ./install.sh"
 withhold_user_manager() {
     write_units "$POLKIT_RULES" "$PREFIX/venv/bin" 10-hermes-oscron.rules
     if [ -e "/var/lib/systemd/linger/$ACCOUNT" ]; then
-        echo "install.sh: $ACCOUNT has a user manager, by which jobs can leave their sandbox. If nothing else needs it:
+        echo "install.sh: jobs of $ACCOUNT can leave their sandbox by its user manager. If nothing else needs that one:
 loginctl disable-linger $ACCOUNT, and install again." >&2
         return
     fi
@@ -450,18 +452,18 @@ loginctl disable-linger $ACCOUNT, and install again." >&2
 }
 
 uninstall() {
-    # First whatever could ask for a sync, which would arm again what is disarmed, and the sync that may be under way.
+    # First stop everything that could request a sync, which would arm the jobs again, and a sync in progress.
     # shellcheck disable=SC2086
     systemctl "$MANAGER" --quiet disable --now $ENABLED hermes-oscron.service >/dev/null 2>&1 || true
     systemctl "$MANAGER" stop hermes-oscron-changed.service 'hermes-oscron-watch@*.path' >/dev/null 2>&1 || true
     remove_old_units
     [ ! -x "$BIN/hermes-oscron" ] || run timeout 60 "$BIN/hermes-oscron" plugin remove >/dev/null ||
-        echo "install.sh: the agent's config.yaml still names this installation; see above." >&2
+        echo "install.sh: the plugin could not be removed from the agent's config.yaml; see above." >&2
     [ ! -x "$BIN/hermes-oscron" ] || run timeout 300 "$BIN/hermes-oscron" disarm ||
-        echo "install.sh: not all that fires was found; what is left of it: 'crontab -l', 'systemctl list-timers'." >&2
+        echo "install.sh: some jobs could not be disarmed; see 'crontab -l' and 'systemctl list-timers'." >&2
     forget_in_state scheduler
     forget_in_state synced
-    # Nobody can have a timer armed from here on.
+    # From here on no timer can be armed.
     ! is_systems || systemctl --quiet disable --now hermes-oscron-root.socket >/dev/null 2>&1 || true
     ! is_systems || systemctl stop 'hermes-oscron-root@*.service' >/dev/null 2>&1 || true
     if systemctl "$MANAGER" list-units --plain --no-legend >/dev/null 2>&1; then
@@ -492,10 +494,10 @@ uninstall() {
     done
     rm -rf "$PREFIX"
     systemctl "$MANAGER" daemon-reload 2>/dev/null || true
-    echo "hermes-oscron is gone; jobs, outputs and the token stay in $(hermes_root)."
+    echo "Removed hermes-oscron; jobs, outputs and the token stay in $(hermes_root)."
 }
 
-# json KEY…: the value under the keys in the JSON on standard input.
+# json KEY…: print the value under the keys in the JSON on standard input.
 json() {
     "$PLACE/venv/bin/python" -I -c '
 import functools, json, sys
@@ -506,7 +508,7 @@ print(functools.reduce(lambda at, key: at[int(key) if isinstance(at, list) else 
 api() {
     method=$1 path=$2
     shift 2
-    # The token by standard input: everyone sees the arguments of every process.
+    # The token comes by standard input, since every account can see the arguments of every process.
     echo "Authorization: Bearer $TOKEN" | curl --silent --show-error --max-time 10 --request "$method" --header @- \
         --header 'Content-Type: application/json' "http://127.0.0.1:$PORT$path" "$@"
 }
@@ -536,7 +538,7 @@ try() {
     make_venv "$PLACE/venv"
     mkdir -p "$HERMES_HOME/scripts"
     printf 'echo "Hello from $HERMES_JOB_NAME, at $(date +%%T)."\n' >"$HERMES_HOME/scripts/hello.sh"
-    echo "Installed for as long as this takes, in"
+    echo "Installed temporarily in"
     echo "$PLACE"
 
     if manager_runs && ! systemctl "$MANAGER" cat hermes-job@.service >/dev/null 2>&1; then
@@ -556,7 +558,7 @@ try() {
     done
     case $FIRES in
     systemd) echo "The API is on http://127.0.0.1:$PORT; a systemd timer will fire." ;;
-    *) echo "The API is on http://127.0.0.1:$PORT; it fires by itself while this runs." ;;
+    *) echo "The API is on http://127.0.0.1:$PORT; its server will fire." ;;
     esac
 
     due=$(date --utc --date '3 seconds' +%Y-%m-%dT%H:%M:%SZ)
@@ -573,9 +575,9 @@ try() {
     echo "GET /api/crons/output?job_id=$id"
     api GET "/api/crons/output?job_id=$id" | json outputs 0 content
     echo "GET /api/crons: state $(echo "$job" | json jobs 0 state), last_status $(echo "$job" | json jobs 0 last_status)"
-    [ "$(echo "$job" | json jobs 0 last_status)" = ok ] || fail "the job did not run; the server said: $(cat "$PLACE/serve.log")"
+    [ "$(echo "$job" | json jobs 0 last_status)" = ok ] || fail "the job did not run; the server's log: $(cat "$PLACE/serve.log")"
     api POST /api/crons/delete --data "{\"job_id\": \"$id\"}" >/dev/null
-    echo "It works. ./install.sh installs it for good."
+    echo "It works. ./install.sh installs it permanently."
 }
 
 dry_run() {
@@ -586,7 +588,7 @@ dry_run() {
     as_owner 300 env HERMES_HOME="${HERMES_HOME:-$(hermes_root)}" "$PLACE/venv/bin/hermes-oscron" adopt --dry-run
 }
 
-# All of it once more, as the account.
+# Run install.sh again, as the account.
 install_for() {
     case $VERB in
     try) set -- --try ;;
@@ -608,7 +610,7 @@ case ${HERMES_HOME:-/} in
 *) HERMES_HOME=$PWD/$HERMES_HOME ;;
 esac
 
-# Not where whoever is not asked may have put a module, a command or a file of settings.
+# The working directory may contain modules, commands or settings of other accounts.
 cd /
 
 VERB=install

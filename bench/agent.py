@@ -13,8 +13,8 @@ from tests.machine.sites import Site, add_account, free_port
 from tests.machine.test_gateway import gateway
 
 JOBS = 12
-SPAN = 240
-"""Seconds over which the jobs are spread: the gateway looks once a minute, so where in the minute counts."""
+SPAN_S = 240
+"""The jobs are spread over this time: the gateway looks once a minute, so where in the minute counts."""
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         ours.install()
         with gateway(theirs):
             now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-            picked = random.Random(1).sample(range(20, 20 + SPAN), JOBS)
+            picked = random.Random(1).sample(range(20, 20 + SPAN_S), JOBS)
             dues = [now + datetime.timedelta(seconds=seconds) for seconds in sorted(picked)]
             for site in (ours, theirs):
                 times = json.dumps([due.isoformat() for due in dues])
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _account(box: Box, name: str, model: Model) -> Site:
-    """An account whose agent calls MODEL."""
+    """An account whose agent calls `model`."""
     add_account(box, name)
     site = Site(box, name, free_port(), PATH=PATH)
     site.put(f"{site.hermes}/config.yaml", model.config)

@@ -1,4 +1,4 @@
-"""What create and delete cost over HTTP with 10 and 1,000 jobs in a real crontab, beside `crontab -l | crontab -`.
+"""Measure create and delete over HTTP with 10 and 1,000 jobs in a real crontab, beside `crontab -l | crontab -`.
 
 And what a fire costs that is not due, beside an empty Python.
 """
@@ -12,12 +12,12 @@ from bench.verbs import ROUNDS, fill
 from tests.machine.sites import CrontabSite, Site
 
 SIZES = (10, 1000)
-VENV = "/usr/local/lib/hermes-oscron/venv/bin"
+PYTHON = ".local/share/hermes-oscron/venv/bin/python"
 
 
 def timed_inside(site: Site, command: str) -> float:
-    """The median of what the shell COMMAND takes in the machine, in ms."""
-    took = site.box.run(f"for i in $(seq {ROUNDS}); do a=$(date +%s%N); {command}; b=$(date +%s%N); "
+    """The median of what the shell `command` takes in the machine, in ms."""
+    took = site.run(f"for i in $(seq {ROUNDS}); do a=$(date +%s%N); {command}; b=$(date +%s%N); "
                         "echo $((b - a)); done")
     return statistics.median(int(nanoseconds) / 1e6 for nanoseconds in took.stdout.split())
 
@@ -46,8 +46,8 @@ def main() -> None:
         print(f"{'ms':<24}" + "".join(f"{size:>9}" for size in SIZES))
         for verb in costs[SIZES[0]]:
             print(f"{verb:<24}" + "".join(f"{costs[size][verb]:9.1f}" for size in SIZES))
-        fire = timed_inside(site, f"/root/.hermes/cron/oscron/bin/hermes-cron-exec default:{far}")
-        empty = timed_inside(site, f"{VENV}/python -c pass")
+        fire = timed_inside(site, f"{site.hermes}/cron/oscron/bin/hermes-cron-exec default:{far}")
+        empty = timed_inside(site, f"{site.home}/{PYTHON} -c pass")
         print(f"a fire that is not due {fire:.0f} ms, an empty Python {empty:.0f} ms: ratio {fire / empty:.1f}")
 
 

@@ -8,13 +8,13 @@ from bench.machine import installed
 from tests.conftest import wait_for
 
 ROUNDS = 15
-STAMP = "/root/stamps"
+STAMP = "/var/lib/stamps"
 
 
 def main() -> None:
     with installed() as site:
         box = site.box
-        box.run(f"mkdir -p {STAMP}; printf '#!/bin/sh\\ndate +%%s.%%N >>{STAMP}/bare\\n' >/root/bare.sh; "
+        box.run(f"mkdir -m 777 {STAMP}; printf '#!/bin/sh\\ndate +%%s.%%N >>{STAMP}/bare\\n' >/root/bare.sh; "
                 f"chmod +x /root/bare.sh")
         for _ in range(ROUNDS):
             due = datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(seconds=3)

@@ -7,15 +7,16 @@ import threading
 import time
 from pathlib import Path
 
-from hermes_oscron.bridge import Bridge
 from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.service.jobs import JobService
+from hermes_oscron.service.selection import Selection
 from tests.conftest import start_server
 
 JOBS, SECONDS, CLIENTS = 1000, 5.0, 4
 
 
 def rate(port: int, path: str, token: str) -> tuple[float, int]:
-    """Answers a second at PATH, and the size of one."""
+    """Answers a second at `path`, and the size of one."""
     counts, size = [0] * CLIENTS, 0
     until = time.monotonic() + SECONDS
 
@@ -40,9 +41,9 @@ def rate(port: int, path: str, token: str) -> tuple[float, int]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HERMES_HOME"] = folder
-        bridge = Bridge(folder, Foreground(folder))
+        service = JobService(Selection(folder, Foreground(folder)))
         for number in range(JOBS):
-            bridge.create({"prompt": "say hello", "schedule": "30 8 * * 1,3", "name": f"job {number}"})
+            service.create({"prompt": "say hello", "schedule": "30 8 * * 1,3", "name": f"job {number}"})
         process, url = start_server("--scheduler", "foreground", log=Path(folder, "log"))
         try:
             token = Path(folder, "cron/oscron/token").read_text().strip()

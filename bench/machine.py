@@ -1,19 +1,23 @@
-"""A booted machine with hermes-oscron installed for root, for as long as a benchmark takes."""
+"""A booted machine with hermes-oscron installed for an account, for as long as a benchmark takes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.machine.box import Box
-from tests.machine.sites import Site, free_port
+from tests.machine.sites import Site, SystemSite, add_account, free_port
+
+ACCOUNT = "hermes"
 
 
 @contextmanager
-def installed(kind: type[Site] = Site) -> Iterator[Site]:
-    """An installation of KIND; the machine is gone at the end."""
+def installed(kind: type[Site] = SystemSite) -> Iterator[Site]:
+    """Yield an installation of `kind`, and remove the machine at the end."""
     box = Box()
     try:
         box.boot()
-        site = kind(box, "root", free_port())
+        if kind is not SystemSite:  # install.sh makes the account
+            add_account(box, ACCOUNT)
+        site = kind(box, ACCOUNT, free_port())
         site.install()
         yield site
     finally:

@@ -1,4 +1,4 @@
-"""What the runner adds to a job: the whole run beside the bare child, and the time until the child begins.
+"""Measure what the runner adds to a job: the whole run beside the bare child, and the time until the child begins.
 
 The package is installed as install.sh does it, since an editable install pays for its import hook at every start.
 """

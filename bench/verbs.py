@@ -1,4 +1,4 @@
-"""What each verb costs over HTTP with 10, 1,000 and 5,000 jobs armed by a real systemd, beside a bare start."""
+"""Measure each command over HTTP with 10, 1,000 and 5,000 jobs armed by a real systemd, beside a bare start."""
 
 import json
 import statistics
@@ -13,7 +13,7 @@ ROUNDS = 15
 
 
 def fill(site: Site, size: int) -> None:
-    """Bring the number of armed jobs to SIZE, as somebody's edit of jobs.json would, and sync."""
+    """Bring the number of armed jobs to `size`, as an edit of jobs.json would, and sync."""
     path = f"{site.hermes}/cron/jobs.json"
     jobs = site.stored_jobs()
     jobs += [{**jobs[0], "id": f"{number:012x}", "name": f"job {number}", "next_run_at": None}
@@ -28,7 +28,7 @@ def fill(site: Site, size: int) -> None:
 
 
 def bare_starts(site: Site) -> list[float]:
-    """What it takes systemctl to start a timer that it has not seen before and that is none of ours, in ms."""
+    """Return how long systemctl takes to start a new timer that is not of hermes-oscron, in ms."""
     took = site.box.run(
         f"cd /run/systemd/system; for i in $(seq {ROUNDS}); do "
         "printf '[Timer]\\nOnCalendar=yearly\\nUnit=basic.target\\n' >bare$i.timer; "

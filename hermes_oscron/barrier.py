@@ -3,26 +3,26 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from .schedule.errors import ScheduleError
+from .errors import OscronError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _logged: dict[str, str] = {}
-"""The last unexpected error of each name, so that one that stays is logged once."""
+"""The last unexpected error of each name, so that the same error is logged only once."""
 
 
 def use_each(items: Mapping[str, Item], use: Callable[[Item], Result]) -> tuple[dict[str, Result], dict[str, str]]:
     """Call `use` with each of `items`; return the results and the errors, a sentence each, by the items' names.
 
-    A `ScheduleError` is a fault of the item. Any other exception is a fault of the code, which is logged too.
+    An `OscronError` is a fault of the item. Any other exception is a fault of the code, which is logged too.
     """
     results: dict[str, Result] = {}
     errors: dict[str, str] = {}
     for name, item in items.items():
         try:
             results[name] = use(item)
-        except ScheduleError as error:
+        except OscronError as error:
             errors[name] = str(error)
         except Exception as error:
             errors[name] = _unexpected(name, error)
@@ -30,7 +30,7 @@ def use_each(items: Mapping[str, Item], use: Callable[[Item], Result]) -> tuple[
 
 
 def use_or_none(name: str, item: Item, use: Callable[[Item], Result]) -> Result | None:
-    """Call `use` with the `item` called `name`, as `use_each` does; None where that fails."""
+    """Call `use` with the `item` called `name`, as `use_each` does; return None if that fails."""
     return use_each({name: item}, use)[0].get(name)
 
 

@@ -20,7 +20,7 @@ from types import FrameType
 
 PASSED_ON = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 GRACE_S = 15.0
-"""A job that is asked to end gets 10 s, and its runner records it."""
+"""A job that gets SIGTERM has 10 s to end; the rest is for its runner to record it."""
 FROZEN_GRACE_S = 2.0
 MAX_PIPE_BYTES = 1 << 20
 """An ordinary account cannot make a pipe hold more (pipe(7))."""
@@ -33,9 +33,9 @@ def become(account: pwd.struct_passwd, environment: Mapping[str, str], *, reads_
     """Return as `account` with `environment`, in a child of its own session; the caller's process never returns.
 
     The account can freeze, trace and rewrite its processes (kill(2), ptrace(2), /proc/PID/mem), so the child gets no
-    descriptor of root's: whoever has a terminal can type into it (TIOCSTI, ioctl_tty(2)). Its standard input is
-    /dev/null, or with `reads_input` a pipe; its output comes by pipes and is made printable. The process that stays
-    root passes signals on, and kills the child if it does not end after one, or after `limit_s` seconds.
+    descriptor of root's: a process that has a terminal open can type into it (TIOCSTI, ioctl_tty(2)). Its standard
+    input is /dev/null, or with `reads_input` a pipe; its output comes by pipes and is made printable. The process that
+    stays root passes signals on, and kills the child if it does not end after one, or after `limit_s` seconds.
     """
     while os.open(os.devnull, os.O_RDWR) <= 2:
         pass  # a standard descriptor that root closed must not become a pipe's
@@ -147,7 +147,7 @@ def _feed(stdin: int) -> None:
 
 
 def _printer(target: int) -> Callable[[bytes], bool]:
-    """A function that writes bytes to `target` as printable text, and returns false when nobody reads it."""
+    """Return a function that writes bytes to `target` as printable text, and returns False if the reader has gone."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def write(content: bytes) -> bool:

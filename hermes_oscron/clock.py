@@ -2,6 +2,7 @@
 
 import datetime
 import threading
+import time
 
 
 class Clock:
@@ -10,6 +11,14 @@ class Clock:
     def now(self) -> datetime.datetime:
         """Return the time in UTC. It jumps when the clock is set."""
         return datetime.datetime.now(datetime.UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump; only differences mean something."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for `seconds`."""
+        time.sleep(seconds)
 
     def wait(self, event: threading.Event, seconds: float) -> None:
         """Wait until `event` is set, for at most `seconds`."""

@@ -1,4 +1,4 @@
-"""The sentence in which a failed system call reaches a person: where, why, and what to do about it."""
+"""The base class of all errors that a person sees, and the sentence for a failed system call."""
 
 import errno
 
@@ -12,18 +12,34 @@ REMEDIES = {
     errno.ENFILE: "Raise the machine's limit of open files (sysctl fs.file-max).",
     errno.EIO: "Check the disk; 'dmesg' has the details.",
 }
-"""What to do, by errno(3)."""
+"""The remedy for an error, by errno(3)."""
+
+
+class OscronError(Exception):
+    """An error for a person: what is wrong and where, and in `hint` what to do about it.
+
+    `status` is the HTTP status of an answer that reports it.
+    """
+
+    status = 503
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
 
 
 def cause(error: Exception) -> str:
-    """Why `error` was raised and, where that is known, what to do; ends with a full stop."""
+    """Return why `error` was raised and, if that is known, what to do. Ends with a full stop."""
     if not isinstance(error, OSError):
         return f"{error}".rstrip(".") + "."
-    said = f"{error.strerror or error}".rstrip(".") + "."
+    reason = f"{error.strerror or error}".rstrip(".") + "."
     remedy = REMEDIES.get(error.errno or 0)
-    return f"{said} {remedy}" if remedy else said
+    return f"{reason} {remedy}" if remedy else reason
 
 
 def describe(error: Exception) -> str:
-    """The text of `error`; that of an OSError is its path, the reason and what to do."""
+    """Return the text of `error`; for an OSError its path, the reason and what to do."""
     return f"{error.filename or 'The machine'}: {cause(error)}" if isinstance(error, OSError) else str(error)

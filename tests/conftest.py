@@ -16,14 +16,18 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.bridge import Bridge
-from hermes_oscron.hermes import homes
-from hermes_oscron.hermes.homes import Home
+from hermes_oscron.clock import CLOCK, Clock
+from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.schedulers.foreground import Foreground
-from hermes_oscron.web import credentials
+from hermes_oscron.schedulers.protocol import EndOfStart
+from hermes_oscron.service.jobs import JobService
+from hermes_oscron.service.selection import Selection
+from hermes_oscron.service.sync import Reconciler
+from hermes_oscron.web import token
 from hermes_oscron.web.app import make_app
-from hermes_oscron.web.credentials import Door
-from hermes_oscron.web.server import HOST, PORT
+from hermes_oscron.web.authentication import Authenticator
+from hermes_oscron.web.server import DEFAULT_HOST as HOST
+from hermes_oscron.web.server import DEFAULT_PORT as PORT
 
 from . import wsgi
 from .manual_clock import ManualClock
@@ -44,11 +48,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def home(root: Path) -> Home:
     """The home of the profile `default`."""
-    return homes.home(str(root), "default")
+    return home_of(str(root), "default")
 
 
 def write_script(root: Path, name: str, text: str) -> str:
-    """Put a script into ROOT's scripts folder; its name."""
+    """Put a script into `root`'s scripts folder; its name."""
     (root / "scripts" / name).write_text(text)
     return name
 
@@ -60,12 +64,12 @@ def write_waiting_script(root: Path) -> str:
 
 
 def let_go(root: Path) -> None:
-    """Let the waiting script in ROOT end."""
+    """End the waiting script in `root`."""
     (root / "go").touch()
 
 
 def write_jobs(root: Path, *records: dict[str, Any], **others: Any) -> Path:
-    """Put RECORDS, and OTHERS beside them, into ROOT's jobs.json as the agent might; its path."""
+    """Put `records`, and `others` beside them, into `root`'s jobs.json as the agent might; its path."""
     path = root / "cron" / "jobs.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name("jobs.json.new")
@@ -74,19 +78,19 @@ def write_jobs(root: Path, *records: dict[str, Any], **others: Any) -> Path:
 
 
 def stored(root: Path) -> list[Any]:
-    """The records in ROOT's jobs.json."""
+    """The records in `root`'s jobs.json."""
     path = root / "cron" / "jobs.json"
     jobs: list[Any] = json.loads(path.read_text())["jobs"] if path.exists() else []
     return jobs
 
 
 def in_seconds(seconds: float) -> str:
-    """The ISO time SECONDS from now, in UTC."""
+    """The ISO time `seconds` from now, in UTC."""
     return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).isoformat()
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """The first true answer of CONDITION; an AssertionError when SECONDS go by without one."""
+    """The first true answer of `condition`; an AssertionError when `seconds` go by without one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := condition():
@@ -110,7 +114,7 @@ class Api:
 
     def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None,
              headers: dict[str, str] | None = None, address: str | None = None) -> tuple[int, Any]:
-        """METHOD PATH with BODY as JSON, or RAW as it is, from ADDRESS if given; HEADERS replace the usual ones."""
+        """Send `body` as JSON, or the bytes `raw`, from `address` if given; `headers` replace the usual ones."""
         sent = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
         sent.update(headers or {})
         data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
@@ -128,40 +132,40 @@ class Api:
             return response.status, response.headers, response.read()
 
     def get(self, path: str) -> Any:
-        """The JSON at PATH; the call must succeed."""
+        """The JSON at `path`; the call must succeed."""
         status, answer = self.call("GET", path)
         assert status == 200, answer
         return answer
 
     def post(self, path: str, body: Any) -> Any:
-        """The answer to BODY at PATH; the call must succeed."""
+        """The answer to `body` at `path`; the call must succeed."""
         status, answer = self.call("POST", path, body)
         assert status == 200, answer
         return answer
 
     def create(self, **fields: Any) -> Any:
-        """Make a job, daily and with a prompt unless FIELDS say otherwise; the job."""
+        """Make a job, daily and with a prompt unless `fields` say otherwise; the job."""
         return self.post("/api/crons/create", {"prompt": "say hello", "schedule": "0 9 * * *", **fields})["job"]
 
     def job(self, job_id: str) -> Any:
-        """The job JOB_ID of the list, or None."""
+        """The job `job_id` of the list, or None."""
         return next((job for job in self.get("/api/crons")["jobs"] if job["id"] == job_id), None)
 
     def refused(self, path: str, body: Any) -> tuple[int, str]:
-        """The status and the sentence with which BODY at PATH is refused; the call must fail."""
+        """The status and the sentence with which `body` at `path` is refused; the call must fail."""
         status, answer = self.call("POST", path, body)
         assert set(answer) == {"error"}, answer
         return status, answer["error"]
 
     def run_to_end(self, job_id: str) -> Any:
-        """Run JOB_ID and wait until the run is recorded; the job then."""
+        """Run `job_id` and wait until the run is recorded; the job then."""
         completed = self.job(job_id)["repeat"]["completed"]
         assert self.post("/api/crons/run", {"job_id": job_id})["ok"]
         wait_for(lambda: self.job(job_id)["repeat"]["completed"] > completed and not self.running())
         return self.job(job_id)
 
     def start_run(self, job_id: str) -> None:
-        """Run JOB_ID and wait until it is running."""
+        """Run `job_id` and wait until it is running."""
         assert self.post("/api/crons/run", {"job_id": job_id})["ok"]
         wait_for(lambda: job_id in self.running())
 
@@ -170,7 +174,7 @@ class Api:
         return self.get("/api/crons/status")["running"]
 
     def outputs(self, job_id: str) -> list[str]:
-        """The contents of the outputs of JOB_ID, newest first."""
+        """The contents of the outputs of `job_id`, newest first."""
         return [output["content"] for output in self.get(f"/api/crons/output?job_id={job_id}")["outputs"]]
 
 
@@ -207,13 +211,14 @@ class StartLog(Foreground):
         super().__init__(root)
         self.started: list[str] = []
 
-    def catch_up(self, instance: str) -> None:
+    def start(self, instance: str) -> EndOfStart:
         self.started.append(instance.partition(":")[2])
+        return lambda: None
 
 
 def start_server(*arguments: str, log: Path, environment: Mapping[str, str] | None = None,
                  ) -> tuple["subprocess.Popen[bytes]", str]:
-    """A real `hermes-oscron serve` with ARGUMENTS on a free port; its process and its URL."""
+    """A real `hermes-oscron serve` with `arguments` on a free port; its process and its URL."""
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-m", "hermes_oscron.cli", "serve", "--port", "0", *arguments],
                                    stdout=file, stderr=file, env={**os.environ, **(environment or {})})
@@ -227,13 +232,13 @@ def start_server(*arguments: str, log: Path, environment: Mapping[str, str] | No
 
 
 def read_token(root: Path) -> str:
-    """The token of the installation in ROOT."""
+    """The token of the installation in `root`."""
     return (root / "cron" / "oscron" / "token").read_text().strip()
 
 
 @pytest.fixture
 def server(root: Path, tmp_path: Path) -> Iterator[str]:
-    """The URL of a server on ROOT, a process of its own, whose foreground scheduler fires."""
+    """The URL of a server on `root`, a process of its own, whose foreground scheduler fires."""
     process, url = start_server("--scheduler", "foreground", log=tmp_path / "serve.log")
     yield url
     process.terminate()
@@ -242,7 +247,7 @@ def server(root: Path, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def http_api(server: str, root: Path) -> Api:
-    """A client of SERVER that has the token; for what `api` cannot show: sockets, and the process itself."""
+    """A client of `server` that has the token; for what `api` cannot show: sockets, and the process itself."""
     return Api(server, read_token(root))
 
 
@@ -260,19 +265,25 @@ def module_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.fixture
 def api(root: Path) -> Iterator[Api]:
-    """A client that has the token, of the application on ROOT in this process. What it fires is a real run."""
-    token, scheduler = credentials.token(str(root)), Foreground(str(root))
-    bridge = Bridge(str(root), scheduler)
-    with scheduler.firing(bridge.plans):
-        bridge.sync()
-        yield InProcessApi(make_app(bridge, Door(str(root))), token)
+    """A client that has the token, of the application on `root` in this process. What it fires is a real run."""
+    scheduler = Foreground(str(root))
+    with _serving(root, scheduler) as app:
+        yield InProcessApi(app, token.get_or_create(str(root)))
 
 
 @pytest.fixture
 def timed_api(root: Path) -> Iterator[TimedApi]:
     """As `api`, but time stands still until the test moves it, and jobs that fire are written down and not run."""
-    token, scheduler, clock = credentials.token(str(root)), StartLog(str(root)), ManualClock()
-    bridge = Bridge(str(root), scheduler, clock)
-    with scheduler.firing(bridge.plans, clock):
-        bridge.sync()
-        yield TimedApi(make_app(bridge, Door(str(root))), token, scheduler, clock)
+    scheduler, clock = StartLog(str(root)), ManualClock()
+    with _serving(root, scheduler, clock) as app:
+        yield TimedApi(app, token.get_or_create(str(root)), scheduler, clock)
+
+
+@contextlib.contextmanager
+def _serving(root: Path, scheduler: Foreground, clock: Clock = CLOCK) -> Iterator[Callable[..., Any]]:
+    """Fire the jobs of `root` with `scheduler` and `clock` within the block; yield the application."""
+    selection = Selection(str(root), scheduler)
+    reconciler = Reconciler(selection, clock)
+    with scheduler.firing(reconciler.plans, clock):
+        reconciler.sync()
+        yield make_app(selection, JobService(selection, clock), Authenticator(str(root)))

@@ -17,7 +17,7 @@ UTC = datetime.UTC
 
 def next_elapses(lines: Sequence[str], base: datetime.datetime, count: int,
                  machine_zone: str = "UTC") -> list[list[datetime.datetime]]:
-    """The first COUNT elapses later than BASE of each of LINES by itself, as systemd computes them."""
+    """The first `count` elapses later than `base` of each of `lines` by itself, as systemd computes them."""
     answer = subprocess.run(
         ["systemd-analyze", "calendar", f"--iterations={count}",
          f"--base-time={base.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC", *lines],
@@ -34,7 +34,7 @@ def next_elapses(lines: Sequence[str], base: datetime.datetime, count: int,
 
 def timer_elapses(lines: Sequence[str], base: datetime.datetime, until: datetime.datetime,
                   machine_zone: str = "UTC") -> list[datetime.datetime]:
-    """When a timer with LINES fires after BASE: as systemd does it, from one fire to the next over all lines."""
+    """When a timer with `lines` fires after `base`: as systemd does it, from one fire to the next over all lines."""
     fires = []
     while True:
         following = [elapses[0] for elapses in next_elapses(lines, base, 1, machine_zone) if elapses]
@@ -46,9 +46,9 @@ def timer_elapses(lines: Sequence[str], base: datetime.datetime, until: datetime
 
 def debian_cron(expression: str, after: datetime.datetime, until: datetime.datetime,
                 zone: ZoneInfo) -> list[datetime.datetime]:
-    """What cron(8) runs later than AFTER and not later than UNTIL, clock changes included.
+    """Yield the runs of cron(8) later than `after` and not later than `until`, clock changes included.
 
-    cronsim says it, except for a star in minute or hour where it jumps over half-hour changes and over gaps at
+    cronsim computes them, except for a star in minute or hour where it jumps over half-hour changes and over gaps at
     midnight. There the rule is simple enough to be walked: a job runs in every minute in which the clock shows its
     time.
     """
@@ -95,7 +95,7 @@ class CronEntry(NamedTuple):
         return date.month in self.months and join((date.day in self.days, date.isoweekday() % 7 in self.weekdays))
 
     def idle(self, minute: int) -> int:
-        """How many minutes after MINUTE, at most up to midnight, pass before one that is named."""
+        """Return how many minutes after `minute`, at most up to midnight, pass before one that is named."""
         day, rest = divmod(minute + 1, 1440)
         place = bisect_left(self.times, rest)
         return (self.times[place] if place < len(self.times) and self.names_day(day) else 1440) - rest
@@ -115,7 +115,7 @@ def _crontab_numbers(text: str, low: int, high: int) -> set[int]:
 
 def debian_cron_daemon(fields: str, after: datetime.datetime, until: datetime.datetime,
                        zone: ZoneInfo) -> Iterator[datetime.datetime]:
-    """When Debian's cron starts a job with these five FIELDS, in the minutes later than AFTER and not later than UNTIL.
+    """Yield the starts of a job with these five `fields` in Debian's cron, later than `after` and up to `until`.
 
     The main loop of cron.c, in a daemon that runs since the day before and has no other job. It wakes a second into
     each minute; what a gap has skipped it starts one by one, at ten seconds' distance.
@@ -127,7 +127,7 @@ def debian_cron_daemon(fields: str, after: datetime.datetime, until: datetime.da
 
 
 def _starts(entry: CronEntry, now: int, last: int, zone: ZoneInfo) -> Iterator[int]:
-    """The seconds since 1970, from NOW to LAST, at which the daemon starts ENTRY."""
+    """The seconds since 1970, from `now` to `last`, at which the daemon starts `entry`."""
 
     def clock() -> int:
         return now // 60 + _offset(now, zone)
@@ -162,7 +162,7 @@ def _starts(entry: CronEntry, now: int, last: int, zone: ZoneInfo) -> Iterator[i
 
 
 def _offset(second: int, zone: ZoneInfo) -> int:
-    """How many minutes the clock in ZONE is ahead of UTC at SECOND."""
+    """Return how many minutes the clock in `zone` is ahead of UTC at `second`."""
     offset = datetime.datetime.fromtimestamp(second, zone).utcoffset()
     assert offset is not None
     return int(offset.total_seconds()) // 60

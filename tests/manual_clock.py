@@ -33,7 +33,7 @@ class ManualClock(Clock):
         self._now = now
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass, and return once the waiting thread has done what is due by then."""
+        """Advance by `seconds`, and return once the waiting thread has done its work up to then."""
         with self._changed:
             self._now += datetime.timedelta(seconds=seconds)
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What root types and the account goes on with: no terminal, no descriptor, printable output, and an end."""
+"""Commands that root types and the account executes: no terminal, no descriptor, printable output, and an end."""
 
 import os
 import pty
@@ -100,8 +100,8 @@ def test_root_s_reader_may_go_away() -> None:
 READ = """
 import sys
 sys.prefix = {prefix!r}
-from hermes_oscron import installation
-installation.become_account()
+from hermes_oscron import account
+account.become_account()
 print(sys.stdin.read())
 """
 

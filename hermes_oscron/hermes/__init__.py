@@ -1,1 +1,1 @@
-"""A Hermes home on disk: its profiles, its time zone, its jobs, their outputs and the runs under way."""
+"""A Hermes home on disk: its profiles, its time zone, its jobs, their outputs and the runs in progress."""

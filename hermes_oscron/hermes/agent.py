@@ -1,46 +1,48 @@
-"""Where the Hermes agent is, and the command by which it runs a job of its own."""
+"""The Hermes agent's Python, and the command by which the agent runs one of its jobs."""
 
 import os
 import re
 
-from .config import Config
-from .homes import Home
+from ..config import Config
+from ..errors import OscronError
+from .home import Home
 
-SHIM = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/agent/fire.py"
+FIRE_DUE_SCRIPT = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/in_agent/fire_due.py"
 INTERPRETER = re.compile(rb"""^(?:\#!\s*|'''exec'\s+|exec\s+)["']?(/[^\s"']*python[0-9.]*)""", re.MULTILINE)
-"""The Python that a script of pip's names: in its first line, or where that would be too long, after an exec."""
-NO_DOOR, TAKEN = 69, 75
-"""What the shim ends with when the agent cannot run a single job, and when another scheduler has it."""
+"""The Python that a script by pip runs in: named in its first line or, if that would be too long, after an `exec`."""
+EXIT_UNSUPPORTED, EXIT_CLAIMED_ELSEWHERE = 69, 75
+"""The shim's exit status if the agent cannot run a single job, and if another scheduler has claimed the job."""
 
 
-class NoAgent(Exception):
-    """The agent that oscron.toml names is not one; the text says what it should name."""
+class AgentNotFound(OscronError):
+    """The agent that oscron.toml names is not one; the text states what it should name."""
 
 
 def python_of(root: str, settings: Config) -> str | None:
-    """The Python that the agent of the Hermes ROOT runs in; None where there is none. Raises NoAgent."""
+    """Return the Python of the agent of the Hermes `root`; None if there is no agent. Raises AgentNotFound."""
     if settings.agent == "none":
         return None
     if settings.agent != "auto":
         python = _python(settings.agent)
         if python is None:
-            raise NoAgent(f"{settings.agent}, the [exec] agent of {root}/oscron.toml, is not the agent's `hermes`.")
+            raise AgentNotFound(f"{settings.agent}, the [exec] agent of {root}/oscron.toml, is not the agent's "
+                                "`hermes`.")
         return python
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), f"{root}/hermes-agent/venv/bin",
                os.path.expanduser("~/.local/bin")]
     return next((python for folder in folders if folder and (python := _python(f"{folder}/hermes"))), None)
 
 
-def argv(python: str, job_id: str, owner: Home) -> list[str]:
-    """The command that runs JOB_ID, which OWNER keeps, in the agent's PYTHON.
+def fire_command(python: str, job_id: str, owner: Home) -> list[str]:
+    """Return the command that runs `job_id`, whose record is in `owner`, in the agent's `python`.
 
-    -P: the shim's folder is no place to import from (python(1)).
+    -P: nothing must be imported from the shim's folder (python(1)).
     """
-    return [python, "-P", SHIM, job_id, owner.path]
+    return [python, "-P", FIRE_DUE_SCRIPT, job_id, owner.path]
 
 
 def _python(hermes: str) -> str | None:
-    """The Python that the command HERMES runs in: beside it in its virtual environment, or the one it names."""
+    """Return the Python of the command `hermes`: beside it in its virtual environment, or the one it names."""
     path = os.path.realpath(hermes)
     if not os.access(path, os.X_OK) or os.path.isdir(path):
         return None

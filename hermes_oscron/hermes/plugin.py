@@ -1,6 +1,7 @@
-"""The plugin by which the agent's own scheduler stands down: into every profile's home, and out of it again.
+"""Install and remove the plugin that turns off the agent's own scheduler, in the home of every profile.
 
-Its files first, then the word in config.yaml that makes the agent use them; on removal the other way round.
+Installing writes the plugin's files first and then the setting in config.yaml that makes the agent use them; removing
+does the reverse.
 """
 
 import json
@@ -8,38 +9,39 @@ import os
 import shutil
 from collections.abc import Mapping
 
-from ..errors import cause
-from . import homes, provider
-from .homes import Home
-from .provider import CannotEdit, Edit
-from .store import make_private_dir, replace_file
+from .. import files
+from ..errors import OscronError, cause
+from ..files import make_private_dir, write_atomic
+from . import config_yaml
+from .config_yaml import Edit, EditError
+from .home import Home, home_of, profile_names
 
-NAME = "oscron"
-SOURCE = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/plugin"
+PROVIDER_NAME = "oscron"
+PROVIDER_SOURCE = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/in_agent/cron_provider"
 FILES = ("__init__.py", "plugin.yaml")
-KEPT = ("PATH", "HERMES_TIMEZONE")
-"""What of the installing shell's environment a sync needs."""
+INHERITED_ENV = ("PATH", "HERMES_TIMEZONE")
+"""The variables of the installing shell that a sync needs."""
 
 
-class PluginError(Exception):
-    """The plugin could not be installed or removed; the text names the file and says what to do."""
+class PluginError(OscronError):
+    """The plugin could not be installed or removed; the text names the file and states what to do."""
 
 
 def install(root: str, program: str, environment: Mapping[str, str]) -> list[Home]:
-    """Let the agent of every profile of ROOT run PROGRAM sync when jobs change, and fire nothing; the homes.
+    """Make the agent of every profile of `root` run `program` sync when jobs change, and fire nothing.
 
-    A config.yaml that cannot be edited is told before anything is written. Raises PluginError.
+    Returns the homes. Raises PluginError; if a config.yaml cannot be edited, before anything is written.
     """
     here = _homes(root)
     edits = {home: _edited(home) for home in here}
-    kept = {key: environment[key] for key in KEPT if environment.get(key)}
+    kept = {key: environment[key] for key in INHERITED_ENV if environment.get(key)}
     command = {"argv": [program, "sync"], "environment": {**kept, "HERMES_HOME": root}}
     try:
         for home, edit in edits.items():
             make_private_dir(folder(home))
             for name in FILES:
-                with open(f"{SOURCE}/{name}", "rb") as file:
-                    replace_file(f"{folder(home)}/{name}", file.read())
+                with open(f"{PROVIDER_SOURCE}/{name}", "rb") as file:
+                    write_atomic(f"{folder(home)}/{name}", file.read())
             _write_json(f"{folder(home)}/command.json", command)
             if edit:
                 content, made, is_new = edit
@@ -51,8 +53,8 @@ def install(root: str, program: str, environment: Mapping[str, str]) -> list[Hom
 
 
 def remove(root: str) -> list[Home]:
-    """Take the plugin out of every profile of ROOT; the homes that had it. Raises PluginError."""
-    found = [home for home in _homes(root) if os.path.isdir(folder(home)) or _provider(home) == NAME]
+    """Remove the plugin from every profile of `root`; return the homes that had it. Raises PluginError."""
+    found = [home for home in _homes(root) if os.path.isdir(folder(home)) or _provider(home) == PROVIDER_NAME]
     contents = {home: _restored(home) for home in found}
     try:
         for home, content in contents.items():
@@ -67,50 +69,53 @@ def remove(root: str) -> list[Home]:
 
 
 def is_installed(home: Home) -> bool:
-    """Whether the agent of HOME uses the plugin."""
-    return os.path.exists(f"{folder(home)}/command.json") and _provider(home) == NAME
+    """Return True if the agent of `home` uses the plugin."""
+    return os.path.exists(f"{folder(home)}/command.json") and _provider(home) == PROVIDER_NAME
 
 
 def folder(home: Home) -> str:
-    """Where the agent looks for the plugin of HOME."""
-    return f"{home.path}/plugins/{NAME}"
+    """Return the folder in which the agent looks for the plugin of `home`."""
+    return f"{home.path}/plugins/{PROVIDER_NAME}"
 
 
 def _homes(root: str) -> list[Home]:
-    return [homes.home(root, profile) for profile in homes.profiles(root)]
+    return [home_of(root, profile) for profile in profile_names(root)]
 
 
 def _edited(home: Home) -> tuple[bytes, Edit, bool] | None:
-    """HOME's config.yaml with the provider set, how, and whether there was none; None where it is set already."""
+    """Return the config.yaml of `home` with the provider set, the edit, and True if the file is new.
+
+    Returns None if the provider is set already. Raises PluginError.
+    """
     content = _read(home)
     try:
         text = (content or b"").decode()
-        if provider.provider_of(text) == NAME:
+        if config_yaml.provider_of(text) == PROVIDER_NAME:
             return None
-        after, made = provider.with_provider(text, NAME)
-    except (CannotEdit, UnicodeDecodeError) as error:
-        raise PluginError(f"{_config(home)} was left as it is: {error}. Put 'provider: {NAME}' under 'cron' yourself, "
-                          f"then run this again.") from None
+        after, made = config_yaml.with_provider(text, PROVIDER_NAME)
+    except (EditError, UnicodeDecodeError) as error:
+        raise PluginError(f"{_config(home)} was not changed: {error}. Put 'provider: {PROVIDER_NAME}' under 'cron' "
+                          "yourself, then run this again.") from None
     return after.encode(), made, content is None
 
 
 def _restored(home: Home) -> bytes | None:
-    """HOME's config.yaml as it was without the plugin; None where there was none. Raises PluginError."""
+    """Return the config.yaml of `home` without the plugin; None if there was no file before. Raises PluginError."""
     content = _read(home)
     if content is None:
         return None
     made, was_new = _edit_made(home)
     try:
-        after = provider.without_provider(content.decode(), NAME, made)
-    except (CannotEdit, UnicodeDecodeError) as error:
-        raise PluginError(f"{_config(home)} was left as it is: {error}.") from None
+        after = config_yaml.without_provider(content.decode(), PROVIDER_NAME, made)
+    except (EditError, UnicodeDecodeError) as error:
+        raise PluginError(f"{_config(home)} was not changed: {error}.") from None
     return after.encode() if after or not was_new else None
 
 
 def _edit_made(home: Home) -> tuple[Edit | None, bool]:
-    """The edit that installing made, if that is known, and whether it made the file."""
+    """Return the edit that installing made, if it is known, and True if it created the file."""
     try:
-        with open(f"{folder(home)}/edit.json", encoding="utf-8", opener=homes.regular) as file:
+        with open(f"{folder(home)}/edit.json", encoding="utf-8", opener=files.open_regular) as file:
             said = json.load(file)
         return Edit(int(said["at"]), str(said["old"]), str(said["new"])), bool(said["new_file"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -119,14 +124,14 @@ def _edit_made(home: Home) -> tuple[Edit | None, bool]:
 
 def _provider(home: Home) -> object:
     try:
-        return provider.provider_of((_read(home) or b"").decode())
-    except (CannotEdit, UnicodeDecodeError):
+        return config_yaml.provider_of((_read(home) or b"").decode())
+    except (EditError, UnicodeDecodeError):
         return None
 
 
 def _read(home: Home) -> bytes | None:
     try:
-        with open(_config(home), "rb", opener=homes.regular) as file:
+        with open(_config(home), "rb", opener=files.open_regular) as file:
             return file.read()
     except FileNotFoundError:
         return None
@@ -135,9 +140,9 @@ def _read(home: Home) -> bytes | None:
 
 
 def _write_config(home: Home, content: bytes) -> None:
-    """Put CONTENT in the place of HOME's config.yaml, whose mode stays."""
+    """Replace the config.yaml of `home` by `content`, and keep its mode."""
     path = _config(home)
-    replace_file(path, content, os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600)
+    write_atomic(path, content, os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600)
 
 
 def _unlink(path: str) -> None:
@@ -152,4 +157,4 @@ def _config(home: Home) -> str:
 
 
 def _write_json(path: str, content: object) -> None:
-    replace_file(path, json.dumps(content, indent=2).encode())
+    write_atomic(path, json.dumps(content, indent=2).encode())

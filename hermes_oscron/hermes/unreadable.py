@@ -1,6 +1,6 @@
 """Values of a JSON text that Python cannot read: numbers of thousands of digits or beyond 1e308, and deep nesting.
 
-A string stands for each of them while the others are used, and the value is back when the text is written.
+A string stands in for each of them in memory, and is replaced by the value when the text is written.
 """
 
 import hashlib
@@ -9,16 +9,16 @@ import re
 from contextlib import suppress
 
 MAX_DEPTH = 64
-"""Of lists and objects within each other; Python reads some hundreds, depending on who asks."""
+"""The levels of lists and objects that are read. Python reads some hundreds, depending on the depth of the calls."""
 TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]|-?[0-9][0-9.eE+-]*', re.S)
 STAND_IN = re.compile(rb'"\(a value that cannot be read: [0-9a-f]{32}\)"')
 
 _values: dict[bytes, bytes] = {}
-"""What each string stands for."""
+"""The value for which each string stands in."""
 
 
-def replaced(text: str) -> str:
-    """`text` with a string for each value that Python cannot read."""
+def with_stand_ins(text: str) -> str:
+    """Return `text` with a string for each value that Python cannot read."""
     parts, done, depth, begun = list[str](), 0, 0, 0
     for token in TOKEN.finditer(text):
         first = token[0][0]
@@ -34,13 +34,13 @@ def replaced(text: str) -> str:
     return "".join([*parts, text[done:]])
 
 
-def restored(text: bytes) -> bytes:
-    """`text` with each value that Python cannot read in the place of its string."""
+def with_originals(text: bytes) -> bytes:
+    """Return `text` with each value that Python cannot read in place of its string."""
     return STAND_IN.sub(lambda match: _values.get(match[0], match[0]), text) if _values else text
 
 
 def _is_readable(text: str) -> bool:
-    """Whether Python has the number `text`; what is no number at all is the parser's to refuse."""
+    """Return True if Python can read the number `text`. The parser refuses what is not a number at all."""
     if not text.lstrip("-").isdigit():
         with suppress(ValueError):
             return math.isfinite(float(text))
@@ -53,6 +53,7 @@ def _is_readable(text: str) -> bool:
 
 
 def _stand_in(value: str) -> str:
+    """Return the string for `value`, and store the value for `with_originals`."""
     encoded = value.encode("utf-8", "surrogatepass")
     name = f'"(a value that cannot be read: {hashlib.sha256(encoded).hexdigest()[:32]})"'
     _values[name.encode()] = encoded

@@ -1,41 +1,42 @@
-"""Which command runs a job: the agent, a script of the job's own, or the command that the configuration names."""
+"""The command that runs a job: the agent, a script of the job's own, or the command in the configuration."""
 
 import os
 
-from ..hermes import agent, config, homes
-from ..hermes.homes import Home
-from ..hermes.store import Record
-from .execute import Command
+from .. import config
+from ..hermes import agent
+from ..hermes.home import Home, ProfileNotFound, ScriptPathError, home_of, script_path
+from ..hermes.jobs_file import Record
+from .process import Command
 
-LONGEST_NAME = 4096
-"""Characters; a variable of 128 KiB would keep the job from being started (execve(2))."""
+MAX_NAME_CHARS = 4096
+"""The longest name that a job's process gets: a variable of 128 KiB would prevent its start (execve(2))."""
 
 
-class NoCommand(Exception):
-    """Nothing here can run this job; the text says what to install or set."""
+class NoExecutor(Exception):
+    """No program on this machine can run the job; the text states what to install or set."""
 
 
 def command_for(record: Record, home: Home, settings: config.Config) -> Command:
-    """The command of RECORD's job, which HOME owns. Raises NoCommand.
+    """Return the command of the job of `record`, which `home` owns. Raises NoExecutor.
 
-    A script runs by itself, unless its output is to be delivered, which only the agent can; a prompt is the agent's,
-    unless the configuration names another command for prompts.
+    A script runs by itself, unless its output must be delivered, which only the agent can do. A prompt runs in the
+    agent, unless the configuration names another command for prompts.
     """
-    place = _place_of_execution(record, home)
+    place = _execution_home(record, home)
     environment = {
         **os.environ,
         "HERMES_HOME": place.path,
         "HERMES_JOB_ID": str(record["id"]),
         "HERMES_JOB_NAME": _for_environment(record.get("name")),
     }
-    if _is_the_agent_s(record, settings) and (python := _agent(home, settings)):
-        return Command(agent.argv(python, str(record["id"]), home), b"", place.path, environment, by_agent=True)
+    if _needs_agent(record, settings) and (python := _agent_python(home, settings)):
+        return Command(agent.fire_command(python, str(record["id"]), home), b"", place.path, environment, by_agent=True)
     if record.get("no_agent"):
         script = _script(place, str(record.get("script") or ""))
         return Command([_interpreter(script), script], b"", _directory(record, os.path.dirname(script)), environment)
     if not settings.command:
-        raise NoCommand(
-            f"Nothing here can run a prompt: the Hermes agent was not found. Install it, name its `hermes` with "
+        raise NoExecutor(
+            f"No program can run the prompt: the Hermes agent was not found. Install it, name its `hermes` with "
             f"'agent' under [exec] in {home.root}/oscron.toml, or set 'command' there, like "
             f"command = [\"claude\", \"-p\"]."
         )
@@ -43,46 +44,46 @@ def command_for(record: Record, home: Home, settings: config.Config) -> Command:
     return Command(list(settings.command), prompt, _directory(record, place.path), environment)
 
 
-def stays_here(record: Record) -> bool:
-    """Whether what RECORD's job says is delivered nowhere but to its own outputs."""
+def is_local_only(record: Record) -> bool:
+    """Return True if the output of the job of `record` goes only to its own output files."""
     return record.get("deliver") in (None, "", "local")
 
 
-def _is_the_agent_s(record: Record, settings: config.Config) -> bool:
-    return not stays_here(record) if record.get("no_agent") else not settings.command
+def _needs_agent(record: Record, settings: config.Config) -> bool:
+    return not is_local_only(record) if record.get("no_agent") else not settings.command
 
 
-def _agent(home: Home, settings: config.Config) -> str | None:
+def _agent_python(home: Home, settings: config.Config) -> str | None:
     try:
         return agent.python_of(home.root, settings)
-    except agent.NoAgent as error:
-        raise NoCommand(str(error)) from None
+    except agent.AgentNotFound as error:
+        raise NoExecutor(str(error)) from None
 
 
 def _script(home: Home, name: str) -> str:
     try:
-        path = homes.script_path(home, name)
-    except homes.OutsideScripts as error:
-        raise NoCommand(str(error)) from None
+        path = script_path(home, name)
+    except ScriptPathError as error:
+        raise NoExecutor(str(error)) from None
     if not os.path.isfile(path):
-        raise NoCommand(f"There is no script {path}.")
+        raise NoExecutor(f"There is no script {path}.")
     return path
 
 
-def _place_of_execution(record: Record, home: Home) -> Home:
-    """The home of the profile that RECORD names, or the one that owns it."""
+def _execution_home(record: Record, home: Home) -> Home:
+    """Return the home of the profile that `record` names, or the one that owns the job."""
     profile = record.get("profile")
     if not isinstance(profile, str) or profile == home.profile:
         return home
     try:
-        return homes.home(home.root, profile)
-    except homes.UnknownProfile as error:
+        return home_of(home.root, profile)
+    except ProfileNotFound as error:
         print(f"{error} The job runs in {home.profile}, which owns it.", flush=True)
         return home
 
 
 def _interpreter(script: str) -> str:
-    """As in the agent: bash for .sh and .bash, Python for all else, whatever the file's first line says."""
+    """Return the interpreter as the agent does: bash for .sh and .bash, else Python, regardless of the first line."""
     return "bash" if script.lower().endswith((".sh", ".bash")) else "python3"
 
 
@@ -92,4 +93,4 @@ def _directory(record: Record, otherwise: str) -> str:
 
 
 def _for_environment(name: object) -> str:
-    return str(name or "")[:LONGEST_NAME].replace("\0", "").encode("utf-8", "replace").decode()
+    return str(name or "")[:MAX_NAME_CHARS].replace("\0", "").encode("utf-8", "replace").decode()

@@ -1,38 +1,40 @@
 """hermes-cron-exec PROFILE:ID [--trigger manual] [--crontab]: run one job once.
 
-A run is a manual one if a verb has requested it (hermes/requests.py) or if `--trigger manual` is typed. Any other
+A run is a manual one if a command has requested it (runs/requests.py) or if `--trigger manual` is typed. Any other
 start, also `systemctl start`, runs the job only if it is due.
 
-Exit status: 0 when the job went well or was not due, 1 when it failed, 2 when it could not be tried or recorded.
-What is imported at the top is paid at every fire before the job starts; the rest waits until it has.
+Exit status: 0 if the job went well or was not due, 1 if it failed, 2 if it could not be tried or recorded. Every import
+at the top delays the start of every job; the other imports wait until it has started.
 """
 
 import gc
 
-gc.disable()  # for a process of two dozen modules and no cycles; 2 ms of each start
+gc.disable()  # this process has two dozen modules and no cycles; 2 ms of each start
 
 import contextlib
-import datetime
 import os
 import sys
 import time
 
+from .. import config
 from ..errors import describe
-from ..hermes import claims, config, homes, requests, runs, store
-from ..hermes.homes import Home
-from ..hermes.store import Record
-from . import voice
-from .voice import say
+from ..files import StateFileError
+from ..hermes import gateway, jobs_file
+from ..hermes.home import Home, ProfileNotFound, hermes_root, home_of, split_instance
+from ..hermes.jobs_file import JobNotFound
+from ..jobs.record import COMPLETED, PAUSED, SCHEDULED, Record, instant, state_of
+from ..runs import lock, requests
+from ..runs.model import MANUAL, SCHEDULE, Run
+from .log import log, redirect_output, use_syslog, uses_syslog
 
 USAGE = "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle] [--crontab]"
-SCHEDULE, MANUAL = "schedule", "manual"
-PATIENCE = 65.0
-"""Seconds that a fire waits for a jobs.json that cannot be read."""
+JOBS_FILE_TIMEOUT_S = 65.0
+"""The time for which a fire waits for a jobs.json that cannot be read, since it may be under repair."""
 STAYS_DUE = " The job stays due, and the next sync runs it."
 
 
 class NotBegun(Exception):
-    """The run does not begin; the text says why, and is empty if nobody needs to know."""
+    """The run does not begin. The text gives the reason, and is empty if there is nothing to report."""
 
 
 class AlreadyRunning(NotBegun):
@@ -44,7 +46,7 @@ class AlreadyRunning(NotBegun):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the job that ARGV names, or with --settle record how its last run was cut off."""
+    """Run the job that `argv` names, or with --settle record how its last run was cut off."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     from_crontab = "--crontab" in arguments
     if from_crontab:
@@ -54,78 +56,61 @@ def main(argv: list[str] | None = None) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     if from_crontab:
-        voice.use_syslog(arguments[0].rpartition(":")[2])
+        use_syslog(arguments[0].rpartition(":")[2])
     if os.geteuid() == 0:  # typed by root
-        from ..installation import become_account
+        from ..account import become_account
 
         become_account()
-    trigger = None
+    is_fire = not options
     try:
-        profile, job_id = homes.split_instance(arguments[0])
-        home = homes.home(homes.root(), profile)
+        profile, job_id = split_instance(arguments[0])
+        home = home_of(hermes_root(), profile)
         if options == ["--settle"]:
             return _settle(home, job_id)
-        trigger = MANUAL if options else SCHEDULE
-        return _run(home, job_id, trigger)
-    except (ValueError, homes.UnknownProfile, store.StoreError, config.ConfigError, OSError) as error:
-        say(f"hermes-cron-exec: {describe(error)}{STAYS_DUE if trigger == SCHEDULE else ''}", sys.stderr)
+        return _run(home, job_id, SCHEDULE if is_fire else MANUAL)
+    except (ValueError, ProfileNotFound, StateFileError, config.ConfigError, OSError) as error:
+        log(f"hermes-cron-exec: {describe(error)}{STAYS_DUE if is_fire else ''}", sys.stderr)
         return 2
 
 
 def _settle(home: Home, job_id: str) -> int:
     """Record the run of `job_id` that was cut off; if its runner ended before the run began, request a retry.
 
-    Returns 1 where systemd takes the end for a good one, as it does a SIGTERM (systemd.service(5), SuccessExitStatus=),
-    so that the unit has failed.
+    Returns 1 if systemd takes the end for a success, as it does a SIGTERM (systemd.service(5), SuccessExitStatus=), so
+    that the unit has failed.
     """
-    from ..hermes import records
-    from ..hermes.endings import settle
-    from .rearm import rearm
+    from ..runs.interrupted import record_interrupted_runs
+    from .resync import resync
 
-    cut_off = settle(home, job_id)
-    for record in cut_off:
-        rearm(home, record)
-    if not cut_off:
+    recorded = record_interrupted_runs(home, job_id)
+    for job in recorded:
+        resync(home, job)
+    if not recorded:
         try:
-            record = store.find(home, job_id)
-        except store.NoSuchJob:
+            record = jobs_file.find(home, job_id)
+        except JobNotFound:
             return 0
-        due = records.instant(record.get("next_run_at"))
-        if due is None or due.timestamp() > time.time() or records.state(record) != records.SCHEDULED:
-            return 0  # it was recorded, or nothing was to run
+        due = instant(record.get("next_run_at"))
+        if due is None or due.timestamp() > time.time() or state_of(record) != SCHEDULED:
+            return 0  # it was recorded, or no run was due
         how = ", ".join(filter(None, (os.environ.get("SERVICE_RESULT"), os.environ.get("EXIT_STATUS"))))
         again = requests.request_retry(home, job_id)
-        say(f"Not run: the runner of {job_id} ended before the run began{f' ({how})' if how else ''}. The job is due "
+        log(f"Not run: the runner of {job_id} ended before the run began{f' ({how})' if how else ''}. The job is due "
             f"since {due.astimezone():%Y-%m-%d %H:%M:%S %Z}; "
             f"{'a sync starts it now' if again else 'this happened before, so the next regular sync starts it'}.")
         if again:
-            rearm(home, record)
+            resync(home, None)
     return 1 if os.environ.get("SERVICE_RESULT") == "success" else 0
 
 
-def _found(home: Home, job_id: str, trigger: str) -> Record:
-    """The record of JOB_ID. Raises NoSuchJob, and StoreError where jobs.json cannot be read.
-
-    Somebody may be mending it, so a fire waits for a while.
-    """
-    deadline = time.monotonic() + (PATIENCE if trigger == SCHEDULE else 0)
-    while True:
-        try:
-            return store.find(home, job_id)
-        except store.StoreError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
-
-
 def _run(home: Home, job_id: str, trigger: str) -> int:
-    """Run `job_id`, and answer those who requested it as soon as the run has begun, or cannot begin."""
+    """Run `job_id`, and answer the commands that requested it as soon as the run has begun, or cannot begin."""
     waiting = requests.take(home, job_id)
     try:
-        before, run, claim = _begin(home, job_id, MANUAL if waiting else trigger)
+        before, run, run_lock = _begin(home, job_id, MANUAL if waiting else trigger)
     except NotBegun as reason:
         if str(reason):
-            say(f"Skipped: {reason}")
+            log(f"Skipped: {reason}")
         if isinstance(reason, AlreadyRunning):
             waiting.answer(elapsed=reason.elapsed)
         else:
@@ -135,105 +120,116 @@ def _run(home: Home, job_id: str, trigger: str) -> int:
         waiting.refuse(describe(error))
         raise
     waiting.answer(begun=True)
-    return _run_begun(home, before, run, claim)
+    return _execute(home, before, run, run_lock)
 
 
-def _begin(home: Home, job_id: str, trigger: str) -> tuple[Record, runs.Run, runs.Claim]:
-    """Claim the job and write down that its run begins. Raises NotBegun, StoreError, OSError."""
+def _begin(home: Home, job_id: str, trigger: str) -> tuple[Record, Run, lock.RunLock]:
+    """Take the lock of the run, and record that it begins. Raises NotBegun, StateFileError, OSError."""
     try:
-        record = _found(home, job_id, trigger)
-    except store.NoSuchJob as error:
+        record = _read_record(home, job_id, trigger)
+    except JobNotFound as error:
         raise NotBegun(f"{error} It was deleted.") from None
     if trigger == SCHEDULE:
         _require_due(record, home)
-    claim = runs.claim(home, job_id)
-    if claim is None:
-        other = runs.find(home, job_id)
+    run_lock = lock.acquire(home, job_id)
+    if run_lock is None:
+        other = lock.find(home, job_id)
         raise AlreadyRunning(job_id, time.time() - other.started_at if other else 0.0)
-    left = claim.left_behind()
-    if left:
-        from ..hermes.endings import record_end
+    stale = run_lock.stale_run()
+    if stale:
+        from ..runs.finish import finish
 
-        record_end(home, left)
+        finish(home, stale)
     try:
-        before = store.find(home, job_id)
+        before = jobs_file.find(home, job_id)
         if trigger == SCHEDULE:
             _require_due(before, home)
-        run = runs.Run(job_id, time.time(), trigger)
-        claim.begin(run)
-        if not claims.take(home, job_id, trigger == SCHEDULE):
-            raise NotBegun(f"the agent's own scheduler has {job_id}.")
+        run = Run(job_id, time.time(), trigger)
+        run_lock.write(run)
+        if not gateway.take_turn(home, job_id, trigger == SCHEDULE):
+            raise NotBegun(f"the agent's own scheduler has claimed {job_id}.")
     except BaseException as error:
-        claim.release()  # nothing has begun, and the job stays due
-        if isinstance(error, store.NoSuchJob):
+        run_lock.release()  # nothing has begun, and the job stays due
+        if isinstance(error, JobNotFound):
             raise NotBegun(f"{error} It was deleted.") from None
         raise
-    return before, run, claim
+    return before, run, run_lock
 
 
-def _run_begun(home: Home, before: Record, run: runs.Run, claim: runs.Claim) -> int:
-    """Run the job of BEFORE, whose RUN has begun, and record it."""
-    voice.pass_on()
-    from .command import NoCommand, command_for
-    from .execute import CannotStart, Outcome, Running
+def _read_record(home: Home, job_id: str, trigger: str) -> Record:
+    """Return the record of `job_id`. Raises JobNotFound, and StateFileError if jobs.json stays unreadable."""
+    deadline = time.monotonic() + (JOBS_FILE_TIMEOUT_S if trigger == SCHEDULE else 0)
+    while True:
+        try:
+            return jobs_file.find(home, job_id)
+        except StateFileError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
-    by_agent, is_stopped = False, lambda: False
+
+def _execute(home: Home, record: Record, run: Run, run_lock: lock.RunLock) -> int:
+    """Execute the job of `record`, whose `run` has begun, and record how it ended."""
+    redirect_output()
+    from .command import NoExecutor, command_for
+    from .process import JobProcess, ProcessResult, SpawnError
+
+    by_agent, stopped = False, lambda: False
     try:
         settings = config.load(home.root)
-        command = command_for(before, home, settings)
+        command = command_for(record, home, settings)
         by_agent = command.by_agent
-        running = Running(command)
-        is_stopped = running.is_stopped
-        run = runs.with_group(run, running.group)
-        with contextlib.suppress(OSError):  # it is for whoever has to end the job in our place
-            claim.begin(run)
-        from .conclude import conclude  # 20 ms, while the job runs
+        process = JobProcess(command)
+        stopped = process.is_stopped
+        from ..runs.processes import with_process_group
 
-        outcome = running.wait(settings.timeout)
-    except (NoCommand, CannotStart, config.ConfigError) as error:
-        from .conclude import conclude
+        run = with_process_group(run, process.group)
+        with contextlib.suppress(OSError):  # needed only to kill the job if this runner is gone
+            run_lock.write(run)
+        from .result import record_result  # 20 ms, while the job runs
 
-        outcome = Outcome("", "", str(error))
+        outcome = process.wait(settings.timeout)
+    except (NoExecutor, SpawnError, config.ConfigError) as error:
+        from .result import record_result
+
+        outcome = ProcessResult("", "", str(error))
     try:
-        conclusion = conclude(home, before, run, claim, outcome, by_agent, is_stopped)
-    except (store.StoreError, OSError) as error:
-        say(f"hermes-cron-exec: {describe(error)} The run has ended; its result waits in {claim.path}, and the next "
+        result = record_result(home, record, run, run_lock, outcome, by_agent, stopped)
+    except (StateFileError, OSError) as error:
+        log(f"hermes-cron-exec: {describe(error)} The run has ended; its result is in {run_lock.path}, and the next "
             f"sync records it.", sys.stderr)
-        claim.abandon()
+        run_lock.close()
         return 2
-    claim.release()
-    from .rearm import rearm
+    run_lock.release()
+    from .resync import resync
 
-    rearm(home, conclusion.record)
-    return 1 if conclusion.error else 0
+    resync(home, result.job)
+    return 1 if result.error else 0
 
 
 def _require_due(record: Record, home: Home) -> None:
     """Raise NotBegun unless the job of `record` is due."""
-    job_id = record["id"]
-    if record.get("enabled", True) is False or record.get("state") in ("paused", "completed"):
-        from .rearm import rearm
+    job_id, state = record["id"], state_of(record)
+    if state in (PAUSED, COMPLETED):
+        from .resync import resync
 
-        rearm(home, record)
-        raise NotBegun(f"{job_id} is {record.get('state') or 'paused'}; 'hermes-oscron run {job_id}' runs it now.")
-    written = record.get("next_run_at")
-    if isinstance(written, str) and _is_past(written):
+        resync(home, None)
+        raise NotBegun(f"{job_id} is {state}; 'hermes-oscron run {job_id}' runs it now.")
+    due = instant(record.get("next_run_at"))
+    if due and int(due.timestamp()) <= time.time():
         return
-    from ..hermes import records
+    import datetime
 
-    if records.is_due(record, datetime.datetime.now(datetime.UTC), homes.timezone(home)):
+    from ..hermes.timezone import home_zone
+    from ..jobs.due import is_due
+    from ..jobs.model import Job
+
+    if is_due(Job.from_record(home.profile, record, home_zone(home)), datetime.datetime.now(datetime.UTC)):
         return
-    if voice.is_syslog():  # to a crontab line that covers a schedule it is an everyday matter
+    if uses_syslog():  # a crontab line that covers a schedule starts the runner too often every day
         raise NotBegun
-    raise NotBegun(f"{job_id} is not due before {written}; what fell due since was answered by the last run or while "
-                   f"it went on. 'hermes-oscron run {job_id}' runs it now.")
-
-
-def _is_past(written: str) -> bool:
-    try:
-        return int(datetime.datetime.fromisoformat(written).timestamp()) <= time.time()
-    except ValueError:
-        return False
+    raise NotBegun(f"{job_id} is not due before {record.get('next_run_at')}: earlier occurrences have run, or came due "
+                   f"during a run. 'hermes-oscron run {job_id}' runs it now.")
 
 
 if __name__ == "__main__":

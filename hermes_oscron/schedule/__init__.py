@@ -1,1 +1,1 @@
-"""When a job is due. Pure: no I/O, no clock of its own, and no knowledge of jobs or of what fires them."""
+"""Schedules and their occurrences. Pure: no I/O, no clock, and no dependency on jobs or schedulers."""

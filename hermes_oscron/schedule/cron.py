@@ -1,7 +1,7 @@
 """A five-field cron expression as sets of numbers.
 
-The language is croniter's, which the agent fires by: names, lists, ranges, steps, wrapping ranges, `L`, `5#2`,
-`L5`, `15W`, `?` and the macros. Only what an expression means is known here; when it fires is in occurrences.py.
+The language is croniter's, by which the agent fires: names, lists, ranges, steps, wrapping ranges, `L`, `5#2`, `L5`,
+`15W`, `?` and the macros. This module defines only what an expression means; occurrences.py defines when it fires.
 """
 
 import calendar
@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from .errors import ScheduleError
+from .model import ScheduleError
+
+WEEKDAY_NAMES = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
 
 MACROS = {
     "@hourly": "0 * * * *",
@@ -26,11 +28,11 @@ MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 WEEKDAYS = "sun mon tue wed thu fri sat".split()
 MAX_EXPRESSION_CHARS = 4096
 LAST = 0
-"""In place of n in "the n-th such weekday of the month": the last one."""
+"""The last such weekday of the month, instead of n in "the n-th"."""
 
 
 class Field(NamedTuple):
-    """One of the five fields: its name and the numbers it may hold."""
+    """One of the five fields: its name and the numbers that it may contain."""
 
     name: str
     low: int
@@ -45,11 +47,11 @@ class Field(NamedTuple):
         return ScheduleError(f"Bad {self.name}: {reason}")
 
     def number(self, token: str) -> int:
-        """The number that TOKEN, digits or a name, stands for."""
+        """Return the number for `token`, digits or a name. Raises ScheduleError."""
         if token in self.names:
             return self.names[token]
         if not re.fullmatch(r"[0-9]{1,9}", token):
-            raise self.error(f"'{token}' is neither a number nor a name it knows.")
+            raise self.error(f"'{token}' is neither a number nor a name.")
         value = int(token)
         if self.name == "day-of-week" and value == 7:
             value = 0
@@ -67,7 +69,10 @@ FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 
 
 class Days(NamedTuple):
-    """Which days of the months at hand: those that any of its parts names. Weekdays count from Sunday, 0."""
+    """The days of a month on which a cron expression fires: those that any of its parts names.
+
+    Weekdays count from Sunday, 0.
+    """
 
     every: bool = False
     of_month: frozenset[int] = frozenset()
@@ -93,10 +98,10 @@ class Days(NamedTuple):
 
 
 class Cron(NamedTuple):
-    """An expression, understood.
+    """A parsed expression.
 
-    `by_elapsed_time` is cron(8)'s rule for clock changes: a job with a star in minute or hour runs by elapsed
-    time, any other keeps its wall-clock time and runs once for each.
+    `by_elapsed_time` is cron(8)'s rule for clock changes: a job with a star in minute or hour runs by elapsed time, any
+    other keeps its wall-clock time and runs once for each.
     """
 
     minutes: frozenset[int]
@@ -107,14 +112,14 @@ class Cron(NamedTuple):
 
 
 def fields_of(expression: str) -> list[str]:
-    """The five fields of EXPRESSION in lower case, macros spelled out."""
+    """Return the five fields of `expression` in lower case, macros spelled out. Raises ScheduleError."""
     if len(expression) > MAX_EXPRESSION_CHARS:
         raise ScheduleError(f"A cron expression has at most {MAX_EXPRESSION_CHARS} characters; "
                             f"this one has {len(expression)}.")
     lowered = expression.strip().lower()
     if lowered.startswith("@"):
         if lowered not in MACROS:
-            raise ScheduleError(f"'{expression}' is not a macro cron knows: {', '.join(MACROS)}.")
+            raise ScheduleError(f"'{expression}' is not a macro of cron: {', '.join(MACROS)}.")
         lowered = MACROS[lowered]
     fields = re.findall(r"\S+", lowered, re.ASCII)
     if len(fields) != 5:
@@ -127,9 +132,9 @@ def fields_of(expression: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def parse(expression: str) -> Cron:
-    """What EXPRESSION means.
+    """Parse `expression`.
 
-    Raises ScheduleError naming the field that is wrong. Day-of-month and day-of-week both given mean either one.
+    Raises ScheduleError with the field that is wrong. Day-of-month and day-of-week both given mean either one.
     """
     minute, hour, day, month, weekday = fields_of(expression)
     return Cron(
@@ -142,7 +147,7 @@ def parse(expression: str) -> Cron:
 
 
 def canonical(expression: str) -> str:
-    """EXPRESSION with macros and names spelled out as numbers; it means the same."""
+    """Return `expression` with macros and names spelled out as numbers; it means the same."""
     parse(expression)
     return " ".join(
         _canonical_field(field, text) for field, text in zip(FIELDS, fields_of(expression), strict=True)
@@ -172,7 +177,7 @@ def _canonical_item(field: Field, item: str) -> str:
 
 def _days(day: str, weekday: str) -> Days:
     of_month, of_week = _month_days(day), _weekdays(weekday)
-    # A list of all a field's days is a star too beside a field like `*/2`: croniter's reading, and Debian cron's.
+    # Beside `*/2`, for example, a list of all a field's days is a star too, to croniter as to Debian's cron.
     any_day = _is_star(day) or (of_month.of_month == DAY.whole and "*" in weekday)
     any_weekday = _is_star(weekday) or (of_week.weekdays == WEEKDAY.whole and "*" in day)
     if any_day:
@@ -228,9 +233,9 @@ def _numbers(field: Field, text: str) -> frozenset[int]:
 
 
 def _item(field: Field, item: str) -> Iterator[int]:
-    """The numbers of one list item: `*`, `*/5`, `7`, `7/5`, `1-5`, `1-5/2`."""
+    """Return the numbers of one list item: `*`, `*/5`, `7`, `7/5`, `1-5`, `1-5/2`."""
     if re.match(r"[hr]([(/]|$)", item):
-        raise field.error(f"'{item}' would be a new random time at every reading; write the time itself.")
+        raise field.error(f"'{item}' would be a new random time whenever it is read; write the time itself.")
     body, slash, step_text = item.partition("/")
     if slash and not re.fullmatch(r"[0-9]{1,9}", step_text):
         raise field.error(f"the step in '{item}' is not a number.")
@@ -247,20 +252,20 @@ def _item(field: Field, item: str) -> Iterator[int]:
 
 
 def _span(field: Field, low: int, high: int, step: int) -> list[int]:
-    """LOW to HIGH by STEP. As in croniter an equal pair is the whole field, and a falling pair wraps around."""
+    """Return `low` to `high` by `step`. As in croniter, an equal pair is the whole field, and a falling one wraps."""
     if low == high:
         return list(range(field.low, field.high + 1, step))
     if low < high:
         return list(range(low, high + 1, step))
     before = list(range(low, field.high + 1, step))
     left_over = field.high - before[-1]
-    # Where a step does not land on the field's first number croniter starts one late; the agent fires by it.
+    # If a step does not land on the field's first number, croniter starts one late; the agent fires by it.
     skip = step - left_over if left_over + 1 < step else 0
     return before + list(range(field.low + skip, high + 1, step))
 
 
 def _nearest_weekday(day: datetime.date, target: int, month_end: int) -> int:
-    """The day of DAY's month that `<target>W` means: Monday to Friday nearest to it, within the month."""
+    """Return the day of `<target>W` in the month of `day`: the nearest from Monday to Friday within the month."""
     target = min(target, month_end)
     weekday = day.replace(day=target).isoweekday()
     if weekday == 6:
@@ -270,8 +275,8 @@ def _nearest_weekday(day: datetime.date, target: int, month_end: int) -> int:
     return target
 
 
-def runs(values: list[int]) -> list[tuple[int, int]]:
-    """Sorted VALUES as closed runs; two neighbours stay two."""
+def ranges(values: list[int]) -> list[tuple[int, int]]:
+    """Return sorted `values` as closed runs; two neighbours stay two."""
     found: list[tuple[int, int]] = []
     for value in values:
         if found and value == found[-1][1] + 1:

@@ -1,8 +1,8 @@
-"""When a schedule is due: exact instants, in any zone, across clock changes.
+"""The occurrences of a schedule: exact instants, in any zone, across clock changes.
 
-The rule for clock changes is Debian's (cron(8)): a fixed time runs once a day, right after the gap when the clock
-skips it, the first time when the clock shows it twice; with a star in minute or hour a job runs by elapsed time.
-All instants that come out are aware and in UTC.
+The rule for clock changes is Debian's (cron(8)): a fixed time runs once a day, right after the gap when the clock skips
+it, the first time when the clock shows it twice; with a star in minute or hour a job runs by elapsed time. All returned
+instants are aware and in UTC.
 """
 
 import datetime
@@ -13,11 +13,11 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from . import cron
-from .types import CRON, INTERVAL, Schedule
+from .model import CRON, INTERVAL, Schedule
 
 UTC = datetime.UTC
 SEARCH_YEARS = 50
-"""How far ahead a cron expression is searched; 29 February on a given weekday can be 40 years away."""
+"""The years for which a cron expression is searched; 29 February on a given weekday can be 40 years away."""
 
 
 class Change(NamedTuple):
@@ -29,19 +29,19 @@ class Change(NamedTuple):
 
 
 def occurrences(
-    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, grid: datetime.datetime | None = None
+    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, phase: datetime.datetime | None = None
 ) -> Iterator[datetime.datetime]:
-    """The instants, strictly later than AFTER (aware), at which SCHEDULE is due in ZONE, in order.
+    """Yield the instants, strictly later than `after` (aware), at which `schedule` is due in `zone`, in order.
 
-    GRID is any instant an interval is due at; without it the interval counts from AFTER. Due is a whole second.
+    `phase` is any instant an interval is due at; without it the interval counts from `after`. Due is a whole second.
     """
     after = after.astimezone(UTC)
     if schedule.kind == CRON:
         yield from cron_occurrences(cron.parse(schedule.expression), after, zone)
     elif schedule.kind == INTERVAL:
         period = schedule.period
-        grid = (grid or after).astimezone(UTC).replace(microsecond=0)
-        due = grid + ((after - grid) // period + 1) * period
+        phase = (phase or after).astimezone(UTC).replace(microsecond=0)
+        due = phase + ((after - phase) // period + 1) * period
         while True:
             yield due
             due += period
@@ -50,10 +50,10 @@ def occurrences(
 
 
 def next_occurrence(
-    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, grid: datetime.datetime | None = None
+    schedule: Schedule, after: datetime.datetime, zone: ZoneInfo, phase: datetime.datetime | None = None
 ) -> datetime.datetime | None:
-    """The first occurrence later than AFTER, or None when there is none."""
-    return next(occurrences(schedule, after, zone, grid), None)
+    """Return the first occurrence later than `after`, or None."""
+    return next(occurrences(schedule, after, zone, phase), None)
 
 
 def latest_occurrence(
@@ -61,27 +61,27 @@ def latest_occurrence(
     since: datetime.datetime,
     until: datetime.datetime,
     zone: ZoneInfo,
-    grid: datetime.datetime | None = None,
+    phase: datetime.datetime | None = None,
 ) -> datetime.datetime | None:
-    """The last occurrence later than SINCE and not later than UNTIL, or None."""
+    """Return the last occurrence later than `since` and not later than `until`, or None."""
     latest = None
-    for due in occurrences(schedule, since, zone, grid):
+    for due in occurrences(schedule, since, zone, phase):
         if due > until:
             break
         latest = due
     return latest
 
 
-def first_of(schedule: Schedule, count: int, after: datetime.datetime, zone: ZoneInfo,
-             grid: datetime.datetime | None = None) -> list[datetime.datetime]:
-    """The first COUNT occurrences later than AFTER."""
-    return list(islice(occurrences(schedule, after, zone, grid), count))
+def first_occurrences(schedule: Schedule, count: int, after: datetime.datetime, zone: ZoneInfo,
+                      phase: datetime.datetime | None = None) -> list[datetime.datetime]:
+    """Return the first `count` occurrences later than `after`."""
+    return list(islice(occurrences(schedule, after, zone, phase), count))
 
 
 def cron_occurrences(
     expression: cron.Cron, after: datetime.datetime, zone: ZoneInfo
 ) -> Iterator[datetime.datetime]:
-    """The instants in UTC, later than AFTER, at which EXPRESSION is due in ZONE."""
+    """Yield the instants in UTC, later than `after`, at which `expression` is due in `zone`."""
     local = after.astimezone(zone)
     today = local.date()
     hours, minutes = sorted(expression.hours), sorted(expression.minutes)
@@ -103,13 +103,13 @@ def cron_occurrences(
 
 
 def _first_day(today: datetime.date, zone: ZoneInfo) -> datetime.date:
-    """TODAY, or yesterday where some of that may still be to come."""
+    """Return `today`, or yesterday if some of that may still be to come."""
     yesterday = today - datetime.timedelta(days=1)
     return today if _steady_offset(yesterday, zone) is not None else yesterday
 
 
 def _days(expression: cron.Cron, first: datetime.date) -> Iterator[datetime.date]:
-    """The days, from FIRST on, that EXPRESSION names."""
+    """Yield the days, from `first` on, that `expression` names."""
     day, one = first, datetime.timedelta(days=1)
     while day.year <= first.year + SEARCH_YEARS:
         if day.month not in expression.months:
@@ -121,7 +121,7 @@ def _days(expression: cron.Cron, first: datetime.date) -> Iterator[datetime.date
 
 
 def _steady_offset(day: datetime.date, zone: ZoneInfo) -> datetime.timedelta | None:
-    """The zone's offset on DAY, or None when it changes on that day."""
+    """Return the offset of `zone` on `day`, or None if it changes on that day."""
     midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=zone)
     start = midnight.utcoffset()
     end = (midnight + datetime.timedelta(days=1)).replace(fold=1).utcoffset()
@@ -138,7 +138,7 @@ def _steady_day(
 
 
 def _changing_day(expression: cron.Cron, day: datetime.date, zone: ZoneInfo) -> list[datetime.datetime]:
-    """The instants of a DAY on which the clock changes, in order."""
+    """Return the instants of a `day` on which the clock changes, in order."""
     due: list[datetime.datetime] = []
     for hour in sorted(expression.hours):
         for minute in sorted(expression.minutes):
@@ -151,7 +151,7 @@ def _changing_day(expression: cron.Cron, day: datetime.date, zone: ZoneInfo) -> 
 
 
 def instants_of(wall: datetime.datetime, zone: ZoneInfo) -> list[datetime.datetime]:
-    """The instants at which a clock in ZONE shows WALL (naive): one, two, or in a gap none."""
+    """Return the instants at which a clock in `zone` shows `wall` (naive): one, two, or in a gap none."""
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first == second:
         return [first]
@@ -159,7 +159,7 @@ def instants_of(wall: datetime.datetime, zone: ZoneInfo) -> list[datetime.dateti
 
 
 def first_instant_of(wall: datetime.datetime, zone: ZoneInfo) -> datetime.datetime:
-    """The instant at which a clock in ZONE first shows WALL (naive), or the end of the gap that WALL is in."""
+    """Return the instant at which a clock in `zone` first shows `wall` (naive), or the end of the gap that it is in."""
     shown = instants_of(wall, zone)
     if shown:
         return shown[0]
@@ -170,7 +170,7 @@ def first_instant_of(wall: datetime.datetime, zone: ZoneInfo) -> datetime.dateti
 
 
 def changes(zone: ZoneInfo, first_year: int, last_year: int) -> list[Change]:
-    """The clock changes of ZONE from the start of FIRST_YEAR to the end of LAST_YEAR (UTC years)."""
+    """Return the clock changes of `zone` from the start of `first_year` to the end of `last_year` (UTC years)."""
     return list(_changes_of_years(zone, first_year, last_year))
 
 
@@ -190,7 +190,7 @@ def _changes(zone: ZoneInfo, start: datetime.datetime, end: datetime.datetime) -
 
 
 def _bisect(low: datetime.datetime, high: datetime.datetime, zone: ZoneInfo) -> datetime.datetime:
-    """The first second, after LOW and not after HIGH, that has HIGH's offset."""
+    """Return the first second, after `low` and not after `high`, that has the offset of `high`."""
     while high - low > datetime.timedelta(seconds=1):
         middle = low + (high - low) // 2
         middle = middle.replace(microsecond=0)

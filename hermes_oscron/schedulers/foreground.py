@@ -1,133 +1,93 @@
-"""The scheduler for where there is none: a thread of `serve` that sleeps until the next job is due and starts it.
+"""The foreground scheduler, for machines without systemd and cron: a thread of `serve` starts jobs when they are due.
 
-It fires while `serve` runs and not a moment longer. What it should fire is what jobs.json says, read again whenever
-that changes, so that arming and disarming leave nothing behind.
+It fires only while `serve` runs. It reads jobs.json itself, so arming and disarming write nothing.
 """
 
 import datetime
-import fcntl
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ..barrier import use_each
 from ..clock import CLOCK, Clock
-from ..hermes.homes import state_dir
-from ..hermes.store import StoreError, make_private_dir
+from ..files import StateFileError, make_private_dir, try_lock
 from ..schedule.occurrences import next_occurrence
-from . import detached
-from .plan import Plan, Report, SchedulerError, nothing, to_fire
+from ..state import State
+from . import spawn
+from .plan import without_paused
+from .protocol import SECOND, Availability, Changes, Drift, EndOfStart, Plan, Problem, Report, SchedulerError
 
 log = logging.getLogger(__name__)
 
-GLANCE = 0.5
-"""Seconds between two looks at the clock and at the jobs: a clock set anew is noticed this late."""
+POLL_INTERVAL_S = 0.5
+"""The longest time between two looks at the clock and the jobs, and so until a change of the clock is noticed."""
+LOCK_TIMEOUT_S = 1.0
+"""The time for which `serve` waits for the lock: a process that only checks the lock holds it for an instant."""
+NOT_SERVED = "No 'hermes-oscron serve --scheduler foreground' runs."
+
+Plans = Callable[[datetime.datetime], Mapping[str, Plan]]
+"""Returns the plans of all jobs at a time."""
 
 
 class Foreground:
     """Fires jobs while some `serve` on this root holds the scheduler's lock."""
 
     kind = "foreground"
+    resolution = SECOND
 
     def __init__(self, root: str) -> None:
-        self._lock_path = f"{state_dir(root)}/foreground.lock"
-        self._fires = self._begun = False
+        self._lock_path = State(root).foreground_lock
+        self._fires_here = False
 
-    def possible(self) -> bool:
-        """Whether a `serve` fires."""
-        return self.unavailable() is None
+    def availability(self) -> Availability:
+        """Return whether a `serve` fires the jobs."""
+        fires = self._is_locked()
+        return Availability(fires, "" if fires else NOT_SERVED)
 
-    def unavailable(self) -> str | None:
-        """Why nothing is fired, or None while a `serve` fires."""
-        try:
-            fd = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return "No 'hermes-oscron serve --scheduler foreground' runs."
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
-        finally:
-            os.close(fd)
-        return "No 'hermes-oscron serve --scheduler foreground' runs."
+    def drift(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Drift:
+        """Return no difference: the thread reads jobs.json."""
+        return Drift({}, {})
 
-    def fires_at(self, due: datetime.datetime) -> datetime.datetime:
-        """At DUE, to the second."""
-        return due
+    def apply(self, changes: Changes, now: datetime.datetime) -> Report:
+        """Do nothing: the thread reads jobs.json."""
+        return Report([], [], [])
 
-    grid = fires_at
+    def start(self, instance: str) -> EndOfStart:
+        """Start the runner of `instance`. Raises SchedulerError."""
+        return spawn.start_detached(_runner_command(instance), inherit_output=self._fires_here)
 
-    def arm(self, plan: Plan, now: datetime.datetime) -> None:
-        """Nothing: the thread reads jobs.json."""
-
-    def disarm(self, instances: Iterable[str]) -> None:
-        """Nothing: the thread reads jobs.json."""
-
-    def forget(self, instance: str) -> None:
-        """Nothing: the thread reads jobs.json."""
-
-    def reconcile(self, plans: Mapping[str, Plan], now: datetime.datetime,
-                  leave: Callable[[str], bool] = nothing) -> Report:
-        """Nothing: the thread reads jobs.json. Until it has begun, nobody has seen what fell due."""
-        begun, self._begun = self._begun, False
-        return Report([], [], {}, unwatched=list(to_fire(plans)) if begun else [])
-
-    def withdraw(self) -> None:
-        """Nothing, where nothing is fired. Raises SchedulerError while a `serve` fires."""
-        if self.possible():
-            raise SchedulerError("A 'hermes-oscron serve --scheduler foreground' fires the jobs; stop it first.")
-
-    def watch(self, profiles: Collection[str]) -> None:
-        """Nothing: the thread reads every profile's jobs."""
-
-    def differences(self, plans: Mapping[str, Plan], now: datetime.datetime) -> dict[str, str]:
-        """Nothing, while it fires."""
-        reason = self.unavailable()
-        return dict.fromkeys(to_fire(plans), reason) if reason else {}
-
-    def troubles(self) -> dict[str, str]:
-        """None; what it says is in its `serve`'s own output."""
-        return {}
-
-    def under_way(self) -> set[str]:
-        """None but those that hold their locks."""
+    def running(self) -> set[str]:
+        """Return nothing: a runner locks its run a moment after it was started."""
         return set()
 
-    def sync_is_pending(self) -> bool:
-        """Never: the thread reads jobs.json."""
-        return False
+    def health(self) -> list[Problem]:
+        """Return nothing: `serve` logs its problems itself."""
+        return []
 
-    def catch_up(self, instance: str) -> None:
-        """Run INSTANCE's job now, if it is due still. Raises SchedulerError."""
-        self.run(instance)
-
-    def run(self, instance: str) -> Callable[[], str | None]:
-        """Start the runner of `instance`. Raises SchedulerError."""
-        return detached.start(_runner(instance), heard=self._fires)
+    def remove_all(self) -> None:
+        """Do nothing if nothing fires. Raises SchedulerError while a `serve` fires."""
+        if self._is_locked():
+            raise SchedulerError("A 'hermes-oscron serve --scheduler foreground' fires the jobs; stop it first.")
 
     @contextmanager
-    def firing(self, plans: Callable[[datetime.datetime], Mapping[str, Plan]], clock: Clock = CLOCK) -> Iterator[None]:
-        """Fire what PLANS(now) says until the block ends. Raises SchedulerError when another process fires here."""
+    def firing(self, plans: Plans, clock: Clock = CLOCK) -> Iterator[None]:
+        """Fire `plans` until the block ends. Raises SchedulerError if another process fires here."""
         make_private_dir(os.path.dirname(self._lock_path))
         fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + 1
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(fd)
-                    raise SchedulerError("Another 'hermes-oscron serve' fires the jobs of this home.") from None
-                time.sleep(0.05)
-        self._fires = self._begun = True
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while not try_lock(fd):
+            if time.monotonic() > deadline:
+                os.close(fd)
+                raise SchedulerError("Another 'hermes-oscron serve' fires the jobs of this home.")
+            time.sleep(0.05)
         ended = threading.Event()
-        thread = threading.Thread(target=_fire_until, args=(ended, plans, self.catch_up, clock),
-                                  name="foreground-scheduler", daemon=True)
+        self._fires_here = True
+        thread = threading.Thread(target=self._fire_until, args=(ended, plans, clock), name="foreground-scheduler",
+                                  daemon=True)
         thread.start()
         try:
             yield
@@ -136,38 +96,45 @@ class Foreground:
             thread.join()
             os.close(fd)
 
+    def _fire_until(self, ended: threading.Event, plans: Plans, clock: Clock) -> None:
+        """Start each job when it is due, until `ended` is set."""
+        seen = clock.now()
+        logged = ""
+        while not ended.is_set():
+            now = clock.now()
+            try:
+                wait_s = self._fire_due(plans(min(seen, now)), min(seen, now), now)
+                seen, logged = now, ""
+            except Exception as error:  # the thread must go on: without it no job would ever fire
+                if str(error) != logged:
+                    logged = str(error)
+                    log.error("Nothing fires until this is repaired: %s", logged,
+                              exc_info=not isinstance(error, StateFileError | SchedulerError))
+                wait_s = POLL_INTERVAL_S
+            clock.wait(ended, wait_s)
 
-def _fire_until(ended: threading.Event, plans: Callable[[datetime.datetime], Mapping[str, Plan]],
-                start: Callable[[str], None], clock: Clock) -> None:
-    """Start each job when it is due. A job falls due between two glances, and a glance is cut short for it."""
-    seen = clock.now()
-    trouble = ""
-    while not ended.is_set():
-        now = clock.now()
+    def _fire_due(self, plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime) -> float:
+        """Start what became due after `since` and not after `now`; return the seconds until the next look."""
+        wait_s = POLL_INTERVAL_S
+        upcoming, _ = use_each(without_paused(plans),
+                               lambda plan: next_occurrence(plan.schedule, since, plan.zone, plan.phase))
+        for instance, due in upcoming.items():
+            if due and due <= now:
+                self.start(instance)
+            elif due:
+                wait_s = min(wait_s, (due - now).total_seconds())
+        return max(0.001, wait_s)
+
+    def _is_locked(self) -> bool:
         try:
-            wait = _fire_due(plans(min(seen, now)), min(seen, now), now, start)
-            seen, trouble = now, ""
-        except Exception as error:  # whatever it is, the thread goes on: a silent end would be the end of all jobs
-            if str(error) != trouble:
-                trouble = str(error)
-                log.error("Nothing fires until this is mended: %s", trouble,
-                          exc_info=not isinstance(error, StoreError | SchedulerError))
-            wait = GLANCE
-        clock.wait(ended, wait)
+            fd = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not try_lock(fd, shared=True)
+        finally:
+            os.close(fd)
 
 
-def _fire_due(plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime,
-              start: Callable[[str], None]) -> float:
-    """Start each job of `plans` that fell due after `since` and not after `now`; return the seconds to wait."""
-    wait = GLANCE
-    following, _ = use_each(to_fire(plans), lambda plan: next_occurrence(plan.schedule, since, plan.zone, plan.grid))
-    for instance, due in following.items():
-        if due and due <= now:
-            start(instance)
-        elif due:
-            wait = min(wait, (due - now).total_seconds())
-    return max(0.001, wait)
-
-
-def _runner(instance: str) -> list[str]:
+def _runner_command(instance: str) -> list[str]:
     return [sys.executable, "-m", "hermes_oscron.runner.main", instance]

@@ -1,1 +1,1 @@
-"""The HTTP API: routes, credentials and the server. It translates; what is decided is decided in the bridge."""
+"""The HTTP API: routes, credentials and the server. All decisions are made in the service."""

@@ -1,106 +1,79 @@
-"""The WSGI application: who is let in, what is answered when something fails, and how every answer looks."""
+"""The WSGI application: the routes, their access checks, and the answers for errors."""
 
 import logging
 from collections.abc import Callable
-from importlib import resources
 
 import bottle
 
-from ..bridge import Bridge
-from ..errors import describe
-from ..fields import Invalid
-from ..hermes.config import ConfigError
-from ..hermes.homes import UnknownProfile
-from ..hermes.outputs import NoSuchRun
-from ..hermes.store import NoSuchJob, StoreError
-from ..schedule.errors import ScheduleError
-from ..schedulers.plan import SchedulerError
-from . import crons, login
-from .asked import BadBody
-from .credentials import Door, Refused
-from .crons import Answer, Routes
-from .encoding import encoded
+from ..errors import OscronError, describe
+from ..service.jobs import JobService
+from ..service.selection import Selection
+from . import openapi, routes_auth, routes_crons
+from .authentication import AccessDenied, Authenticator
+from .job_list_cache import JobListCache
+from .responses import Answer, Routes, respond
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = "/api/openapi.json"
+OPENAPI_PATH = "/api/openapi.json"
+INTERNAL_ERROR = "Internal server error; see 'journalctl -u hermes-oscron'."
 
 
-def make_app(bridge: Bridge, door: Door) -> bottle.Bottle:
-    """The WSGI application that serves BRIDGE to whom DOOR admits."""
+def make_app(selection: Selection, service: JobService, authenticator: Authenticator) -> bottle.Bottle:
+    """Build the WSGI app for `service`; requests must pass `authenticator`."""
     app = bottle.Bottle()
-    description = resources.files(__package__).joinpath("openapi.json").read_bytes()
 
     def health() -> Answer:
-        return {"status": "ok", "scheduler": bridge.scheduler.kind}
+        return {"status": "ok", "scheduler": selection.active.kind}
 
-    def named() -> None:
+    def check_host() -> None:
         headers = bottle.request.environ
-        door.check_names(headers.get("HTTP_HOST", ""), headers.get("HTTP_ORIGIN"))
+        authenticator.check_host_and_origin(headers.get("HTTP_HOST", ""), headers.get("HTTP_ORIGIN"))
 
-    def admitted() -> None:
-        named()
-        door.admit(login.caller())
+    def check_caller() -> None:
+        check_host()
+        authenticator.authenticate(routes_auth.caller())
 
-    opened: Routes = {("GET", "/health"): health, ("GET", DESCRIPTION): lambda: description}
-    _add(app, login.routes(door) | opened, named)
-    _add(app, crons.routes(bridge), admitted)
-    app.default_error_handler = lambda error: _respond(error.status_code, {"error": _sentence(error)})
+    public: Routes = {("GET", "/health"): health, ("GET", OPENAPI_PATH): openapi.document}
+    _register(app, routes_auth.routes(authenticator) | public, check_host)
+    _register(app, routes_crons.routes(service, JobListCache(selection, service)), check_caller)
+    app.default_error_handler = lambda error: respond(error.status_code, {"error": _error_text(error)})
     return app
 
 
 def make_refusing_app(sentence: str) -> bottle.Bottle:
-    """The WSGI application that answers SENTENCE, and 503, to everything."""
+    """Build a WSGI app that answers 503 and `sentence` to everything."""
     app = bottle.Bottle()
-    app.default_error_handler = lambda error: _respond(503, {"error": sentence})
+    app.default_error_handler = lambda error: respond(503, {"error": sentence})
     return app
 
 
-def _add(app: bottle.Bottle, routes: Routes, admit: Callable[[], None]) -> None:
-    """Serve ROUTES in APP, each to whom ADMIT does not refuse."""
+def _register(app: bottle.Bottle, routes: Routes, check: Callable[[], None]) -> None:
+    """Register `routes`; `check` runs before each handler."""
     for (method, path), serve in routes.items():
-        app.route(path, method, lambda serve=serve: _respond(*_answered(serve, admit)))
+        app.route(path, method, lambda serve=serve: respond(*_answer(serve, check)))
 
 
-def _answered(serve: Callable[[], Answer | bytes], admit: Callable[[], None]) -> tuple[int, Answer | bytes]:
-    """The status and answer of SERVE; every way to fail is one sentence."""
+def _answer(serve: Callable[[], Answer | bytes], check: Callable[[], None]) -> tuple[int, Answer | bytes]:
+    """Return the status and the answer of `serve`; every failure is one sentence."""
     request = bottle.request
     try:
-        admit()
+        check()
         return 200, serve()
-    except Refused as error:
-        if error.wait:
-            bottle.response.set_header("Retry-After", str(error.wait))
+    except OscronError as error:
+        if isinstance(error, AccessDenied) and error.retry_after:
+            bottle.response.set_header("Retry-After", str(error.retry_after))
+        if error.status >= 500:
+            log.error("%s %s: %s", request.method, request.path, error)
         return error.status, {"error": str(error)}
-    except BadBody as error:
-        return error.status, {"error": str(error)}
-    except (Invalid, ScheduleError) as error:
-        return 400, {"error": str(error)}
-    except (NoSuchJob, NoSuchRun) as error:
-        return 404, {"error": str(error)}
-    except (SchedulerError, StoreError, ConfigError, UnknownProfile) as error:
-        log.error("%s %s: %s", request.method, request.path, error)
-        return 503, {"error": str(error)}
     except OSError as error:
         log.exception("%s %s", request.method, request.path)
         return 503, {"error": describe(error)}
     except Exception:
         log.exception("%s %s", request.method, request.path)
-        return 500, {"error": "The server made a mistake; its journal says which."}
+        return 500, {"error": INTERNAL_ERROR}
 
 
-def _respond(status: int, answer: Answer | bytes) -> bytes:
-    response = bottle.response
-    response.status = status
-    response.content_type = "application/json"
-    response.set_header("Cache-Control", "no-store")
-    if status == 401:
-        response.set_header("WWW-Authenticate", "Bearer")
-    return answer if isinstance(answer, bytes) else encoded(answer)
-
-
-def _sentence(error: bottle.HTTPError) -> str:
-    """What Bottle's own refusals say."""
-    return {404: "There is nothing at this address.", 405: "This address does not take that method."}.get(
-        error.status_code, str(error.body)
-    )
+def _error_text(error: bottle.HTTPError) -> str:
+    """Return the sentence for an error of Bottle itself."""
+    return {404: "No such endpoint.", 405: "Method not allowed."}.get(error.status_code, str(error.body))

@@ -1,4 +1,4 @@
-"""The server: waitress on a socket of ours or of systemd's, gone when nobody calls."""
+"""The server: waitress on sockets of its own, or on those of systemd, where it exits when idle."""
 
 import contextlib
 import datetime
@@ -11,135 +11,137 @@ from typing import Any
 
 import waitress.server
 
-from ..bridge import Bridge
-from ..hermes import config
-from ..hermes.config import Config
-from ..hermes.store import StoreError
+from .. import config
+from ..config import Config
+from ..files import StateFileError
 from ..schedulers.foreground import Foreground
-from ..schedulers.plan import SchedulerError
-from . import credentials, limits, listening
+from ..schedulers.protocol import SchedulerError
+from ..service.jobs import JobService
+from ..service.selection import Selection
+from ..service.sync import Reconciler
+from . import authentication, connection_limits, sockets, token
 from .app import make_app, make_refusing_app
-from .listening import CannotServe
+from .sockets import ServerError
 
 log = logging.getLogger(__name__)
 
-HOST, PORT = "localhost", 8791
-IDLE = 60.0
-"""Seconds without a call after which a server that systemd would start again leaves."""
+DEFAULT_HOST, DEFAULT_PORT = "localhost", 8791
+IDLE_TIMEOUT_S = 60.0
+"""The time without a call after which a server with systemd's sockets exits; the next call starts it again."""
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 def serve(root: str, host: str | None, port: int | None, scheduler: str | None, beyond_loopback: bool) -> None:
-    """Serve the jobs of ROOT until SIGTERM, or until idle where systemd listens for us.
+    """Serve the jobs of `root` until SIGTERM, or until idle if systemd listens for us.
 
-    HOST or PORT given go before the configuration. Only BEYOND_LOOPBACK lets HOST be one that other machines reach.
-    Raises CannotServe, ConfigError, SchedulerError.
+    `host` and `port` take precedence over the configuration. Only with `beyond_loopback` may other machines reach
+    `host`. Raises ServerError, ConfigError, SchedulerError.
     """
-    _speak_plainly()
-    passed = listening.passed_sockets()
+    _configure_logging()
+    passed = sockets.passed_sockets()
     try:
         settings = config.load(root)
     except config.ConfigError as error:
         if passed:
-            _refuse(passed, error)
+            _serve_error(passed, error)
         raise
     with contextlib.ExitStack() as stack:
-        ours = passed or _listen(settings, host, port, stack)
-        _weigh(ours, settings.auth == "none", bool(passed) or beyond_loopback)
-        credentials.token(root)
-        door = credentials.Door(root, listening.hostname_of(ours[0]), any(map(listening.reaches_beyond, ours)))
-        bridge = Bridge.configured(root, settings, scheduler)
-        app = _Busy(make_app(bridge, door))
-        if isinstance(bridge.wanted, Foreground):
-            bridge.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are told here, not by a thread
-            stack.enter_context(bridge.wanted.firing(bridge.plans))
-            for sentence in bridge.sync().started:
+        listening = passed or _listen(settings, host, port, stack)
+        _check_exposure(listening, settings.auth == "none", bool(passed) or beyond_loopback)
+        token.get_or_create(root)
+        authenticator = authentication.Authenticator(root, sockets.hostname_of(listening[0]),
+                                                     any(map(sockets.is_exposed, listening)))
+        selection = Selection.load(root, settings, scheduler)
+        app = _LastCall(make_app(selection, JobService(selection), authenticator))
+        reconciler = Reconciler(selection)
+        if isinstance(selection.configured, Foreground):
+            reconciler.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are reported here, not by a thread
+            stack.enter_context(selection.configured.firing(reconciler.record_and_plan))
+            for sentence in reconciler.sync().started:
                 log.info("%s", sentence)
         elif scheduler:
-            _move(bridge)
-        servers = _servers(app, ours)
+            _switch_scheduler(reconciler)
+        servers = _servers(app, listening)
         if passed:
-            _leave_when_idle(servers, app, IDLE)
-        log.info("Listening on %s; %s fires the jobs.", " and ".join(map(listening.name_of, ours)),
-                 bridge.scheduler.kind)
+            _exit_when_idle(servers, app, IDLE_TIMEOUT_S)
+        log.info("Listening on %s; %s fires the jobs.", " and ".join(map(sockets.url_of, listening)),
+                 selection.active.kind)
         servers[0].run()
 
 
-def _speak_plainly() -> None:
-    """Log what we have to say, a line each; of waitress, which tells what any client does, only its own mistakes."""
+def _configure_logging() -> None:
+    """Log one line per message. Waitress logs client behaviour at INFO, so only its errors are kept."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Line())
+    handler.setFormatter(_OneLineFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("waitress").setLevel(logging.ERROR)
 
 
-class _Line(logging.Formatter):
-    """A message on one line, with nothing in it that would drive a terminal or look like another line."""
+class _OneLineFormatter(logging.Formatter):
+    """Formats a message on one line, without characters that control a terminal or imitate another line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().formatMessage(record))
 
 
 def _listen(settings: Config, host: str | None, port: int | None, stack: contextlib.ExitStack) -> list[socket.socket]:
-    """Return the sockets to serve; the file of one in the file system is removed with `stack`. Raises CannotServe."""
+    """Return the sockets to serve. `stack` removes the file of a unix socket. Raises ServerError."""
     if settings.listen and host is None and port is None:
-        ours = listening.listen_in_file(settings.listen.removeprefix(listening.UNIX))
-        stack.callback(listening.leave, ours)
-        return [ours]
-    return listening.listen_on_port(host or HOST, PORT if port is None else port)
+        listening = sockets.listen_on_unix_socket(settings.listen.removeprefix(sockets.UNIX))
+        stack.callback(sockets.unlink_socket, listening)
+        return [listening]
+    return sockets.listen_on_port(host or DEFAULT_HOST, DEFAULT_PORT if port is None else port)
 
 
-def _weigh(ours: list[socket.socket], is_open: bool, beyond_loopback: bool) -> None:
-    """Say in the log who can run code here. Raises CannotServe where that are more than BEYOND_LOOPBACK allows."""
-    beyond = any(map(listening.reaches_beyond, ours))
-    name = listening.name_of(ours[0])
-    if free := listening.unheld(ours):
+def _check_exposure(listening: list[socket.socket], auth_disabled: bool, beyond_loopback: bool) -> None:
+    """Log which callers can run code here. Raises ServerError if other machines can and `beyond_loopback` is false."""
+    name = sockets.url_of(listening[0])
+    exposed = any(map(sockets.is_exposed, listening))
+    if free := sockets.unheld(listening):
         log.warning("Another account can listen on %s, and would get the tokens of clients that call localhost; "
                     "'./install.sh' holds that address too.", free)
-    if is_open and beyond:
-        raise CannotServe(f"auth = \"none\" is for loopback alone, and {name} is not: take it out of oscron.toml.")
-    if beyond and not beyond_loopback:
-        raise CannotServe(f"Other machines reach {name}: whoever has the token runs code here, and the token crosses "
-                          f"the network as it is. Let a proxy with TLS call a loopback address, or say "
-                          f"--beyond-loopback.")
-    if is_open:
-        log.warning("auth = \"none\": whoever reaches %s on this machine can run code as this account.", name)
-    if beyond:
-        log.warning("Other machines reach %s: whoever has the token can run code as this account, and token and "
-                    "answers cross the network as they are. Put a proxy with TLS in front.", name)
+    if auth_disabled and exposed:
+        raise ServerError(f"auth = \"none\" works on loopback only, and {name} is not: remove it from oscron.toml.")
+    if exposed and not beyond_loopback:
+        raise ServerError(f"Other machines reach {name}: everyone who has the token can run code here, and the token "
+                          f"is sent unencrypted. Use a loopback address behind a proxy with TLS, or --beyond-loopback.")
+    if auth_disabled:
+        log.warning("auth = \"none\": everyone who can reach %s on this machine can run code as this account.", name)
+    if exposed:
+        log.warning("Other machines reach %s: everyone who has the token can run code as this account, and token and "
+                    "answers are sent unencrypted. Put a proxy with TLS in front.", name)
 
 
-def _move(bridge: Bridge) -> None:
-    """Let the scheduler that was asked for fire; where it cannot, the server answers that."""
+def _switch_scheduler(reconciler: Reconciler) -> None:
+    """Switch to the scheduler of --scheduler. If that fails, the server answers with the reason."""
     try:
-        bridge.sync()
-    except (SchedulerError, StoreError) as error:
+        reconciler.sync()
+    except (SchedulerError, StateFileError) as error:
         log.error("%s", error)
 
 
-def _refuse(passed: list[socket.socket], error: config.ConfigError) -> None:
-    """Answer those who wait at the PASSED socket with ERROR, and leave soon; the next call reads the file anew."""
+def _serve_error(passed: list[socket.socket], error: config.ConfigError) -> None:
+    """Answer `error` to every client that waits at the `passed` sockets, and exit; the next call reads the file."""
     log.error("%s", error)
-    app = _Busy(make_refusing_app(str(error)))
+    app = _LastCall(make_refusing_app(str(error)))
     servers = _servers(app, passed)
-    _leave_when_idle(servers, app, 0.0)
+    _exit_when_idle(servers, app, 0.0)
     servers[0].run()
 
 
-def _servers(app: "_Busy", ours: list[socket.socket]) -> list[Any]:
-    """Return a server of waitress for each of `ours`; they share a loop and threads, and `run` of any runs all."""
+def _servers(app: "_LastCall", listening: list[socket.socket]) -> list[Any]:
+    """Return a waitress server for each socket. They share a loop and threads, and `run` of any runs all."""
     loop: dict[int, Any] = {}
-    waitress.server.create_server(
-        app, map=loop, sockets=ours, threads=8, ident=None, clear_untrusted_proxy_headers=True, **limits.SETTINGS
-    )
+    waitress.server.create_server(app, map=loop, sockets=listening, threads=8, ident=None,
+                                  clear_untrusted_proxy_headers=True, **connection_limits.SETTINGS)
     servers = [each for each in loop.values() if isinstance(each, waitress.server.BaseWSGIServer)]
-    limits.bound(servers)
+    connection_limits.apply_limits(servers)
     return servers
 
 
-class _Busy:
-    """The application, and since when nobody has called it."""
+class _LastCall:
+    """The application, and the time of its last call."""
 
     def __init__(self, app: Wsgi) -> None:
         self._app = app
@@ -150,17 +152,17 @@ class _Busy:
         return self._app(environ, start_response)
 
 
-def _leave_when_idle(servers: list[Any], app: _Busy, idle: float) -> None:
-    """Close `servers` when nobody is connected or has called for `idle` seconds; later calls wait in systemd."""
+def _exit_when_idle(servers: list[Any], app: _LastCall, idle_s: float) -> None:
+    """Close `servers` if no client is connected or has called for `idle_s`; later calls wait in systemd's sockets."""
 
     def close_if_idle() -> None:
-        if time.monotonic() - app.last_call >= idle and not any(server.active_channels for server in servers):
+        if time.monotonic() - app.last_call >= idle_s and not any(server.active_channels for server in servers):
             for server in servers:
                 server.close()
 
     def watch() -> None:
         while True:
-            time.sleep(max(1.0, app.last_call + idle - time.monotonic()))
+            time.sleep(max(1.0, app.last_call + idle_s - time.monotonic()))
             servers[0].trigger.pull_trigger(close_if_idle)  # in the server's own loop, so that no call is lost
 
     threading.Thread(target=watch, name="idle", daemon=True).start()

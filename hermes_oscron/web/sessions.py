@@ -1,13 +1,12 @@
-"""Logins that are still good. They outlive the server, which leaves when nobody calls, and end with the token.
+"""Logins that are valid. They outlive the server, which exits when idle, and end with the token.
 
-A client's cookie is a random text. What is kept of it, in a file for its owner alone, is its HMAC by the token: whoever
-reads the file learns no cookie, and a new token knows none of the old ones.
+A client's cookie is a random text. Only its HMAC by the token is stored, in a file for its owner alone. So the file
+contains no cookie, and a new token invalidates all of them.
 """
 
 import contextlib
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import time
@@ -15,76 +14,72 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import cause
-from ..hermes.homes import state_dir
-from ..hermes.store import StoreError, make_private_dir, replace_file, wait_for_lock
+from ..files import StateFileError, locked, write_atomic
+from ..state import State
 
-LIFETIME = 30 * 24 * 3600
-"""Seconds that a login is good for."""
+LIFETIME_S = 30 * 24 * 3600
+"""The time for which a login is valid."""
 LINE = re.compile(r"([0-9a-f]{64}) ([0-9]{1,15})\n")
-MOST = 64
-"""Logins at a time; one more ends the oldest."""
+MAX_SESSIONS = 64
+"""The number of logins at a time; one more ends the oldest."""
 
 
 class _Login(NamedTuple):
-    mark: str
+    digest: str
     until: int
 
 
 class Sessions:
-    """The logins of the installation in ROOT."""
+    """The logins of the installation in `root`."""
 
     def __init__(self, root: str) -> None:
-        self._path = f"{state_dir(root)}/sessions"
+        self._state = State(root)
 
-    def begin(self, token: str) -> str:
-        """A new login under TOKEN: what the client has to show from now on. Raises StoreError."""
-        shown = secrets.token_urlsafe(32)
+    def create(self, token: str) -> str:
+        """Create a login under `token`, and return its cookie. Raises StateFileError."""
+        cookie = secrets.token_urlsafe(32)
         with self._changing() as logins:
-            logins.append(_Login(_mark(shown, token), int(time.time()) + LIFETIME))
-            del logins[:-MOST]
-        return shown
+            logins.append(_Login(_digest(cookie, token), int(time.time()) + LIFETIME_S))
+            del logins[:-MAX_SESSIONS]
+        return cookie
 
-    def knows(self, shown: str, token: str) -> bool:
-        """Whether SHOWN is of a login under TOKEN that is good. Raises StoreError."""
-        if not shown:
+    def is_valid(self, cookie: str, token: str) -> bool:
+        """Return True if `cookie` is of a valid login under `token`. Raises StateFileError."""
+        if not cookie:
             return False
-        mark, now = _mark(shown, token), time.time()
-        return any(hmac.compare_digest(login.mark, mark) and now < login.until for login in self._logins())
+        digest, now = _digest(cookie, token), time.time()
+        return any(hmac.compare_digest(login.digest, digest) and now < login.until for login in self._logins())
 
-    def end(self, shown: str, token: str) -> None:
-        """Let SHOWN be good no more. Raises StoreError."""
-        if self.knows(shown, token):
-            mark = _mark(shown, token)
+    def revoke(self, cookie: str, token: str) -> None:
+        """End the login of `cookie`. Raises StateFileError."""
+        if self.is_valid(cookie, token):
+            digest = _digest(cookie, token)
             with self._changing() as logins:
-                logins[:] = [login for login in logins if login.mark != mark]
+                logins[:] = [login for login in logins if login.digest != digest]
 
     def _logins(self) -> list[_Login]:
         try:
-            with open(self._path, encoding="ascii", errors="replace") as file:
+            with open(self._state.sessions, encoding="ascii", errors="replace") as file:
                 lines = [LINE.fullmatch(line) for line in file]
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be read: {cause(error)}") from error
+            raise StateFileError(f"{self._state.sessions} cannot be read: {cause(error)}") from error
         return [_Login(line[1], int(line[2])) for line in lines if line]
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[list[_Login]]:
-        """The logins that are good, to be changed by one at a time and written."""
-        try:
-            make_private_dir(os.path.dirname(self._path))
-            fd = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Yield the valid logins, and write the list back. One process at a time does this."""
+        with locked(self._state.sessions_lock):
+            now = time.time()
+            logins = [login for login in self._logins() if now < login.until]
+            yield logins
+            content = "".join(f"{login.digest} {login.until}\n" for login in logins).encode()
             try:
-                wait_for_lock(fd, f"{self._path}.lock")
-                now = time.time()
-                logins = [login for login in self._logins() if now < login.until]
-                yield logins
-                replace_file(self._path, "".join(f"{login.mark} {login.until}\n" for login in logins).encode())
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise StoreError(f"{self._path} cannot be written: {cause(error)}") from error
+                write_atomic(self._state.sessions, content)
+            except OSError as error:
+                raise StateFileError(f"{self._state.sessions} cannot be written: {cause(error)}") from error
 
 
-def _mark(shown: str, token: str) -> str:
-    return hmac.new(token.encode(), shown.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+def _digest(cookie: str, token: str) -> str:
+    return hmac.new(token.encode(), cookie.encode("utf-8", "replace"), hashlib.sha256).hexdigest()

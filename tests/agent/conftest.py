@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.model import Model
-from tests.runner.fires import configure
+from tests.runner.jobs import configure
 
 AGENT = Path(__file__).parents[2] / ".agent-venv" / "bin"
 """The agent's commands; without them, run ./tests/run once."""
@@ -22,7 +22,7 @@ def model() -> Iterator[Model]:
 
 @pytest.fixture
 def hermes(root: Path, model: Model) -> Path:
-    """ROOT as the agent's own home, whose prompts the agent runs with MODEL."""
+    """`root` as the agent's own home, whose prompts the agent runs with `model`."""
     (root / "config.yaml").write_text(model.config)
     configure(root, f'[exec]\nagent = "{AGENT}/hermes"\n')
     return root

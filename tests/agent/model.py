@@ -1,4 +1,4 @@
-"""A model server on loopback, as the agent's `custom` provider calls one. It remembers what came."""
+"""A model server on loopback, as the agent's `custom` provider calls one. It keeps the requests."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ class Call(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All that it was told."""
+        """All requests."""
         return json.dumps(self.body["messages"])
 
 
@@ -80,7 +80,7 @@ class Model:
                 self.wfile.write(content)
 
             def log_message(self, *_: Any) -> None:
-                """Nothing: the tests say what came."""
+                """Log nothing: the tests report the requests."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -98,7 +98,7 @@ class Model:
                 "# the rest is the agent's own defaults\n")
 
     def told(self, text: str) -> list[Call]:
-        """The calls in which TEXT came."""
+        """The calls in which `text` came."""
         return [call for call in self.calls if text in call.text]
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class Model:
 
 
 class ModelFailure(Exception):
-    """What the model answers instead of a completion, with an HTTP status that the agent does not try again."""
+    """The answer instead of a completion, with an HTTP status that the agent does not try again."""
 
     status = 400
 
@@ -116,6 +116,6 @@ USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 
 
 def completion(text: str, model: str) -> dict[str, Any]:
-    """TEXT as a whole answer."""
+    """`text` as a whole answer."""
     return {"id": "c", "object": "chat.completion", "created": 0, "model": model, "usage": USAGE,
             "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.hermes import records, runs
-from hermes_oscron.hermes.homes import Home
+from hermes_oscron.hermes.home import Home
+from hermes_oscron.jobs.record import instant
+from hermes_oscron.runs import lock
 from tests.agent.conftest import AGENT
 from tests.agent.model import Call, Model, ModelFailure
 from tests.conftest import in_seconds, stored, wait_for, write_jobs, write_script
-from tests.runner.fires import (
+from tests.runner.jobs import (
     MANUAL,
-    bridge,
     command_line,
     configure,
     fire,
@@ -29,12 +29,14 @@ from tests.runner.fires import (
     make_script,
     page,
     pages,
+    reconciler,
     record,
+    service,
 )
 
 
 def agent(root: Path, code: str) -> Any:
-    """What CODE, run in the agent's own Python with its home in ROOT, leaves in `answer`."""
+    """Return `answer` after `code` has run in the agent's own Python with its home in `root`."""
     run = subprocess.run([f"{AGENT}/python", "-c", f"import json\n{code}\nprint(json.dumps(answer, default=str))"],
                          env={**os.environ, "HERMES_HOME": str(root)}, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
@@ -42,7 +44,7 @@ def agent(root: Path, code: str) -> Any:
 
 
 def executions(root: Path, job_id: str) -> list[str]:
-    """How the runs of JOB_ID stand in the agent's ledger, newest first."""
+    """Return the states of the runs of `job_id` in the agent's ledger, newest first."""
     return [str(run["status"]) for run in agent(
         root, f"from cron.executions import list_executions; answer = list_executions(job_id='{job_id}')")]
 
@@ -55,7 +57,7 @@ def test_a_prompt_is_run_by_the_agent_and_its_record_is_ours(hermes: Path, model
     [call] = model.told("Say ping.")
     assert call.model == "special-model"
     assert "The model was here." in page(hermes, job_id).partition("## Response")[2]
-    job = bridge(hermes).show(job_id)
+    job = service(hermes).show(job_id)
     assert (job["last_status"], job["last_error"], job["last_delivery_error"], job["state"]) == (
         "ok", None, None, "scheduled")
     assert job["repeat"] == {"times": None, "completed": 1}
@@ -69,7 +71,7 @@ def test_an_interval_keeps_its_grid_though_the_agent_counts_from_the_end_of_a_ru
     job_id = make(hermes, schedule="every 2h")
     write_jobs(hermes, {**record(hermes, job_id), "next_run_at": "2026-01-01T00:30:00+00:00"})
     assert fire(job_id).returncode == 0
-    due = records.instant(record(hermes, job_id)["next_run_at"])
+    due = instant(record(hermes, job_id)["next_run_at"])
     assert due and (due.hour % 2, due.minute, due.second, due.microsecond) == (0, 30, 0, 0)
 
 
@@ -100,7 +102,7 @@ def test_a_delivery_that_fails_is_told_and_the_run_is_not_failed_by_it(hermes: P
     job_id = make(hermes, deliver="telegram:1")
     ended = fire(job_id, *MANUAL)
     assert ended.returncode == 0
-    job = bridge(hermes).show(job_id)
+    job = service(hermes).show(job_id)
     assert job["last_status"] == "ok" and "telegram" in job["last_delivery_error"]
     assert "Not delivered: " in ended.stderr
 
@@ -162,12 +164,12 @@ def test_a_job_that_the_agent_removes_when_it_is_done_is_no_more_and_its_outputs
         job_id = make(hermes, **fields)
         assert fire(job_id, *MANUAL).returncode == 0
         assert stored(hermes) == [] and len(pages(hermes, job_id)) == 1
-        assert bridge(hermes).outputs(job_id, 5)
+        assert service(hermes).outputs(job_id, 5)
 
 
 def test_a_job_deleted_while_the_agent_runs_it_leaves_nothing(hermes: Path, model: Model) -> None:
     def delete(_call: Call) -> str:
-        bridge(hermes).delete(job_id)
+        service(hermes).delete(job_id)
         return "too late"
 
     model.answer = delete
@@ -192,8 +194,8 @@ def test_a_killed_run_is_recorded_and_the_next_one_is_not_taken_for_it(hermes: P
     job_id = make(hermes)
     make_due(hermes, job_id)
     runner = subprocess.Popen(command_line(job_id), stderr=subprocess.DEVNULL)
-    wait_for(lambda: runs.interrupted(home), 30)
-    job = bridge(hermes).show(job_id)
+    wait_for(lambda: lock.unrecorded(home), 30)
+    job = service(hermes).show(job_id)
     recorded.set()
     assert job["last_status"] == "error" and "interrupted" in job["last_error"]
     model.answer = held
@@ -303,7 +305,7 @@ def test_what_we_run_is_not_due_to_the_agent_s_own_scheduler(hermes: Path, model
 
 
 def test_jobs_of_each_kind_are_the_same_to_the_agent_whoever_made_them(hermes: Path) -> None:
-    """What the agent's own create_job writes and what ours does, field by field, for each kind."""
+    """The agent's own create_job and hermes-oscron write the same fields, for each kind of schedule."""
     ours_alone = {"armed_at", "profile", "toast_notifications"}
     differ = {"id", "created_at", "schedule", "schedule_display", "next_run_at"}
     for schedule, minutes in (("0 9 * * 1-5", None), ("every 2h", 120), (in_seconds(3600), None)):
@@ -318,7 +320,7 @@ def test_jobs_of_each_kind_are_the_same_to_the_agent_whoever_made_them(hermes: P
         assert ours["schedule"].get("minutes") == made["schedule"].get("minutes") == minutes
         assert ours["schedule"].get("expr") == made["schedule"].get("expr")
         for job in (made, ours):
-            seen = bridge(hermes).show(job["id"])
+            seen = service(hermes).show(job["id"])
             assert seen["state"] == "scheduled" and seen["next_run_at"]
         due, theirs = (datetime.datetime.fromisoformat(job["next_run_at"]) for job in (ours, made))
         assert abs((due - theirs).total_seconds()) < 10
@@ -326,7 +328,7 @@ def test_jobs_of_each_kind_are_the_same_to_the_agent_whoever_made_them(hermes: P
 
 def test_what_the_agent_changes_of_our_jobs_is_what_we_show(hermes: Path) -> None:
     job_id = make(hermes, schedule="0 9 * * *")
-    here = bridge(hermes)
+    here = service(hermes)
     agent(hermes, f"from cron.jobs import *; answer = pause_job('{job_id}', 'because')")
     assert (here.show(job_id)["state"], here.show(job_id)["paused_reason"]) == ("paused", "because")
     agent(hermes, f"from cron.jobs import *; answer = resume_job('{job_id}')")
@@ -336,7 +338,7 @@ def test_what_the_agent_changes_of_our_jobs_is_what_we_show(hermes: Path) -> Non
     listed = agent(hermes, "from cron.jobs import *; answer = list_jobs()")
     assert [job["id"] for job in listed] == [job_id]
     agent(hermes, f"from cron.jobs import *; answer = remove_job('{job_id}')")
-    assert here.jobs()["jobs"] == []
+    assert here.list_jobs()["jobs"] == []
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
@@ -360,16 +362,16 @@ def test_a_run_of_the_agent_s_that_ends_while_jobs_json_is_broken_is_recorded_as
     make_due(hermes, job_id)
     with firing(job_id) as runner:
         wait_for(lambda: whole, 60)
-        wait_for(lambda: b'"ended_at"' in Path(home.runs_dir, job_id).read_bytes(), 60)
+        wait_for(lambda: b'"ended_at"' in Path(home.state.runs, job_id).read_bytes(), 60)
         if is_killed:
             runner.kill()
             runner.wait()
         jobs.write_bytes(whole[0])
         if not is_killed:
             assert runner.wait(20) == (1 if fails else 0)
-    bridge(hermes).sync()
+    reconciler(hermes).sync()
     job = record(hermes, job_id)
     assert (job["last_status"], job["repeat"]["completed"]) == ("error" if fails else "ok", 1)
     assert "headache" in job["last_error"] if fails else job["last_error"] is None
-    assert records.instant(job["next_run_at"]) > datetime.datetime.now(datetime.UTC)
+    assert instant(job["next_run_at"]) > datetime.datetime.now(datetime.UTC)
     assert ("headache" if fails else "The model was here.") in page(hermes, job_id)

@@ -16,7 +16,7 @@ RESOLVED = "from cron.scheduler_provider import resolve_cron_scheduler as it; pr
 
 @pytest.fixture
 def program(hermes: Path, tmp_path: Path) -> Path:
-    """What stands in for hermes-oscron: it writes down each of its calls, and takes a while."""
+    """A substitute for hermes-oscron that logs each of its calls, and takes a while."""
     path = tmp_path / "hermes-oscron"
     path.write_text(f"#!/bin/sh\necho \"$HERMES_HOME $*\" >>{tmp_path}/begun\n"
                     f"cat {hermes}/cron/jobs.json >{tmp_path}/seen\nsleep 0.3\n")
@@ -26,7 +26,7 @@ def program(hermes: Path, tmp_path: Path) -> Path:
 
 
 def agent(hermes: Path, code: str) -> str:
-    """What CODE prints in the agent's own Python."""
+    """Return the output of `code` in the agent's own Python."""
     run = subprocess.run([f"{AGENT}/python", "-c", code], env={**os.environ, "HERMES_HOME": str(hermes)},
                          capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

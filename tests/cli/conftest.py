@@ -17,12 +17,12 @@ class Cli:
     """`hermes-oscron`, run as a process."""
 
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """What ARGUMENTS did; ENVIRONMENT comes on top of ours."""
+        """Run the command with `arguments`; `environment` is added to that of the test."""
         return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False,
                               stdin=subprocess.DEVNULL, env={**os.environ, **environment})
 
     def out(self, *arguments: str, **environment: str) -> str:
-        """What ARGUMENTS print; they must succeed and complain of nothing."""
+        """Return the output of `arguments`; the command must succeed without an error message."""
         result = self.run(*arguments, **environment)
         assert (result.returncode, result.stderr) == (0, ""), result.stderr
         return result.stdout
@@ -33,11 +33,11 @@ class Cli:
                        stderr=subprocess.DEVNULL, timeout=30, check=True)
 
     def json(self, *arguments: str) -> Any:
-        """The JSON that ARGUMENTS print with --json."""
+        """The JSON that `arguments` print with --json."""
         return json.loads(self.out(*arguments, "--json"))
 
     def refused(self, *arguments: str, code: int = 1) -> str:
-        """The one sentence with which ARGUMENTS are refused, with exit code CODE."""
+        """The one sentence with which `arguments` are refused, with exit code `code`."""
         result = self.run(*arguments)
         assert (result.returncode, result.stdout) == (code, ""), result
         lines = result.stderr.strip().splitlines()
@@ -46,7 +46,7 @@ class Cli:
         return lines[-1].removeprefix("Error: ")
 
     def on_terminal(self, *arguments: str) -> bytes:
-        """All that ARGUMENTS write to a terminal of 80 columns."""
+        """All that `arguments` write to a terminal of 80 columns."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs,
                                    env={**os.environ, "TERM": "xterm", "COLUMNS": "80"})
@@ -64,6 +64,6 @@ class Cli:
 
 @pytest.fixture
 def cli(root: Path) -> Cli:
-    """The command on ROOT, with the foreground scheduler."""
+    """The command on `root`, with the foreground scheduler."""
     (root / "oscron.toml").write_text('[scheduler]\nkind = "foreground"\n')
     return Cli()

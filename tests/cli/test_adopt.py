@@ -31,7 +31,8 @@ def test_the_dry_run_says_what_becomes_of_each_job_and_changes_nothing(cli: Cli,
                     "default:paused  Paused\n    stays paused\n"
                     "default:missed  Missed\n    runs at once: due 2026-01-01 09:00 UTC\n"
                     "default:done  Done\n    stays completed\n"
-                    "default:lost  Lost [2J\n    never fires: its schedule is one that nothing can keep\n")
+                    "default:lost  Lost [2J\n"
+                    "    never fires: The record's schedule is not a schedule: {'kind': 'moon'}\n")
     assert (root / "cron" / "jobs.json").read_bytes() == before
 
 

@@ -24,7 +24,7 @@ def test_all_is_well_where_a_server_fires(cli: Cli, api: Api) -> None:
     api.create()
     said = cli.out("doctor")
     assert "1 scheduled job," in said and "foreground" in said and "UTC" in said
-    assert said.splitlines()[-1] == "All is as it should be."
+    assert said.splitlines()[-1] == "OK: no problems found."
 
 
 def test_a_schedule_that_nothing_can_keep_is_wrong(cli: Cli, server: str, root: Path) -> None:

@@ -20,7 +20,7 @@ ADDRESSES = ("127.0.0.1", "::1")
 
 @contextlib.contextmanager
 def serving(tmp_path: Path, *arguments: str) -> Iterator[tuple[str, int]]:
-    """A server with `arguments`; what it said where it listens, and its port."""
+    """Start a server with `arguments`; yield it, the addresses in its log, and its port."""
     process, url = start_server(*arguments, log=tmp_path / "log")
     try:
         said = re.search("Listening on (.*);", (tmp_path / "log").read_text())

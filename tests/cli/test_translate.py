@@ -1,4 +1,4 @@
-from hermes_oscron.hermes.homes import machine_zone
+from hermes_oscron.hermes.timezone import machine_zone
 
 from .conftest import Cli
 
@@ -34,7 +34,7 @@ def test_what_cannot_be_is_refused(cli: Cli) -> None:
 
 
 def crontab(cli: Cli, *arguments: str) -> tuple[str, str]:
-    """The line for a crontab, and what is said of it."""
+    """Return the line for a crontab, and its comments."""
     line, *said = cli.out("translate", "--scheduler", "crontab", *arguments).splitlines()
     assert all(each.startswith("# ") for each in said)
     return line, " ".join(said)
@@ -42,7 +42,7 @@ def crontab(cli: Cli, *arguments: str) -> tuple[str, str]:
 
 def test_what_cron_can_say_is_said_as_it_is(cli: Cli) -> None:
     line, said = crontab(cli, "0 9 * * 1-5", "--tz", machine_zone().key)
-    assert line == "0 9 * * 1-5 hermes-cron-exec PROFILE:JOB_ID" and "at no other time" in said
+    assert line == "0 9 * * 1-5 hermes-cron-exec PROFILE:JOB_ID" and "Exactly when the job is due" in said
 
 
 def test_what_cron_cannot_say_is_covered_and_the_gate_is_told(cli: Cli) -> None:

@@ -30,3 +30,8 @@ def test_what_cannot_be_is_refused_and_changes_nothing(cli: Cli, root: Path) -> 
     cli.refused("update", job["id"], "--state", "paused", code=2)
     assert "never-was" in cli.refused("update", "never-was", "--name", "x")
     assert stored(root) == before
+
+
+def test_its_help_names_no_default_since_what_is_not_given_stays(cli: Cli) -> None:
+    assert "[default: forever]" in cli.out("create", "--help")
+    assert "default" not in cli.out("update", "--help")

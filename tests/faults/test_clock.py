@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.schedulers.plan import to_fire
 from tests.faults.faulty import Faulty
 from tests.fuzz.records import record
 from tests.manual_clock import ManualClock
@@ -47,22 +46,22 @@ def assert_all_fire_in_time(faulty: Faulty, clock: ManualClock) -> None:
     for job_id, period in PERIODS.items():
         assert due(faulty, job_id) <= clock.now() + period, job_id
         assert due(faulty, job_id) > clock.now() or started.count(f"default:{job_id}") == 1
-    assert dict(faulty.world.scheduler.armed) == to_fire(faulty.world.bridge.plans(clock.now()))
+    assert dict(faulty.world.scheduler.armed) == faulty.world.plans()
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
 def test_after_a_jump_and_back_one_sync_has_all_fire_in_time(
     faulty: Faulty, clock: ManualClock, jump: datetime.timedelta,
 ) -> None:
-    faulty.world.bridge.sync()
+    faulty.world.sync()
     clock.set(NOW + jump)
-    faulty.world.bridge.sync()
+    faulty.world.sync()
     clock.set(NOW + datetime.timedelta(minutes=1))
     faulty.world.scheduler.ran.clear()
-    faulty.world.bridge.sync()
+    faulty.world.sync()
     assert_all_fire_in_time(faulty, clock)
     assert due(faulty, "once") == NOW + 2 * DAY
-    assert all("has not started" in fault for fault in faulty.world.bridge.faults()), "the ledger starts nothing"
+    assert all("has not started" in fault for fault in faulty.world.diagnose()), "the ledger starts nothing"
 
 
 def test_a_clock_set_back_leaves_no_interval_waiting_for_the_old_future(faulty: Faulty, clock: ManualClock) -> None:
@@ -72,5 +71,5 @@ def test_a_clock_set_back_leaves_no_interval_waiting_for_the_old_future(faulty: 
         if job["id"] in PERIODS:
             job["last_run_at"], job["next_run_at"] = ran.isoformat(), (ran + PERIODS[job["id"]]).isoformat()
     faulty.world.put(content)
-    faulty.world.bridge.sync()
+    faulty.world.sync()
     assert_all_fire_in_time(faulty, clock)

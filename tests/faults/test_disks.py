@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or not ours, and a process that may open no more files."""
+"""A disk that is full, read-only or another account's, and a process that cannot open further files."""
 
 import contextlib
 import os
@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.hermes import homes, runs
-from hermes_oscron.hermes.endings import settle
+from hermes_oscron.hermes.home import home_of
+from hermes_oscron.runs import lock
+from hermes_oscron.runs.interrupted import record_interrupted_runs
 from tests.conftest import needs_root, wait_for
-from tests.faults.faulty import JOBS, VERBS, Faulty, assert_told
-from tests.runner.fires import firing, make_due, make_script, page, pages, record
+from tests.faults.faulty import COMMANDS, JOBS, Faulty, assert_told
+from tests.runner.jobs import firing, make_due, make_script, page, pages, record
 
 NOBODY = 65534
 
@@ -34,7 +35,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def filled(disk: Path, left: int) -> Iterator[None]:
-    """No more than LEFT pages of 4 KiB are free on DISK."""
+    """No more than `left` pages of 4 KiB are free on `disk`."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(b"x" * 4096) == 4096:
@@ -48,7 +49,7 @@ def filled(disk: Path, left: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ext4(image: Path, place: Path) -> Iterator[None]:
-    """PLACE is an ext4 of 8 MiB, in the file IMAGE, that keeps nothing for root."""
+    """`place` is an ext4 of 8 MiB, in the file `image`, that keeps nothing for root."""
     with image.open("wb") as file:
         file.truncate(8 * 1024**2)
     subprocess.run(["mkfs.ext4", "-q", "-b", "4096", "-m", "0", image], check=True, capture_output=True)
@@ -64,20 +65,20 @@ def nothing() -> None:
 
 
 @needs_root
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_full_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, command: str) -> None:
     faulty = Faulty(disk / "hermes", tmp_path / "timers")
     statuses = set()
     for left in range(5):
         before = faulty.world.jobs_file.read_bytes()
         with filled(disk, left):
-            answer = faulty.suffer(verb, nothing)
+            answer = faulty.suffer(command, nothing)
             assert_told(answer)
             assert answer
             if answer[0] != 200:
                 assert faulty.world.jobs_file.read_bytes() == before
         statuses.add(answer[0])
-        faulty.assert_one_sync_puts_it_right(["one"] if verb == "delete" else [])
+        faulty.assert_one_sync_puts_it_right(["one"] if command == "delete" else [])
         if answer[0] == 200:
             break
     assert 200 in statuses, "with some pages left it works"
@@ -94,7 +95,7 @@ def test_a_fire_on_a_full_disk_is_made_up_for_by_one_sync(disk: Path, tmp_path: 
     assert re.fullmatch(rf"hermes-cron-exec: {faulty.root}/\S+: No space left on device\. Make room on its file "
                         r"system\. The job stays due, and the next sync runs it\.\n", fired.stderr)
     assert not list((faulty.root / "cron" / "oscron").glob("runs/*")), "it is no run that was cut off"
-    faulty.world.bridge.sync()
+    faulty.world.sync()
     assert faulty.world.scheduler.ran == ["default:one"]
 
 
@@ -109,20 +110,20 @@ def test_a_run_that_ends_on_a_full_disk_is_recorded_as_it_was_when_there_is_room
     with ext4(tmp_path / "image", place) if kind == "ext4" else contextlib.nullcontext():
         monkeypatch.setenv("HERMES_HOME", str(place))
         (place / "scripts").mkdir()
-        here = homes.home(str(place), "default")
+        here = home_of(str(place), "default")
         job_id = make_script(place, "echo begun; sleep 1; echo whole; exit 3\n")
         make_due(place, job_id)
         with firing(job_id) as runner:
-            wait_for(lambda: runs.find(here, job_id))
+            wait_for(lambda: lock.find(here, job_id))
             with filled(disk if kind == "tmpfs" else place, 0):
-                wait_for(lambda: b'"ended_at"' in Path(here.runs_dir, job_id).read_bytes())
+                wait_for(lambda: b'"ended_at"' in Path(here.state.runs, job_id).read_bytes())
                 assert runner.poll() is None and pages(place, job_id) == [], "it waits for room"
                 assert record(place, job_id)["last_status"] is None
                 if is_stopped:
                     runner.terminate()
                     assert runner.wait(5) == 2
             assert runner.wait(5) == (2 if is_stopped else 1)
-        settle(here)
+        record_interrupted_runs(here)
         after = record(place, job_id)
         assert after["last_error"].startswith("exited with code 3") and after["repeat"]["completed"] == 1
         if is_stopped:
@@ -133,13 +134,13 @@ def test_a_run_that_ends_on_a_full_disk_is_recorded_as_it_was_when_there_is_room
 
 
 @needs_root
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_read_only_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_read_only_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, command: str) -> None:
     faulty = Faulty(disk / "hermes", tmp_path / "timers")
     before = faulty.world.jobs_file.read_bytes()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     try:
-        assert_told(faulty.suffer(verb, nothing))
+        assert_told(faulty.suffer(command, nothing))
         assert faulty.world.jobs_file.read_bytes() == before
     finally:
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
@@ -148,9 +149,9 @@ def test_a_read_only_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tm
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o500, 0o000])
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_folder_that_is_not_ours_is_told_and_one_sync_after_it_is_enough(
-    disk: Path, tmp_path: Path, verb: str, mode: int,
+    disk: Path, tmp_path: Path, command: str, mode: int,
 ) -> None:
     faulty = Faulty(disk / "hermes", tmp_path / "timers")
     before = faulty.world.jobs_file.read_bytes()
@@ -161,7 +162,7 @@ def test_a_folder_that_is_not_ours_is_told_and_one_sync_after_it_is_enough(
     cron = faulty.root / "cron"
     cron.chmod(mode)
     try:
-        assert_told(faulty.suffer(verb, lambda: os.setresuid(NOBODY, NOBODY, NOBODY)))
+        assert_told(faulty.suffer(command, lambda: os.setresuid(NOBODY, NOBODY, NOBODY)))
     finally:
         cron.chmod(0o700)
     assert faulty.world.jobs_file.read_bytes() == before
@@ -169,7 +170,7 @@ def test_a_folder_that_is_not_ours_is_told_and_one_sync_after_it_is_enough(
 
 
 def leave_files(free: int) -> None:
-    """Let this process open no more than FREE files besides those that it has."""
+    """Limit this process to `free` open files besides those that it has."""
     opened = max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (opened + free, opened + free))
     while True:  # those between are taken too
@@ -182,20 +183,20 @@ def leave_files(free: int) -> None:
             os.close(fd)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_without_files_to_open_it_is_told_and_one_sync_after_it_is_enough(tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_files_to_open_it_is_told_and_one_sync_after_it_is_enough(tmp_path: Path, command: str) -> None:
     for free in range(12):
         place = tmp_path / str(free)
         place.mkdir()
         faulty = Faulty(place / "hermes", place / "timers")
-        assert_told(faulty.suffer(verb, lambda at=free: leave_files(at)))  # type: ignore[misc]
-        faulty.assert_one_sync_puts_it_right(["one"] if verb == "delete" else [])
+        assert_told(faulty.suffer(command, lambda at=free: leave_files(at)))  # type: ignore[misc]
+        faulty.assert_one_sync_puts_it_right(["one"] if command == "delete" else [])
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", ["config.yaml", "active_profile", "oscron.toml", "cron/jobs.json",
                                   "cron/oscron/scheduler"])
-def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: str, verb: str) -> None:
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: str, command: str) -> None:
     faulty = Faulty(tmp_path / "hermes", tmp_path / "timers")
     pipe, content = faulty.root / name, b""
     if pipe.exists():
@@ -203,9 +204,9 @@ def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name
         pipe.unlink()
     os.mkfifo(pipe)
     try:
-        assert_told(faulty.suffer(verb, nothing))
+        assert_told(faulty.suffer(command, nothing))
     finally:
         pipe.unlink()
     if content:
         pipe.write_bytes(content)
-    faulty.assert_one_sync_puts_it_right(["one"] if verb == "delete" and not content else [])
+    faulty.assert_one_sync_puts_it_right(["one"] if command == "delete" and not content else [])

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.faulty import VERBS, Faulty
+from tests.faults.faulty import COMMANDS, Faulty
 
 STEPS = ("open", "os.", "fcntl.", "shutil.", "subprocess.")
 
 
 def kill_at(step: int) -> None:
-    """End this process where it is about to take STEP, counted from 0 (sys.addaudithook)."""
+    """End this process where it is about to take `step`, counted from 0 (sys.addaudithook)."""
     seen = 0
 
     def hook(event: str, _arguments: object) -> None:
@@ -26,14 +26,14 @@ def kill_at(step: int) -> None:
     sys.addaudithook(hook)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_killed_at_any_step_is_put_right_by_one_sync(tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_verb_killed_at_any_step_is_put_right_by_one_sync(tmp_path: Path, command: str) -> None:
     for step in range(500):
         place = tmp_path / str(step)
         place.mkdir()
         faulty = Faulty(place / "hermes", place / "timers")
-        ended = faulty.suffer(verb, lambda at=step: kill_at(at))  # type: ignore[misc]
-        faulty.assert_one_sync_puts_it_right(["one"] if verb == "delete" else [])
+        ended = faulty.suffer(command, lambda at=step: kill_at(at))  # type: ignore[misc]
+        faulty.assert_one_sync_puts_it_right(["one"] if command == "delete" else [])
         if ended:
             assert ended[0] == 200, ended
             break

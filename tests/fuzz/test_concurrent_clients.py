@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.bridge import Bridge
-from hermes_oscron.schedulers.plan import Plan
+from hermes_oscron.schedulers.protocol import Changes, Report
+from hermes_oscron.service.jobs import JobService
+from hermes_oscron.service.selection import Selection
+from hermes_oscron.service.sync import Reconciler
 from tests.conftest import Api, start_server, stored
 from tests.fuzz.world import Ledger, World
 
@@ -158,18 +160,20 @@ def apis(root: Path, tmp_path: Path) -> Iterator[list[Api]]:
 
 SECOND = """
 import sys, waitress
-from hermes_oscron.bridge import Bridge
 from hermes_oscron.schedulers.foreground import Foreground
-from hermes_oscron.web import credentials
+from hermes_oscron.service.jobs import JobService
+from hermes_oscron.service.selection import Selection
 from hermes_oscron.web.app import make_app
+from hermes_oscron.web.authentication import Authenticator
 root, port_file = sys.argv[1:]
-door = credentials.Door(root)
-server = waitress.create_server(make_app(Bridge(root, Foreground(root)), door), port=0, host="127.0.0.1", threads=8)
+selection = Selection(root, Foreground(root))
+app = make_app(selection, JobService(selection), Authenticator(root))
+server = waitress.create_server(app, port=0, host="127.0.0.1", threads=8)
 with open(port_file, "w") as file:
     file.write(str(server.effective_port))
 server.run()
 """
-"""A server that leaves firing to the first."""
+"""A second server, which fires nothing."""
 
 
 def watch(path: Path, ended: threading.Event, seen: list[int]) -> None:
@@ -218,9 +222,10 @@ ALLOWED = {"create": {200}, "list": {200}, "status": {200}, "output": {200, 404}
 def armed_is_desired(root: Path) -> None:
     """One sync, and what is armed is what is enabled, by the schedule it has."""
     ledger = Ledger(str(root))
-    bridge = Bridge(str(root), ledger)
-    assert not bridge.sync().refused
-    wanted = {f"default:{job['id']}": job["schedule"] for job in bridge.jobs()["jobs"] if job["enabled"]}
+    selection = Selection(str(root), ledger)
+    assert not Reconciler(selection).sync().problems
+    jobs = JobService(selection).list_jobs()["jobs"]
+    wanted = {f"default:{job['id']}": job["schedule"] for job in jobs if job["enabled"]}
     assert {instance: plan.schedule._asdict() for instance, plan in ledger.armed.items()} == wanted
 
 
@@ -230,13 +235,13 @@ def test_threads_of_one_server_arm_what_they_wrote(root: Path, seed: int,
     """Without a sync: the last one written is the one armed."""
     (root / "scripts").rmdir()
     world = World(root)
-    arm = world.scheduler.arm
+    apply = world.scheduler.apply
 
-    def arm_slowly(plan: Plan, now: datetime.datetime) -> None:
+    def apply_slowly(changes: Changes, now: datetime.datetime) -> Report:
         time.sleep(random.random() / 200)
-        arm(plan, now)
+        return apply(changes, now)
 
-    monkeypatch.setattr(world.scheduler, "arm", arm_slowly)
+    monkeypatch.setattr(world.scheduler, "apply", apply_slowly)
     job_id = world.post("create", {"prompt": "x", "schedule": "0 9 * * *"})[1]["job"]["id"]
     chosen = random.Random(seed)
 

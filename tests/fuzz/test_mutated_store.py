@@ -17,10 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hermes_oscron.bridge import Bridge
-from hermes_oscron.hermes import records
-from hermes_oscron.schedule import text
-from hermes_oscron.schedule.errors import ScheduleError
+from hermes_oscron.jobs import due
+from hermes_oscron.jobs import record as stored_record
+from hermes_oscron.jobs.model import Job
+from hermes_oscron.schedule import cron
+from hermes_oscron.schedule.model import ScheduleError
+from hermes_oscron.schedule.parse import parse_schedule
 from tests.fuzz.records import CHANGES, NUMERALS, record
 from tests.fuzz.world import World, new_world
 
@@ -31,7 +33,7 @@ SOUND = {"version": 2, "jobs": [record("one"), record("two", schedule={"kind": "
 
 
 def verbs(job_id: str) -> list[Callable[[World], tuple[int, Any]]]:
-    """Every verb, the ones that name a job on JOB_ID, and its deletion last."""
+    """Every verb, the ones that name a job on `job_id`, and its deletion last."""
     return [
         lambda world: world.get(), lambda world: world.get("", all_profiles="1"), lambda world: world.get("/status"),
         lambda world: world.get("/status", job_id=job_id), lambda world: world.get("/output", job_id=job_id),
@@ -42,13 +44,13 @@ def verbs(job_id: str) -> list[Callable[[World], tuple[int, Any]]]:
         lambda world: world.post("update", {"job_id": job_id, "name": "other", "repeat": 3}),
         lambda world: world.post("update", {"job_id": job_id, "enabled": True}),
         lambda world: world.post("update", {"job_id": job_id, "schedule": "every 3h"}),
-        lambda world: (200, world.bridge.sync()), lambda world: (200, world.bridge.prospects()),
-        lambda world: (200, world.bridge.faults()), lambda world: world.post("delete", {"job_id": job_id}),
+        lambda world: (200, world.sync()), lambda world: (200, world.preview()),
+        lambda world: (200, world.diagnose()), lambda world: world.post("delete", {"job_id": job_id}),
     ]
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality that also knows NaN and tells 1 from True."""
+    """Equality that includes NaN and distinguishes 1 from True."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
@@ -74,7 +76,7 @@ def test_a_record_of_any_shape_fails_no_verb_and_loses_nothing(zone: str, change
 
 
 def garbled(content: bytes, cuts: list[tuple[str, int, bytes]]) -> bytes:
-    """CONTENT after some accidents."""
+    """`content` after some accidents."""
     for kind, where, data in cuts:
         at = where % (len(content) + 1)
         if kind == "flip" and at < len(content):
@@ -107,7 +109,7 @@ def test_bytes_by_accident_are_read_or_left_as_they_are(cuts: list[tuple[str, in
 
 
 def refuses(world: World, content: bytes | None) -> None:
-    """Every verb that needs the jobs says the path and why, and CONTENT stays."""
+    """Every verb that needs the jobs says the path and why, and `content` stays."""
     for verb in verbs("one"):
         try:
             status, answer = verb(world)
@@ -118,7 +120,8 @@ def refuses(world: World, content: bytes | None) -> None:
             assert status == 503 and str(world.jobs_file) in answer["error"], answer
     assert world.post("create", {"prompt": "x", "schedule": "every 2h"})[0] == 503
     assert content is None or world.jobs_file.read_bytes() == content
-    assert str(world.jobs_file) in world.bridge.sync().refused["default"]
+    [problem] = world.sync().problems
+    assert problem.subject == "default" and str(world.jobs_file) in problem.sentence
 
 
 NESTED = [b'{"jobs": [{"id": "deep", "prompt": "x", "schedule": ' + opened * depth + closed * depth + b"}]}"
@@ -158,7 +161,7 @@ def test_what_is_a_list_of_jobs_is_taken(content: bytes) -> None:
 
 
 def terminal(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """What the command did, with no more memory than a file without an end may take."""
+    """Return the result of a command with limited memory, so that a file without an end must not be read whole."""
     return subprocess.run([sys.executable, "-m", "hermes_oscron.cli", *arguments], capture_output=True, text=True,
                           timeout=20, stdin=subprocess.DEVNULL,
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30)))
@@ -223,7 +226,7 @@ def test_of_two_jobs_with_one_id_the_first_counts_and_deleting_it_deletes_both()
         assert [entry["name"] for entry in world.document()["jobs"]] == ["changed", "two", "second"]
         assert world.post("delete", {"job_id": "one"})[0] == 200
         assert list(world.stored()) == ["two"] == list(world.jobs())
-        Bridge(str(world.root), world.scheduler).sync()
+        world.sync()
         assert list(world.scheduler.armed) == ["default:two"]
 
 
@@ -272,37 +275,54 @@ def test_a_value_that_python_cannot_read_stops_no_other_job_and_stays(value: str
 def test_a_schedule_with_any_number_in_it_is_taken_or_refused_in_a_sentence(words: str) -> None:
     zone, now = ZoneInfo("UTC"), datetime.datetime.now(datetime.UTC)
     with contextlib.suppress(ScheduleError):
-        text.parse(words, zone, now)
-    with contextlib.suppress(ScheduleError):
-        records.schedule_of(record("odd", schedule={"kind": "cron", "expr": words}), zone)
+        parse_schedule(words, zone, now)
+    job = Job.from_record("default", record("odd", schedule={"kind": "cron", "expr": words}), zone)
+    assert bool(job.schedule) != bool(job.schedule_error)
+    assert "cannot be used" not in job.schedule_error
 
 
-def fails_for_odd(use: Callable[..., Any]) -> Callable[..., Any]:
-    """`use` with an error that nobody expects for the record called odd."""
-    def used(record: Any, *arguments: Any) -> Any:
-        if record.get("id") == "odd":
-            raise MemoryError("out of the blue")
-        return use(record, *arguments)
+ODD_EXPRESSION = "17 4 * * *"
+ODD_VALUE = "odd"
+FUNCTIONS: list[tuple[Callable[..., Any], Callable[[Any], bool]]] = [
+    (cron.canonical, lambda expression: expression == ODD_EXPRESSION),
+    (due.next_run, lambda job: job.id == "odd"),
+    (stored_record.state_of, lambda stored: stored.get("id") == "odd"),
+    (stored_record.instant, lambda value: value == ODD_VALUE),
+]
+"""Functions that read a part of a record, each with the argument for which it is made to fail."""
 
-    return used
+
+def break_everywhere(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Any],
+                     fails_for: Callable[[Any], bool]) -> None:
+    """Make `function` raise an unexpected error for some arguments, in every module that has it."""
+    def broken(argument: Any, *others: Any) -> Any:
+        if fails_for(argument):
+            raise MemoryError(f"in {function.__name__}")
+        return function(argument, *others)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("hermes_oscron.") and getattr(module, function.__name__, None) is function:
+            monkeypatch.setattr(module, function.__name__, broken)
 
 
-@pytest.mark.parametrize("parser", ["schedule_of", "next_run", "state", "instant"])
-def test_an_error_that_nobody_expects_stays_with_its_record(parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parsers have bugs; what is wrong with one record is told of that one alone."""
+@pytest.mark.parametrize(("function", "fails_for"), FUNCTIONS,
+                         ids=["canonical", "next_run", "state_of", "instant"])
+def test_an_error_that_nobody_expects_stays_with_its_record(
+    function: Callable[..., Any], fails_for: Callable[[Any], bool], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Parsers have bugs; an error is reported of the record that causes it, and of no other."""
+    odd = record("odd", next_run_at=ODD_VALUE, schedule={"kind": "cron", "expr": ODD_EXPRESSION})
     with new_world() as world:
-        world.put({"jobs": [record("odd", next_run_at="odd"), record("sound")]})
-        if parser == "instant":
-            sound = records.instant
-            monkeypatch.setattr(records, "instant", lambda value: sound(value if value != "odd" else [][0]))
-        else:
-            monkeypatch.setattr(records, parser, fails_for_odd(getattr(records, parser)))
-        assert list(world.bridge.sync().refused) == []
+        world.put({"jobs": [odd, record("sound")]})
+        break_everywhere(monkeypatch, function, fails_for)
+        assert world.sync().problems == []
         assert "default:odd" not in world.scheduler.armed and "default:sound" in world.scheduler.armed
         jobs = world.jobs()
         assert (jobs["odd"]["state"], jobs["sound"]["state"]) == ("error", "scheduled")
-        assert "default:odd" in "".join(world.bridge.faults())
-        assert {outlook.instance: outlook.outlook.partition(" ")[0] for outlook in world.bridge.prospects()} == {
+        assert "default:odd" in "".join(world.diagnose())
+        assert {each.instance: each.effect.partition(" ")[0] for each in world.preview()} == {
             "default:odd": "never", "default:sound": "fires"}
         assert world.get("/recent", since="1")[0] == 200
+        assert f"MemoryError in broken: 'in {function.__name__}'" in caplog.text
         assert world.post("delete", {"job_id": "odd"})[0] == 200

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hermes_oscron.hermes import config, homes
+from hermes_oscron import config
+from hermes_oscron.hermes import job_store
 from hermes_oscron.runner.command import command_for
 from hermes_oscron.schedulers.crontab.scheduler import Crontab
 from hermes_oscron.schedulers.plan import plan_of
-from hermes_oscron.schedulers.systemd.timer import render
+from hermes_oscron.schedulers.systemd.unit_file import render
 from tests.fuzz.world import World, new_world
 
 UTC = ZoneInfo("UTC")
@@ -74,7 +75,7 @@ def check(world: World, job: dict[str, Any], sent: dict[str, str]) -> None:
 
 
 def structure(unit: str) -> list[str]:
-    """UNIT without what its values are: one entry for each line as systemd.syntax(7) reads it."""
+    """`unit` without what its values are: one entry for each line as systemd.syntax(7) reads it."""
     joined = re.sub(r"\\\n", " ", unit)
     return [line.partition("=")[0] if "=" in line else line for line in joined.splitlines()]
 
@@ -88,7 +89,7 @@ def test_no_name_has_more_lines_in_a_unit_or_a_crontab_than_a_plain_one(text: st
                                         "enabled": not paused})
                 for name, prompt in ((text, text), ("plain", "plain"))]
         records = [world.stored()[answer["job"]["id"]] for _, answer in jobs]
-        plans = [plan_of(world.bridge.home, record, UTC, now) for record in records]
+        plans = [plan_of(job, now) for job in job_store.read(world.service.home)]
         assert plans[0] and plans[1]
         units = [structure(render(plan, UTC, now)) for plan in plans if plan]
         assert units[0] == units[1] and len(units[0]) == len(set(units[0]) - {""}) + units[0].count("")
@@ -106,7 +107,7 @@ def test_a_command_gets_the_prompt_as_it_is_and_a_name_that_an_environment_can_h
         (world.root / "oscron.toml").write_text('[exec]\ncommand = ["cat"]\n')
         job_id = world.post("create", {"schedule": "every 2h", "prompt": text, "name": text})[1]["job"]["id"]
         root = str(world.root)
-        command = command_for(world.stored()[job_id], homes.home(root, "default"), config.load(root))
+        command = command_for(world.stored()[job_id], world.service.home, config.load(root))
         assert command.argv == ["cat"] and command.stdin == text.encode("utf-8", "replace")
         said = subprocess.run(["env", "-0"], env=command.environment, capture_output=True, check=True).stdout
         [name] = [line for line in said.split(b"\0") if line.startswith(b"HERMES_JOB_NAME=")]

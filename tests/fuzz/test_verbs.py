@@ -4,12 +4,15 @@ import datetime
 import json
 from contextlib import ExitStack
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from hermes_oscron.hermes.homes import NAME
+from hermes_oscron.hermes.home import SAFE_NAME
+from hermes_oscron.schedule.model import interval
+from hermes_oscron.schedulers.protocol import Plan
 from tests.fuzz.world import new_world
 
 SCHEDULES = {
@@ -41,7 +44,7 @@ def optional(**fields: Any) -> Any:
 
 
 class Verbs(RuleBasedStateMachine):
-    """`model` is what every job must look like; what nobody may lose is written into its record beside it."""
+    """`model` has the expected fields of each job; the fields that must not be lost are in its record beside it."""
 
     ids = Bundle("ids")
 
@@ -86,7 +89,7 @@ class Verbs(RuleBasedStateMachine):
         wanted.update(enabled=enabled, state="scheduled" if enabled else "paused")
 
     def settled(self, job: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-        """WANTED with the schedule as the job shows it, once that has been checked."""
+        """`wanted` with the schedule as the job shows it, once that has been checked."""
         kind, expression = wanted.pop("kind"), wanted.pop("schedule")
         assert job["schedule"]["kind"] == kind and expression in (None, job["schedule"]["expression"])
         return {**wanted, "schedule": job["schedule"]}
@@ -97,7 +100,7 @@ class Verbs(RuleBasedStateMachine):
         status, answer = self.world.post("create", {"prompt": prompt, "schedule": schedule, **given})
         assert (status, answer["ok"]) == (200, True), answer
         job = answer["job"]
-        assert NAME.fullmatch(job["id"]) and job["id"] not in self.model
+        assert SAFE_NAME.fullmatch(job["id"]) and job["id"] not in self.model
         wanted: dict[str, Any] = {
             "prompt": prompt, "deliver": "local", "skills": [], "model": None, "provider": None, "last_run_at": None,
             "toast_notifications": True, "enabled": True, "state": "scheduled",
@@ -157,7 +160,7 @@ class Verbs(RuleBasedStateMachine):
     def look(self, job_id: str) -> None:
         assert self.world.get("/status", job_id=job_id) == (200, {"job_id": job_id, "running": False, "elapsed": 0.0})
         assert self.world.get("/output", job_id=job_id) == (200, {"job_id": job_id, "outputs": []})
-        self.expect(self.world.bridge.show(job_id), job_id)
+        self.expect(self.world.service.show(job_id), job_id)
 
     @rule(job_id=ids, value=st.integers() | TEXTS)
     def somebody_else_writes_a_key(self, job_id: str, value: Any) -> None:
@@ -168,15 +171,15 @@ class Verbs(RuleBasedStateMachine):
 
     @rule()
     def somebody_takes_the_timers_away(self) -> None:
-        self.world.scheduler.armed = {"default:stray": None}  # type: ignore[dict-item]
-        report = self.world.bridge.sync()
-        assert report.disarmed == ["default:stray"] and not report.refused
+        self.world.scheduler.armed = {"default:stray": Plan("default:stray", interval(60), ZoneInfo("UTC"), None)}
+        report = self.world.sync()
+        assert report.disarmed == ["default:stray"] and not report.problems
 
     @rule()
     def sync(self) -> None:
         before = self.world.jobs_file.read_bytes()
-        report = self.world.bridge.sync()
-        assert (report.armed, report.disarmed, report.refused) == ([], [], {})
+        report = self.world.sync()
+        assert (report.armed, report.disarmed, report.problems) == ([], [], [])
         assert self.world.jobs_file.read_bytes() == before
 
     # What is refused, and changes nothing

@@ -1,4 +1,4 @@
-"""Where the agent is found."""
+"""Searching for the agent."""
 
 import os
 import venv
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.hermes.agent import NoAgent, python_of
-from hermes_oscron.hermes.config import Config
+from hermes_oscron.config import Config
+from hermes_oscron.hermes.agent import AgentNotFound, python_of
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def environment(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nowhere(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """ROOT, where no agent can be found."""
+    """`root`, where no agent can be found."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.setenv("HOME", str(tmp_path))
     return str(root)
@@ -61,7 +61,7 @@ def test_what_is_named_and_is_none_is_told(nowhere: str, tmp_path: Path) -> None
     folder.mkdir()
     other = write_command(tmp_path / "other" / "hermes", "#!/bin/sh\necho\n")
     for named in (str(tmp_path / "missing"), str(folder), other):
-        with pytest.raises(NoAgent, match=named):
+        with pytest.raises(AgentNotFound, match=named):
             python_of(nowhere, Config(agent=named))
 
 

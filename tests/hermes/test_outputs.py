@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.hermes import outputs
-from hermes_oscron.hermes.homes import Home
+from hermes_oscron.hermes import output_page, outputs
+from hermes_oscron.hermes.home import Home
 
 NOON = datetime.datetime(2026, 3, 15, 12, 0, 0, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)
@@ -42,7 +42,7 @@ def test_the_newest_fifty_stay(home: Home) -> None:
         outputs.write(home, "a", NOON + n * SECOND, str(n))
     outputs.write(home, "b", NOON, "other")
     assert [content for _, content in outputs.newest(home, "a", 500)] == [str(n) for n in range(52, 2, -1)]
-    assert len(outputs.names(home, "b")) == 1
+    assert len(outputs.filenames(home, "b")) == 1
 
 
 def test_what_is_no_output_is_neither_listed_nor_cleared_away(home: Home, root: Path) -> None:
@@ -52,12 +52,12 @@ def test_what_is_no_output_is_neither_listed_nor_cleared_away(home: Home, root: 
         (folder / name).write_text("kept")
     for n in range(51):
         outputs.write(home, "a", NOON + n * SECOND, str(n))
-    assert len(outputs.names(home, "a")) == 50
+    assert len(outputs.filenames(home, "a")) == 50
     assert (folder / "notes.txt").exists()
 
 
 def test_a_job_that_never_ran_has_none(home: Home) -> None:
-    assert (outputs.names(home, "a"), outputs.newest(home, "a", 5)) == ([], [])
+    assert (outputs.filenames(home, "a"), outputs.newest(home, "a", 5)) == ([], [])
     outputs.remove(home, "a")
 
 
@@ -81,22 +81,22 @@ def test_text_that_utf_8_cannot_say_is_written_all_the_same(home: Home) -> None:
 
 def test_up_to_8000_characters_there_is_no_window() -> None:
     for text in ("", "x" * 8000, "é" * 8000, "## Response" + "x" * 7989):
-        assert outputs.window(text) == text
+        assert output_page.window(text) == text
 
 
 def test_over_8000_characters_the_window_is_the_beginning_and_the_response() -> None:
     answer = "## Response\n\n" + "a" * 9000
-    assert outputs.window("h" * 200 + "p" * 10_000 + "\n" + answer) == "h" * 200 + "\n...\n" + answer
+    assert output_page.window("h" * 200 + "p" * 10_000 + "\n" + answer) == "h" * 200 + "\n...\n" + answer
 
 
 def test_the_response_is_where_the_heading_is_and_not_where_a_prompt_speaks_of_it() -> None:
     asked = "see ### Response: " + "p" * 10_000
-    assert outputs.window(f"{asked}\n## Response\n\nyes") == asked[:200] + "\n...\n## Response\n\nyes"
-    assert outputs.window(asked) == asked[-8000:]
+    assert output_page.window(f"{asked}\n## Response\n\nyes") == asked[:200] + "\n...\n## Response\n\nyes"
+    assert output_page.window(asked) == asked[-8000:]
 
 
 def test_over_8000_characters_without_a_response_the_window_is_the_end() -> None:
-    assert outputs.window("x" + "y" * 8000) == "y" * 8000
+    assert output_page.window("x" + "y" * 8000) == "y" * 8000
 
 
 def test_what_a_run_used_is_in_the_lines_of_its_heading() -> None:
@@ -115,17 +115,17 @@ def test_what_a_run_used_is_in_the_lines_of_its_heading() -> None:
         ("**Model:** a/b-c:free \n**Provider:** custom", {"model": "a/b-c:free", "provider": "custom"}),
         ("**Model:**", {}), ("Model: x", {}), ("a **Model:** x", {}), ("", {}),
     ):
-        assert outputs.usage(f"# Cron Job: x\n\n**Job ID:** a\n{line}\n\n## Prompt\n\nhi\n") == used, line
+        assert output_page.usage(f"# Cron Job: x\n\n**Job ID:** a\n{line}\n\n## Prompt\n\nhi\n") == used, line
 
 
 def test_what_the_job_says_is_no_heading() -> None:
     for page in ("## Prompt\n\n**Model:** x\n", "# Cron Job: x\n\n---\n\n**Model:** x\n",
                  "**Model:** y\n\n## Response\n**Model:** x\n**Cost:** $5\n"):
-        assert outputs.usage(page) in ({}, {"model": "y"})
+        assert output_page.usage(page) in ({}, {"model": "y"})
 
 
 def test_several_outputs_together_have_an_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "LARGEST_ANSWER", 2000)
+    monkeypatch.setattr(outputs, "MAX_ANSWER_CHARS", 2000)
     for n in range(5):
         outputs.write(home, "a", NOON + n * SECOND, str(n) * 900)
     assert [content[0] for _, content in outputs.newest(home, "a", 5)] == ["4", "3"]

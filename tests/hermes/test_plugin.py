@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.hermes import homes, plugin
-from hermes_oscron.hermes.homes import Home
+from hermes_oscron.hermes import plugin
+from hermes_oscron.hermes.home import Home, profile_names
 from hermes_oscron.hermes.plugin import PluginError
 
 PROGRAM = "/opt/bin/hermes-oscron"
@@ -84,4 +84,4 @@ def test_the_files_are_their_owner_s_alone(root: Path) -> None:
     for name in os.listdir(root / "plugins" / "oscron"):
         assert (root / "plugins" / "oscron" / name).stat().st_mode & 0o777 == 0o600
     assert config.stat().st_mode & 0o777 == 0o640
-    assert homes.profiles(str(root)) == ["default"]
+    assert profile_names(str(root)) == ["default"]

@@ -9,17 +9,17 @@ from tests.machine.sites import Site
 
 AGENT = f"{INSIDE}/.agent-venv/bin"
 HERMES = f"{AGENT}/python -m hermes_cli.main"
-"""The agent's command; its own script names a Python by a path that is another one inside."""
+"""The agent's command. Its own script starts a Python by a path that does not exist inside."""
 PATH = f"{AGENT}:/usr/local/bin:/usr/bin:/bin"
 
 
 def hermes(site: Site, arguments: str, home: str = "") -> str:
-    """What the agent's own `hermes ARGUMENTS` says."""
+    """Return what the agent's own `hermes` with `arguments` prints."""
     return str(site.run(f"HERMES_HOME={home or site.hermes} {HERMES} {arguments}").stdout)
 
 
 def agent(site: Site, code: str, home: str = "") -> Any:
-    """What CODE, in the agent's own Python, leaves in `answer`."""
+    """Run `code` in the agent's own Python, and return the value of its variable `answer`."""
     code = f"import json\nfrom cron.jobs import *\n{code}\nprint(json.dumps(answer, default=str))"
     said = site.run(f"HERMES_HOME={home or site.hermes} {AGENT}/python -c {shlex.quote(code)}").stdout
     return json.loads(said.splitlines()[-1])

@@ -15,11 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 
 CGROUPS = tuple(Path("/sys/fs/cgroup", hierarchy) for hierarchy in ("", "systemd", "unified"))
-"""Where cgroups(7) may be mounted: the one hierarchy, or systemd's own beside those of version 1."""
+"""Folders where cgroups(7) may be mounted: the one hierarchy, or systemd's own beside those of version 1."""
 
 SOURCE = Path(__file__).parents[2]
 INSIDE = "/opt/checkout"
-"""Where the machine sees this checkout; its own /tmp is new at every boot."""
+"""The path of this checkout in the machine; its own /tmp is new at every boot."""
 
 
 class Box:
@@ -66,7 +66,7 @@ class Box:
             state = self.run("systemctl is-system-running", check=False).stdout.strip()
 
     def _in_own_cgroup(self) -> list[str]:
-        """What runs a command in a cgroup of this machine alone.
+        """Return the words that run a command in a cgroup of this machine alone.
 
         In one cgroup two machines would share system.slice, and each would remove the cgroups of the other's services.
         """
@@ -88,7 +88,7 @@ class Box:
         raise AssertionError("systemd-nspawn started no machine")
 
     def run(self, command: str, *, user: str = "root", check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run the shell COMMAND inside as USER; what it printed, and an AssertionError when it fails and CHECK."""
+        """Run the shell `command` inside as `user` and return its output; if `check`, it must succeed."""
         inside = self.entering()
         if user != "root":
             command = f"export XDG_RUNTIME_DIR=/run/user/$(id -u); {command}"
@@ -99,18 +99,25 @@ class Box:
         return result
 
     def entering(self) -> list[str]:
-        """Return the words that, before those of a command, run it inside as root."""
+        """Return the words to put before a command so that it runs inside as root."""
         return ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C"]
 
     def put(self, path: str, content: str, user: str = "root") -> None:
-        """Write CONTENT to PATH inside, as USER."""
+        """Write `content` to `path` inside, as `user`."""
         quoted = shlex.quote(path)
         self.run(f"mkdir -p \"$(dirname {quoted})\" && printf %s {shlex.quote(content)} >{quoted}", user=user)
 
     def put_bytes(self, path: str, content: bytes) -> None:
-        """Write CONTENT, of any size, to PATH inside, as root."""
+        """Write `content`, of any size, to `path` inside, as root."""
         inside = Path(f"/proc/{self.leader}/root{path}")
         inside.write_bytes(content)
+
+    def has_written(self, path: str) -> bool:
+        """Return True if the machine has created, changed or removed the file `path` of its disk itself.
+
+        Every other file is the one of this machine, which other programs may change.
+        """
+        return os.path.lexists(f"{self._place}/upper{path}")
 
     def power_off(self) -> None:
         """Shut the machine down."""
@@ -118,7 +125,7 @@ class Box:
         self._wait_until_off()
 
     def cut_power(self) -> None:
-        """Let everything in the machine stop at once."""
+        """Stop everything in the machine at once."""
         os.kill(self.leader, signal.SIGKILL)
         self._wait_until_off()
 
@@ -128,7 +135,7 @@ class Box:
         self.leader = 0
 
     def close(self) -> None:
-        """Take the machine away; nothing is left of it."""
+        """Remove the machine and all that it has written."""
         if self._container and self._container.poll() is None:
             if self.leader:
                 self.cut_power()

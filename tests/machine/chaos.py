@@ -28,7 +28,7 @@ from tests.machine.model import STARTING_S, Call, Change, Evidence, Fault, Recor
 from tests.machine.sites import CrontabSite, Site
 
 LOG = "/var/log/chaos/runs"
-"""What the scripts write, on another disk than the homes."""
+"""The output of the scripts, on another disk than the homes."""
 SCRIPT = f"""\
 read -r _ seconds code lines <<<"$HERMES_JOB_NAME"
 token=$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
@@ -41,18 +41,18 @@ exit "$code"
 CRON_PERIODS_S = {"* * * * *": 60, "*/2 * * * *": 120}
 RECURRING = [*CRON_PERIODS_S, "* * * * *", "every 1m", "every 1m", "every 2m"]
 LATE_S = 20.0
-"""Seconds after its time in which a job has been started, also where the test machine is crowded."""
+"""A job starts within this time after it is due, also if the test machine is crowded."""
 EDIT_S = 5.0
-"""Seconds in which an edit of jobs.json by hand has been armed."""
+"""An edit of jobs.json by hand is armed within this time."""
 SAMPLE_S = 0.2
 DOCTOR_S = 3.0
 RUNNER, SCRIPT_OF_JOB = b"hermes-cron-exec", b"work.sh"
 CRON = b"/CRON\0"
-"""cron(8) in a process of its own, for one job."""
-SERVER, SYNC, HELPER = b"hermes-oscron\0serve", b"hermes-oscron\0sync", b"hermes_oscron.helper"
+"""A process of cron(8) for one job."""
+SERVER, SYNC, HELPER = b"hermes-oscron\0serve", b"hermes-oscron\0sync", b"hermes_oscron.privileged"
 SPOILT = b"# spoilt by hand\n"
 TORN = (b"", b'{"jobs": [', None)
-"""What a torn jobs.json holds; None is its first half."""
+"""The contents of a torn jobs.json; None is its first half."""
 
 
 @dataclass
@@ -90,8 +90,8 @@ class Happening:
 
 
 class Look(NamedTuple):
-    """What a site looks like at `at`: its records by id, None where jobs.json cannot be read, which jobs are armed,
-    whose timer was spoilt, and whose run was cut off and is not recorded yet."""
+    """The state of a site at `at`: its records by id, None if jobs.json cannot be read, the jobs that are armed,
+    those whose timer was damaged, and those whose run was cut off and is not recorded yet."""
 
     at: float
     records: dict[str, Any] | None
@@ -114,7 +114,7 @@ class Chaos:
         self.jobs: list[Job] = []
         self.happenings: list[Happening] = []
         self.wrong: list[str] = []
-        """What was seen to be wrong while it happened."""
+        """Problems that were seen while it happened."""
         self.steps: list[str] = []
         self.doctors = 0
         self._stopped = threading.Event()
@@ -167,7 +167,7 @@ class Chaos:
                 watcher.join()
 
     def _settle(self) -> None:
-        """Let everything come to rest, check that one sync makes doctor content, and let nothing fire any more."""
+        """Wait until everything rests, check that doctor is content after one sync, and stop all firing."""
         time.sleep(LATE_S)
         for site in self.sites:
             self._sync(site)
@@ -186,7 +186,7 @@ class Chaos:
         time.sleep(5 * SAMPLE_S)  # for the last records to be taken down
 
     def _is_at_rest(self) -> bool:
-        """Tell whether nothing runs, or is about to, that is a job's or may start one.
+        """Return True if nothing runs, or is about to run, that belongs to a job or may start one.
 
         At one look cron, a runner or a sync may be between two processes.
         """
@@ -499,7 +499,7 @@ class Chaos:
             self.wrong.append(f"{site.user}: a sync at {time.time():.2f} did not put all right: {synced.stderr}")
 
     def _post(self, site: Site, verb: str, **body: Any) -> tuple[int, Any]:
-        """The status and the answer; 0 where none came."""
+        """The status and the answer; 0 if no answer came."""
         try:
             return site.api.call("POST", f"/api/crons/{verb}", body)
         except (OSError, http.client.HTTPException, ValueError):
@@ -536,7 +536,7 @@ class Chaos:
         unfinished.rename(path)
 
     def _records(self, site: Site) -> dict[str, Any] | None:
-        """The records of jobs.json by id; None where it cannot be read."""
+        """The records of jobs.json by id; None if it cannot be read."""
         try:
             return {record["id"]: record for record in json.loads(self._jobs_file(site).read_bytes())["jobs"]}
         except (OSError, ValueError):
@@ -557,7 +557,7 @@ class Chaos:
         return None
 
     def _kill(self, victim: Process) -> None:
-        """Kill `victim`, and nobody who got its number since."""
+        """Kill `victim`, and no other process that has its number by now."""
         with contextlib.suppress(OSError):
             fd = os.pidfd_open(victim.pid)
             try:
@@ -604,7 +604,7 @@ class Chaos:
     # Watchers
 
     def _watch_records(self) -> None:
-        """Take down every state of jobs.json, and say when a job is missing in it."""
+        """Record every state of jobs.json, and report when a job is missing in it."""
         known: dict[Site, tuple[int, ...]] = {}
         while not self._stopped.wait(SAMPLE_S):
             for site in self.sites:
@@ -711,7 +711,7 @@ class Chaos:
         return any(run.start <= at and (run.end is None or run.end > at) for run in runs)
 
     def _steady_trouble(self, site: Site, before: Look, after: Look) -> str:
-        """What was wrong at both looks, and nobody was about to change."""
+        """Problems at both looks that no process was about to solve."""
         if before.records is None and after.records is None:
             return "jobs.json cannot be read"
         for job in self._alive(site):
@@ -724,7 +724,7 @@ class Chaos:
     # Evidence
 
     def _runs(self) -> dict[str, list[Run]]:
-        """What the scripts wrote, by job."""
+        """The output of the scripts, by job."""
         runs: dict[str, list[Run]] = {}
         places: dict[str, tuple[str, int]] = {}
         for line in self._inside(LOG).read_text().splitlines():
@@ -751,7 +751,7 @@ class Chaos:
         ) for job in self.jobs}
 
     def story(self, evidence: Evidence, job_id: str) -> str:
-        """What is known of a job, for a person."""
+        """A description of a job, for people."""
         job = next(each for each in self.jobs if each.id == job_id)
         journal = self.box.run(f"journalctl --no-pager -o short-unix -n 60 _SYSTEMD_UNIT={job.unit}.service + "
                                f"UNIT={job.unit}.service + SYSLOG_IDENTIFIER=hermes-job@{job_id}", check=False).stdout
@@ -790,7 +790,7 @@ def _is_recurring(look: Look, job_id: str) -> bool:
 
 
 def _trouble_of(look: Look, job_id: str) -> str:
-    """What is wrong with the arming of a job at a look; "" where nothing is, or where that cannot be told."""
+    """Return what is wrong with the arming of a job at a look; "" if nothing is, or if that cannot be judged."""
     if look.records is None:
         return ""
     record = look.records.get(job_id)

@@ -18,7 +18,7 @@ def machine() -> Iterator[Box]:
 
 @pytest.fixture(scope="session")
 def sites(machine: Box) -> dict[str, Site]:
-    """The installations, by account."""
+    """Return the installations by account."""
     add_account(machine, "ada")
     both = {"hermes": SystemSite(machine, "hermes", free_port()), "ada": Site(machine, "ada", free_port())}
     for site in both.values():
@@ -28,7 +28,7 @@ def sites(machine: Box) -> dict[str, Site]:
 
 @pytest.fixture(params=["hermes", "ada"])
 def site(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Iterator[Site]:
-    """Each installation in turn; no job outlives the test."""
+    """Each installation in turn. Its jobs are deleted after the test."""
     chosen = sites[request.param]
     yield chosen
     chosen.clear()
@@ -36,14 +36,14 @@ def site(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Iterator[Sit
 
 @pytest.fixture
 def unwatched(site: Site) -> Iterator[None]:
-    """Nobody asks for a sync of SITE but the test."""
+    """Only the test requests syncs of `site`."""
     with site.unwatched():
         yield
 
 
 @pytest.fixture(scope="session")
 def crontab_site(machine: Box) -> CrontabSite:
-    """An installation for the account `cora`, whose jobs cron fires."""
+    """Return an installation of the account `cora`, whose jobs cron fires."""
     add_account(machine, "cora")
     site = CrontabSite(machine, "cora", free_port())
     site.install()
@@ -52,7 +52,7 @@ def crontab_site(machine: Box) -> CrontabSite:
 
 @pytest.fixture(scope="module")
 def bob(box: Box) -> SystemSite:
-    """An installation by root for the account `bob`, on the `box` of the module."""
+    """Return an installation by root for the account `bob`, on the `box` of the module."""
     site = SystemSite(box, "bob", free_port())
     site.options = "--account bob"
     site.install()

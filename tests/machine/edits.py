@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hermes_oscron.bridge import Bridge
 from hermes_oscron.schedulers.crontab.scheduler import Crontab
+from hermes_oscron.service.jobs import JobService
+from hermes_oscron.service.selection import Selection
+from hermes_oscron.service.sync import Reconciler
 
 SPOOL = Path("/var/spool/cron/crontabs/root")
 HEADER_LINES = 3
@@ -22,7 +24,7 @@ BYTES = bytes(range(256))
 
 
 def noise(dice: random.Random, without: bytes, longest: int) -> bytes:
-    """Bytes of every kind but WITHOUT, now and then many of them."""
+    """Bytes of every kind but those of `without`, now and then many of them."""
     length = dice.choice((0, 1, 5, 20, 80, longest))
     palette = dice.choice((BYTES, b" '\"\\%$`#\r\b\t\x0b\x0c=*", b"abc \\r\\b\\n%", "äß☃\u2028".encode()))
     return bytes(dice.choice(palette) for _ in range(dice.randint(0, length))).translate(None, without + b"\n")
@@ -49,8 +51,8 @@ def job(dice: random.Random) -> bytes:
     return when + dice.choice((b" ", b"\t", b"  ")) + b":" + noise(dice, b"\0", 880)
 
 
-def look_alike(dice: random.Random, runner: bytes, verbs: bytes) -> bytes:
-    """What is nearly a line of ours."""
+def look_alike(dice: random.Random, runner: bytes, terminal: bytes) -> bytes:
+    """Return a line that looks nearly like one of hermes-oscron."""
     when, ours, mark = b"0 4 " + NEVER, b" default:feedfeedfeed", b" # hermes-oscron"
     other = runner.replace(b"/oscron/", b"/other/")
     return dice.choice((
@@ -65,20 +67,20 @@ def look_alike(dice: random.Random, runner: bytes, verbs: bytes) -> bytes:
         when + b" " + runner + ours + b" --trigger manual" + mark,
         when + b" " + runner + b" default:../x" + mark,
         when + b" echo backup" + mark,
-        when + b" " + verbs + b" list" + mark,
-        when + b" true; " + verbs + b" sync" + mark,
+        when + b" " + terminal + b" list" + mark,
+        when + b" true; " + terminal + b" sync" + mark,
         mark[1:],
         b"# " + ours + mark + b", paused",
     ))
 
 
-def foreign(dice: random.Random, runner: bytes, verbs: bytes) -> list[bytes]:
-    makers = (comment, blank, variable, job, lambda dice: look_alike(dice, runner, verbs))
+def foreign(dice: random.Random, runner: bytes, terminal: bytes) -> list[bytes]:
+    makers = (comment, blank, variable, job, lambda dice: look_alike(dice, runner, terminal))
     return [dice.choice(makers)(dice) + b"\n" for _ in range(dice.randint(0, 30))]
 
 
 def installed() -> list[bytes]:
-    """The lines that cron reads, but for crontab(1)'s own."""
+    """Return the lines that cron reads, except those that crontab(1) added."""
     if not SPOOL.exists():
         return []
     content = SPOOL.read_bytes()
@@ -86,30 +88,30 @@ def installed() -> list[bytes]:
     return [line + b"\n" for line in content.split(b"\n")[HEADER_LINES:-1]]
 
 
-def edit(bridge: Bridge, dice: random.Random, known: set[str]) -> str:
-    """Do one verb; which."""
-    jobs = bridge.jobs()["jobs"]
+def edit(service: JobService, reconciler: Reconciler, dice: random.Random, known: set[str]) -> str:
+    """Do one command, and return which."""
+    jobs = service.list_jobs()["jobs"]
     if len(jobs) < 2 or (len(jobs) < 6 and dice.random() < 0.3):
-        known.add(bridge.create({"prompt": "x", "schedule": dice.choice(SCHEDULES)})["id"])
+        known.add(service.create({"prompt": "x", "schedule": dice.choice(SCHEDULES)})["id"])
         return "create"
     job_id = dice.choice(jobs)["id"]
-    verb = dice.choice(("update", "pause", "resume", "delete", "sync"))
-    if verb == "update":
-        bridge.update(job_id, {"schedule": dice.choice(SCHEDULES)})
-    elif verb == "sync":
-        bridge.sync()
+    command = dice.choice(("update", "pause", "resume", "delete", "sync"))
+    if command == "update":
+        service.update(job_id, {"schedule": dice.choice(SCHEDULES)})
+    elif command == "sync":
+        reconciler.sync()
     else:
-        getattr(bridge, verb)(job_id)
-    return f"{verb} {job_id}"
+        getattr(service, command)(job_id)
+    return f"{command} {job_id}"
 
 
-def check(bridge: Bridge, theirs: list[bytes], known: set[str], syncs: list[bytes]) -> None:
+def check(service: JobService, theirs: list[bytes], known: set[str], syncs: list[bytes]) -> None:
     lines = installed()
     ours = [line for line in lines if line in syncs or any(f"default:{job_id} ".encode() in line for job_id in known)]
     rest = [line for line in lines if line not in ours]
     assert rest == theirs, f"\nwas {theirs}\nis  {rest}"
     assert all(ours.count(sync) == 1 for sync in syncs), ours
-    jobs = {job["id"]: job["state"] for job in bridge.jobs()["jobs"]}
+    jobs = {job["id"]: job["state"] for job in service.list_jobs()["jobs"]}
     states = {job_id: "paused" if line.startswith(b"# ") else "scheduled" for line in ours for job_id in known
               if f"default:{job_id} ".encode() in line}
     assert states == jobs and len(ours) == len(jobs) + len(syncs), ours
@@ -118,23 +120,24 @@ def check(bridge: Bridge, theirs: list[bytes], known: set[str], syncs: list[byte
 def main() -> None:
     seed, crontabs, edits = map(int, sys.argv[1:])
     root = os.environ["HERMES_HOME"]
-    bridge = Bridge(root, Crontab(root))
+    selection = Selection(root, Crontab(root))
+    service, reconciler = JobService(selection), Reconciler(selection)
     folder = f"{root}/cron/oscron/bin".encode()
-    runner, verbs = b"'%s/hermes-cron-exec'" % folder, b"'%s/hermes-oscron'" % folder
-    syncs = [b"%s %s sync # hermes-oscron\n" % (when, verbs) for when in (b"@reboot", b"17 * * * *")]
+    runner, terminal = b"'%s/hermes-cron-exec'" % folder, b"'%s/hermes-oscron'" % folder
+    syncs = [b"%s %s sync # hermes-oscron\n" % (when, terminal) for when in (b"@reboot", b"17 * * * *")]
     done = 0
     for nth in range(crontabs):
         dice = random.Random(f"{seed} {nth}")
-        theirs, known = foreign(dice, runner, verbs), set[str]()
+        theirs, known = foreign(dice, runner, terminal), set[str]()
         subprocess.run(["crontab", "-"], input=b"".join(theirs), check=True)
-        for made in bridge.jobs()["jobs"]:
-            bridge.delete(made["id"])
+        for job in service.list_jobs()["jobs"]:
+            service.delete(job["id"])
         for _ in range(edits):
-            said = edit(bridge, dice, known)
+            edited = edit(service, reconciler, dice, known)
             try:
-                check(bridge, theirs, known, syncs)
+                check(service, theirs, known, syncs)
             except AssertionError as error:
-                sys.exit(f"crontab {nth} of seed {seed}, after {said}: {error}")
+                sys.exit(f"crontab {nth} of seed {seed}, after {edited}: {error}")
             done += 1
     print(f"{done} edits")
 

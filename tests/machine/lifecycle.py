@@ -1,4 +1,4 @@
-"""What becomes of a job, from its making to its end, whatever fires it: one suite, which test_lifecycle_*.py run."""
+"""The life of a job from creation to deletion: one suite for every scheduler, which test_lifecycle_*.py run."""
 
 import datetime
 import http.client
@@ -27,7 +27,7 @@ def wait_until_quiet(site: Site) -> None:
 
 
 class Lifecycle:
-    """What holds for every SITE."""
+    """Check everything that must hold for every `site`."""
 
     # Create
 
@@ -74,7 +74,7 @@ class Lifecycle:
         assert site.armed(job_id) and site.next_fire(job_id) == instant(resumed["next_run_at"])
 
     def test_a_verb_before_its_time_decides_whether_a_job_fires(self, site: Site) -> None:
-        """Seven jobs for the same time, of which three are left to fire."""
+        """Of seven jobs for the same time, three fire."""
         schedule, fired = site.soon(15), f"{site.hermes}/{secrets.token_hex(4)}"
 
         def create(what: str, **fields: object) -> str:
@@ -101,7 +101,7 @@ class Lifecycle:
         assert status == 400 and "past" in sentence
 
     def test_what_a_paused_job_missed_stays_missed_and_a_repeat_is_used_up(self, site: Site) -> None:
-        """A minute goes by for two jobs, of which one is paused and one is to run once."""
+        """A minute passes for two jobs: one is paused, the other may run once."""
         if time.time() % 60 > 50:
             time.sleep(61 - time.time() % 60)
         paused, used_up = (site.create(schedule="* * * * *", repeat=repeat)["id"] for repeat in (None, 1))
@@ -181,7 +181,7 @@ class Lifecycle:
             assert (job["state"], job["last_status"], job["next_run_at"]) == ("completed", status, None)
 
     def test_runs_by_hand_at_the_moment_of_a_fire_lose_none_and_never_run_twice_at_once(self, site: Site) -> None:
-        """Systemd makes one run of a start that coincides with another."""
+        """Systemd merges two starts at the same moment into one run."""
         schedule = site.soon(6)
         due = instant(schedule).timestamp()
         place = f"{site.hermes}/{secrets.token_hex(4)}"
@@ -250,11 +250,12 @@ class Lifecycle:
         assert job["state"] == "scheduled" and site.next_fire(job_id) == instant(job["next_run_at"])
         assert site.api.run_to_end(job_id)["last_status"] == "ok"
 
-    def test_nothing_of_a_killed_run_goes_on_once_somebody_looks(self, site: Site) -> None:
+    def test_nothing_of_a_killed_run_goes_on_after_a_sync(self, site: Site) -> None:
         job_id = site.create("exec sleep 31.41", schedule=DAILY)["id"]
         site.api.start_run(job_id)
         wait_for(lambda: site.run("pgrep -f '[s]leep 31.41'", check=False).stdout)
         site.run(f"kill -9 {site.runner(job_id)}")
+        site.repair()
         wait_for(lambda: not site.api.running() and not site.run("pgrep -f '[s]leep 31.41'", check=False).stdout)
 
     def test_a_server_that_goes_ends_no_run(self, site: Site) -> None:

@@ -1,4 +1,4 @@
-"""The judge of a fault injection: says what was lost, doubled or wrongly recorded.
+"""The judge of a fault injection: reports what was lost, doubled or wrongly recorded.
 
 It imports nothing from the product and has a calendar of its own for the few schedules that the injector uses. All
 times are unix seconds.
@@ -19,7 +19,7 @@ STARTING_S = 6.0
 CALLED_S = 10.0
 """From a call to run a job by hand until its script writes its first line."""
 ENDING_S = 60.0
-"""After the time up to which is judged, nothing fires any more; until then what is due may run."""
+"""The judged time ends here, and nothing fires later than this; until then due jobs may run."""
 CUT = re.compile(r"interrupted|stopped by|killed by|cut off", re.IGNORECASE)
 EXIT_CODE = re.compile(r"exit(?:ed)? (?:with )?(?:code|status) (\d+)")
 
@@ -71,7 +71,7 @@ class Call(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a script wrote about itself; without `end` it never reached its end."""
+    """The notes of a script about its run; without `end` it never reached its end."""
 
     token: str
     start: float
@@ -157,7 +157,9 @@ def _lost(job: Evidence, due: list[_Due], until: float, tally: Counter[str]) -> 
 
 
 def _excuse(job: Evidence, at: float) -> tuple[str, float]:
-    """Why the occurrence `at` may not have run in time, "" without a reason, and by when it has to be made up for."""
+    """Return the reason why the occurrence `at` may not have run in time, "" without one, and the latest time to make
+    up for it.
+    """
     if any(run.start <= at <= _over(job, run) + RECORDING_S for run in job.runs):
         return "running", at
     reasons, end = [], at + job.late_s
@@ -181,7 +183,7 @@ def _kills(job: Evidence, run: Run) -> list[Fault]:
 
 
 def _recorded_without_run(job: Evidence, at: float) -> bool:
-    """Tell whether a record says that the run of the occurrence `at` was cut off before its script began."""
+    """Return True if a record states that the run of the occurrence `at` was cut off before its script began."""
     return any(record.status == "error" and at - CLOCK_S <= record.at <= at + job.late_s and CUT.search(record.error)
                for record in job.records)
 

@@ -21,9 +21,9 @@ from tests.conftest import Api, start_server, wait_for
 from tests.machine.box import INSIDE, Box
 
 CRON_HEADER_LINES = 3
-"""What crontab(1) of Debian puts at the top of what it installs."""
+"""The lines that Debian's crontab(1) writes above the content."""
 HOURLY_SYNC_S = 17 * 60
-"""Into the hour, when a line of the crontab starts a sync."""
+"""The time in each hour at which a line of the crontab starts a sync."""
 ENDED = ("inactive", "failed")
 
 
@@ -31,16 +31,16 @@ class Site:
     """An installation of hermes-oscron in a box, whose jobs systemd fires."""
 
     options = ""
-    """What install.sh is given."""
+    """The options of install.sh."""
     late = 1.0
-    """Seconds after its time in which a job has been started."""
+    """The latest start of a job after it is due, in seconds."""
     manager = "--user"
     unit_dir = "$XDG_RUNTIME_DIR/systemd/user"
     settings_dir = "~/.config/systemd/user"
     journal_fields = ("_SYSTEMD_USER_UNIT", "USER_UNIT")
 
     def __init__(self, box: Box, user: str, port: int, **environment: str) -> None:
-        """USER's, whose shells have ENVIRONMENT."""
+        """The installation of `user`, whose shells have `environment`."""
         self.box = box
         self.user = user
         self.port = port
@@ -50,65 +50,65 @@ class Site:
         self.api = Api(f"http://127.0.0.1:{port}", None)
         self._exports = "".join(f"export {key}={shlex.quote(value)}; " for key, value in environment.items())
 
-    def install(self) -> str:
-        """Install from the checkout; what install.sh said."""
-        said = self.administer(f"PORT={self.port} {INSIDE}/install.sh {self.options}").stdout
+    def install(self, source: str = INSIDE) -> str:
+        """Install from the folder `source` of the box, and return what install.sh printed."""
+        said = self.administer(f"PORT={self.port} {source}/install.sh {self.options}").stdout
         self.api.token = self.oscron("token").strip()
         return str(said)
 
     def administer(self, command: str, check: bool = True) -> Any:
-        """Run COMMAND as whoever may change this installation and its units."""
+        """Run `command` as the account that may change this installation and its units."""
         return self.run(command, check)
 
     def run(self, command: str, check: bool = True) -> Any:
         return self.box.run(self._exports + command, user=self.user, check=check)
 
     def oscron(self, arguments: str) -> str:
-        """What `hermes-oscron ARGUMENTS` prints."""
+        """Return what `hermes-oscron` with `arguments` prints."""
         return str(self.run(f"{shlex.quote(self.bin)}/hermes-oscron {arguments}").stdout)
 
     def doctor(self) -> tuple[int, str]:
-        """The exit status of `hermes-oscron doctor`, and what it printed."""
+        """Return the exit status and the output of `hermes-oscron doctor`."""
         told = self.run(f"{shlex.quote(self.bin)}/hermes-oscron doctor", check=False)
         return told.returncode, told.stdout
 
     def put(self, path: str, content: str) -> None:
-        """Write CONTENT to PATH, as the account."""
+        """Write `content` to `path`, as the account."""
         quoted = shlex.quote(path)
         self.run(f"mkdir -p \"$(dirname {quoted})\" && printf %s {shlex.quote(content)} >{quoted}")
 
     def script(self, name: str, text: str) -> str:
-        """A script in the home's scripts folder; its name."""
+        """Write a script into the home's scripts folder, and return its name."""
         self.put(f"{self.hermes}/scripts/{name}", text)
         return name
 
     def create(self, script: str = "echo done", **fields: Any) -> Any:
-        """Make a job over HTTP that runs SCRIPT; the job."""
+        """Create a job over HTTP that runs `script`, and return the job."""
         name = self.script(f"s{abs(hash(script)) % 10**8}.sh", script)
         return self.api.create(prompt="", no_agent=True, script=name, **fields)
 
     def verb(self, verb: str, job_id: str, **fields: Any) -> Any:
-        """Do VERB to JOB_ID over HTTP; the answer."""
+        """Call `/api/crons/` + `verb` for `job_id` over HTTP, and return the answer."""
         return self.api.post(f"/api/crons/{verb}", {"job_id": job_id, **fields})
 
     def runner(self, job_id: str) -> int | None:
-        """The process that runs JOB_ID, without asking a server."""
+        """Return the process that runs `job_id`, without asking a server."""
         run = self.run(f"head -c 4096 {shlex.quote(self.hermes)}/cron/oscron/runs/{job_id}", check=False).stdout
         return json.loads(run)["pid"] if run else None
 
     def stored_jobs(self) -> list[Any]:
-        """The jobs as jobs.json has them."""
+        """Return the jobs as they are in jobs.json."""
         content = self.run(f"cat {shlex.quote(self.hermes)}/cron/jobs.json").stdout
         jobs: list[Any] = json.loads(content)["jobs"]
         return jobs
 
     def outputs(self, job_id: str) -> str:
-        """All outputs of JOB_ID, without asking a server."""
+        """Return all outputs of `job_id`, without asking a server."""
         return str(self.run(f"cat {shlex.quote(self.hermes)}/cron/output/{job_id}/*.md", check=False).stdout)
 
     @contextlib.contextmanager
     def before_each_runner(self, command: str) -> Iterator[None]:
-        """Let the shell COMMAND run first in every process of hermes-cron-exec, in which $2 is its first option."""
+        """Run the shell `command` at the start of every hermes-cron-exec; `$2` is its first option."""
         program = self.run(f"readlink -f {shlex.quote(self.bin)}/hermes-cron-exec").stdout.strip()
         self.administer(f"mv '{program}' '{program}.real'")
         self.administer(f"printf %s {shlex.quote(f'#!/bin/sh{chr(10)}{command}{chr(10)}')} >'{program}' && "
@@ -120,7 +120,7 @@ class Site:
 
     @contextlib.contextmanager
     def full_folder(self, path: str) -> Iterator[None]:
-        """Let the disk of the folder PATH, in which nothing else is, be full."""
+        """Fill the disk of the folder `path`, in which there is nothing else."""
         self.run(f"mkdir -p '{path}'")
         ids = self.run("echo uid=$(id -u),gid=$(id -g)").stdout.strip()
         self.box.run(f"mount -t tmpfs -o nr_inodes=1,mode=700,{ids} tmpfs '{path}'")
@@ -137,37 +137,37 @@ class Site:
     # What differs from one scheduler to another
 
     def soon(self, seconds: float = 2) -> str:
-        """The nearest time, SECONDS ahead or more, at which a job can fire."""
+        """Return the nearest time, at least `seconds` ahead, at which a job can fire."""
         return soon(seconds)
 
     def armed(self, job_id: str) -> bool:
         return self.timer(job_id, "ActiveState") == "active"
 
     def next_fire(self, job_id: str) -> datetime.datetime | None:
-        """When JOB_ID fires next, by the word of what fires it."""
+        """Return when `job_id` fires next, as its scheduler says."""
         shown = self.timer(job_id, "NextElapseUSecRealtime")
         if not shown:
             return None
         return datetime.datetime.strptime(shown, "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=datetime.UTC)
 
     def traces(self, job_id: str) -> str:
-        """What is left of JOB_ID among what fires, and in the Hermes home."""
+        """Return what the scheduler and the Hermes home have of `job_id`."""
         return str(self.run(f"find {self.unit_dir} {shlex.quote(self.hermes)}/cron -name '*{job_id}*'; "
                             f"grep -o {job_id} {shlex.quote(self.hermes)}/cron/jobs.json; "
                             f"systemctl {self.manager} list-units --all --plain --no-legend '*{job_id}*'",
                             check=False).stdout)
 
     def take_away(self, job_id: str) -> None:
-        """Disarm JOB_ID behind our back."""
+        """Disarm `job_id` without hermes-oscron."""
         self.systemctl(f"stop hermes-job@default:{job_id}.timer")
 
     def repair(self) -> None:
-        """What puts back what was taken away."""
+        """Do what arms again the jobs that `take_away` disarmed."""
         self.oscron("sync")
 
     @contextlib.contextmanager
     def unwatched(self) -> Iterator[None]:
-        """Nobody asks for a sync but the test, and none is under way."""
+        """Only the test requests syncs, and none is in progress at the start."""
         self.unwatch()
         try:
             yield
@@ -175,25 +175,25 @@ class Site:
             self.systemctl("start hermes-oscron-changed.path hermes-oscron-sync.timer hermes-oscron-sync.socket")
 
     def unwatch(self) -> None:
-        """See to it that nobody asks for a sync but the test, and that none is under way."""
+        """Stop everything but the test that requests syncs, and wait until none is in progress."""
         self.systemctl("stop hermes-oscron-changed.path hermes-oscron-sync.timer")
-        self.wait_for_syncs()  # it would be stopped with its socket, and root's helper would go on with its work
+        self.wait_for_syncs()  # stopping the socket would stop a sync, but not root's helper
         self.systemctl("stop hermes-oscron-sync.socket")
         self.wait_for_syncs()
 
     def wait_for_syncs(self) -> None:
-        """Wait until no sync is under way or requested. At one look it may be between two of the services."""
+        """Wait until no sync is in progress or requested. A single look could fall between two of the services."""
         wait_for(lambda: not self._is_syncing() and not self._is_syncing(), 45)
 
     def _is_syncing(self) -> bool:
-        """Tell whether a service is syncing, or is about to, or any other process is, or root's helper is at work."""
+        """Return True if a service or another process syncs or is about to, or root's helper works."""
         states = self.systemctl("show -P ActiveState hermes-oscron-changed.service hermes-oscron-sync.service").split()
-        processes = self.box.run("pgrep -f 'hermes-oscron [s]ync|hermes_oscron.[h]elper'", check=False).stdout
+        processes = self.box.run("pgrep -f 'hermes-oscron [s]ync|hermes_oscron.[p]rivileged'", check=False).stdout
         return bool(set(states) - set(ENDED) or processes)
 
     @contextlib.contextmanager
     def blackout(self) -> Iterator[None]:
-        """Nothing fires for a while; after it comes what comes after every boot."""
+        """Nothing fires during the block; after it comes the sync that follows every boot."""
         with self.unwatched():
             self.systemctl("stop 'hermes-job@*.timer'")
             yield
@@ -207,7 +207,7 @@ class Site:
         self.systemctl("kill --kill-whom=main -s KILL hermes-oscron.service", check=False)
 
     def start_server(self) -> None:
-        """See to it that the API answers."""
+        """Start the API server if it does not run, and wait until it answers."""
         self.systemctl("reset-failed hermes-oscron.service hermes-oscron.socket", check=False)
         self.systemctl("start hermes-oscron.socket")
         wait_for(self._answers)
@@ -224,16 +224,16 @@ class Site:
         return str(self.administer(f"systemctl {self.manager} {arguments}", check=check).stdout)
 
     def journal(self, job_id: str) -> str:
-        """All that the journal has of JOB_ID's service."""
+        """Return all that the journal has of the service of `job_id`."""
         return self.journal_of(f"hermes-job@default:{job_id}.service")
 
     def journal_of(self, unit: str) -> str:
-        """All that the journal has of UNIT."""
+        """Return all that the journal has of `unit`."""
         said, told = self.journal_fields
         return str(self.box.run(f"journalctl --no-pager -o cat {said}={unit} + {told}={unit}").stdout)
 
     def timer(self, job_id: str, prop: str) -> str:
-        """A property of JOB_ID's timer."""
+        """Return the property `prop` of the timer of `job_id`."""
         return self.systemctl(f"show -P {prop} hermes-job@default:{job_id}.timer").strip()
 
     def armed_timers(self) -> set[str]:
@@ -253,8 +253,8 @@ class SystemSite(Site):
         super().__init__(box, user, port, **environment)
         self.bin = "/usr/local/bin"
 
-    def install(self) -> str:
-        said = super().install()
+    def install(self, source: str = INSIDE) -> str:
+        said = super().install(source)
         self.home = self.box.run(f"getent passwd {self.user} | cut -d: -f6").stdout.rstrip("\n")
         self.hermes = f"{self.home}/.hermes"
         return said
@@ -271,22 +271,22 @@ class CrontabSite(Site):
 
     @property
     def spool(self) -> Path:
-        """The file that cron(8) reads, seen from here."""
+        """Return the path, on this machine, of the file that cron(8) reads."""
         return Path(f"/proc/{self.box.leader}/root/var/spool/cron/crontabs/{self.user}")
 
     def crontab(self) -> bytes:
-        """What is installed, but for the header that crontab(1) put there."""
+        """Return the installed crontab without the header of crontab(1)."""
         if not self.spool.exists():
             return b""
         return b"".join(self.spool.read_bytes().splitlines(keepends=True)[CRON_HEADER_LINES:])
 
     def install_crontab(self, content: bytes) -> None:
-        """Have CONTENT installed by crontab(1)."""
+        """Install `content` with crontab(1)."""
         self.box.put_bytes("/run/crontab.new", content)
         self.run("crontab - </run/crontab.new")
 
     def lines(self, job_id: str) -> list[bytes]:
-        """The lines of the crontab that name JOB_ID."""
+        """Return the lines of the crontab that name `job_id`."""
         return [line for line in self.crontab().split(b"\n") if f"default:{job_id} ".encode() in line]
 
     def soon(self, seconds: float = 2) -> str:
@@ -297,7 +297,7 @@ class CrontabSite(Site):
         return any(not line.startswith(b"#") for line in self.lines(job_id))
 
     def next_fire(self, job_id: str) -> datetime.datetime | None:
-        """The line may start more often than its job is due; the runner drops the rest."""
+        """As above. A line may start its runner more often than the job is due; the runner ignores the rest."""
         active = [line.decode() for line in self.lines(job_id) if not line.startswith(b"#")]
         if not active:
             return None
@@ -314,7 +314,7 @@ class CrontabSite(Site):
 
     @contextlib.contextmanager
     def unwatched(self) -> Iterator[None]:
-        """Nobody asks for a sync but the test; it does not begin shortly before cron asks for one, every hour."""
+        """Only the test requests syncs. The block does not begin shortly before the hourly one of cron."""
         to_sync = (HOURLY_SYNC_S - time.time()) % 3600
         if to_sync < 45 or to_sync > 3590:
             time.sleep((to_sync + 10) % 3600)
@@ -332,12 +332,12 @@ class CrontabSite(Site):
         self.oscron("sync")
 
     def syslog(self, job_id: str) -> str:
-        """What the syslog has of JOB_ID."""
+        """Return what the syslog has of `job_id`."""
         return str(self.box.run(f"journalctl --no-pager -o cat -t hermes-job@{job_id}", check=False).stdout)
 
 
 class ForegroundSite(Site):
-    """A foreground `hermes-oscron serve` in PLACE, on the machine that runs the tests."""
+    """A foreground `hermes-oscron serve` in the folder `place`, on the machine that runs the tests."""
 
     def __init__(self, place: Path) -> None:
         self.home = str(place)
@@ -379,7 +379,7 @@ class ForegroundSite(Site):
         return self.next_fire(job_id) is not None
 
     def next_fire(self, job_id: str) -> datetime.datetime | None:
-        """What jobs.json says, which is all that the server goes by."""
+        """Return what jobs.json says: the server uses nothing else."""
         due = next((job["next_run_at"] for job in self.stored_jobs() if job["id"] == job_id), None)
         return datetime.datetime.fromisoformat(due) if due and self._server else None
 
@@ -402,7 +402,7 @@ class ForegroundSite(Site):
 
 
 def add_account(box: Box, name: str, options: str = "", linger: bool = True) -> None:
-    """Make the account NAME, with a systemd manager of its own if it is to LINGER."""
+    """Create the account `name`; if `linger`, with a running systemd manager of its own."""
     box.run(f"useradd --create-home --shell /bin/bash {options} {name}")
     if linger:
         box.run(f"loginctl enable-linger {name}")
@@ -420,10 +420,10 @@ def free_port() -> int:
 
 
 def soon(seconds: float) -> str:
-    """An absolute time SECONDS ahead, for a schedule."""
+    """Return the time `seconds` ahead, for a schedule."""
     return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).isoformat(timespec="seconds")
 
 
 def sleep_until(iso: str, later: float = 0) -> None:
-    """Sleep until the time ISO, and for a moment LATER."""
+    """Sleep until `later` seconds after the time `iso`."""
     time.sleep(max(0.0, datetime.datetime.fromisoformat(iso).timestamp() + later - time.time()))

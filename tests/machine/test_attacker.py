@@ -1,7 +1,7 @@
-"""The account as the attacker, with all its power, and other users: never a byte outside, a foreign unit, or root.
+"""The account attacks root's helper with all its power, and so do other users: nothing of root changes.
 
-Whatever is tried, afterwards the machine is looked at: no file of root's has changed but timers of jobs, none of these
-holds a byte that the account chose, and systemd has started nothing else.
+Every attack is followed by the same checks: no file of root has changed but timers of jobs, these contain no byte that
+the account chose, and systemd has started only units of hermes-oscron.
 """
 
 import json
@@ -16,9 +16,9 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.fuzz.records import record
-from tests.helper.harmless import TIMER, assert_harmless
 from tests.machine.box import Box
 from tests.machine.sites import Site, SystemSite
+from tests.privileged.harmless import TIMER, assert_harmless
 
 ROOTS = "/etc /root /usr/local /run/systemd/system /opt/treasure"
 OURS = re.compile(r"hermes-(job|oscron|oscron-root|oscron-sync|oscron-changed|oscron-watch)(@\S*)?"
@@ -40,7 +40,7 @@ with socket.socket(socket.AF_UNIX) as asking:
 
 
 class Attack:
-    """The account on its machine, and what it has not been able to do there."""
+    """The account on its machine, and the checks that an attack has changed nothing."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -48,27 +48,34 @@ class Attack:
         self.jobs_file = f"{site.hermes}/cron/jobs.json"
         self.job_id = site.create(schedule="0 9 * * *")["id"]
         self.sound = json.loads(self.site.run(f"cat {self.jobs_file}").stdout)["jobs"]
+        self.arming = {"command": "arm", "instances": [f"default:{self.job_id}"]}
         self.site.run(f"tar -C {site.hermes} -cf sound.tar .")
 
     def begin(self) -> None:
-        """Look at the machine as it is."""
+        """Note the state of the machine."""
         self.site.wait_for_syncs()
-        wait_for(self._is_quiet)
+        wait_for(self._is_quiet, 60)
         self._cursor = self.box.run("journalctl --no-pager -n 0 --show-cursor").stdout.split("cursor: ")[1].strip()
         self._before = self._state()
 
-    def ask(self, question: bytes | dict[str, Any], user: str = "hermes") -> str:
-        """What the helper says to QUESTION by USER, or the name of the error that kept it from being asked."""
-        sent = question if isinstance(question, bytes) else json.dumps(question).encode() + b"\n"
-        self.box.put_bytes("/opt/question", sent)
-        return str(self.box.run("python3 /opt/ask.py /opt/question", user=user).stdout)
+    def ask(self, request: bytes | dict[str, Any], user: str = "hermes") -> str:
+        """Return the helper's answer to `request` by `user`, or the name of the error of connecting or sending."""
+        sent = request if isinstance(request, bytes) else json.dumps(request).encode() + b"\n"
+        self.box.put_bytes("/opt/request", sent)
+        return str(self.box.run("python3 /opt/ask.py /opt/request", user=user).stdout)
 
-    def sync(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.ask({"verb": "sync"}))
+    def arm(self, *instances: str) -> dict[str, Any]:
+        """Return the helper's answer to the request to arm `instances`."""
+        answer: dict[str, Any] = json.loads(self.ask({"command": "arm", "instances": instances}))
+        return answer
+
+    def watch(self) -> dict[str, Any]:
+        """Return the helper's answer to the request to watch every profile."""
+        answer: dict[str, Any] = json.loads(self.ask({"command": "watch"}))
         return answer
 
     def do(self, command: str) -> None:
-        """Run COMMAND as the account in its Hermes home."""
+        """Run `command` as the account in its Hermes home."""
         self.site.run(f"cd {self.site.hermes}; {command}")
 
     def put_jobs(self, content: str) -> None:
@@ -79,36 +86,39 @@ class Attack:
         assert self.box.run("systemctl is-active hermes-oscron-root.socket").stdout == "active\n"
         for unit, text in self.timers().items():
             assert_harmless(unit, text)
-        assert self._state() == self._before
+        now = self._state()
+        changed = {path: now.get(path) for path in now | self._before if now.get(path) != self._before.get(path)}
+        assert not {path: line for path, line in changed.items()
+                    if path.startswith("/run/") or self.box.has_written(path)}
         started = {entry["UNIT"] for entry in self.journal("_PID=1") if entry.get("JOB_TYPE") in ("start", "restart")}
         assert all(OURS.fullmatch(unit) for unit in started), started
         assert not self.journal(f"--grep={TREASURE}")
 
     def restore(self) -> None:
-        """Make the account's files sound again; all must then be as it was."""
+        """Restore the account's files. A sync must then restore everything else."""
         self.do("chmod -R u+rwX . ; rm -rf cron config.yaml profiles; tar -xf ~/sound.tar")
-        self.sync()
+        self.site.oscron("sync")
         assert [*self.timers()] == [f"hermes-job@default:{self.job_id}.timer"]
         assert self.site.armed(self.job_id)
 
     def timers(self) -> dict[str, str]:
-        """What of units there is that live in memory, and what they say."""
+        """Return the units of hermes-oscron that exist only in memory, with their content."""
         listed = self.box.run("cd /run/systemd/system; ls -A").stdout.splitlines()
         return {unit: self.box.run(f"cat -- {shlex.quote(f'/run/systemd/system/{unit}')}").stdout
                 for unit in listed if "hermes" in unit or "taken" in unit}
 
     def journal(self, *matches: str) -> list[dict[str, Any]]:
-        """What the journal has since the attack began."""
+        """Return the entries of the journal since the attack began that match `matches`."""
         told = self.box.run(f"journalctl --no-pager --quiet -o json --after-cursor={shlex.quote(self._cursor)} "
                             f"{shlex.join(matches)}", check=False).stdout
         return [json.loads(line) for line in told.splitlines()]
 
-    def _state(self) -> str:
-        """All that is root's, but for the timers of jobs and the folder that they are in."""
-        listed = self.box.run(f"find {ROOTS} -xdev -printf '%p|%y|%m|%u|%s|%T@|%l\\n' | sort").stdout
-        return "\n".join(line for line in listed.splitlines()
-                         if not TIMER.fullmatch(Path(line.split("|")[0]).name)
-                         and line.split("|")[0] != "/run/systemd/system")
+    def _state(self) -> dict[str, str]:
+        """Return all files of root by path, but the timers of jobs and the folder of these."""
+        listed = self.box.run(f"find {ROOTS} -xdev -printf '%p|%y|%m|%u|%s|%T@|%l\\n'", check=False).stdout
+        lines = {line.partition("|")[0]: line for line in listed.splitlines()}
+        return {path: line for path, line in lines.items()
+                if not TIMER.fullmatch(Path(path).name) and path != "/run/systemd/system"}
 
     def _is_quiet(self) -> bool:
         units = self.box.run("systemctl list-units --plain --no-legend --state=active,activating,deactivating "
@@ -140,56 +150,81 @@ def attack(attacker: Attack) -> Iterator[Attack]:
 # Raw bytes on the socket
 
 
-NO_QUESTIONS = [
-    b"", b"\n", b"\0" * 100, b"\xff" * 70_000, b"[" * 200_000, b"GET / HTTP/1.1\r\n\r\n", b'{"verb": "enable"}',
-    b'{"verb": "start", "instances": ["x.service"]}', b'{"verb": "sync", "units": ["sshd.service"]}',
-    b'{"verb": "start", "instances": ["default:x\\n.service"]}', b'{"verb": "sync", "instances": ["../../etc:x"]}',
-    b'{"verb": "start", "instances": ["a:b/../../../etc/systemd/system/getty@tty1"]}',
-    b'{"verb": "stop", "instances": ["a:*"]}', b'{"verb": "stop", "instances": ["a:b c:d"]}',
-    b'{"verb": "start", "instances": ["--all:b\\u0000"]}', b'{"verb": "sync", "leave": ["%n:%h"]}',
+MALFORMED = [
+    b"", b"\n", b"\0" * 100, b"\xff" * 70_000, b"[" * 200_000, b"[]", b"GET / HTTP/1.1\r\n\r\n",
+    b'{"command": "enable"}',
+    b'{"command": "sync"}', b'{"command": ["arm"]}', b'{"command": "arm"}', b'{"command": "arm", "instances": []}',
+    b'{"command": "start"}', b'{"command": "start", "instances": null}', b'{"command": "disarm", "instances": "a:b"}',
+    b'{"command": "start", "instances": ["x.service"]}', b'{"command": "watch", "units": ["sshd.service"]}',
+    b'{"command": "start", "instances": ["default:x\n.service"]}', b'{"command": "arm", "instances": ["../../etc:x"]}',
+    b'{"command": "start", "instances": ["default:x\\n.service"]}', b'{"command": "start", "instances": [["a:b"]]}',
+    b'{"command": "start", "instances": ["a:b/../../../etc/systemd/system/getty@tty1"]}',
+    b'{"command": "disarm", "instances": ["a:*"]}', b'{"command": "disarm", "instances": ["a:b c:d"]}',
+    b'{"command": "disarm", "instances": ["a:b", "../hermes-oscron-root:x"]}',
+    b'{"command": "start", "instances": ["--all:b\\u0000"]}', b'{"command": "arm", "instances": ["%n:%h"]}',
+    b'{"command": "watch", "instances": ["a:b", "..:x"]}',
 ]
 
 
-def test_bytes_that_are_no_request_are_refused_in_a_sentence(attack: Attack) -> None:
-    for question in NO_QUESTIONS:
-        assert list(json.loads(attack.ask(question))) == ["error"], question
+def test_malformed_requests_are_refused_in_a_sentence(attack: Attack) -> None:
+    for request in MALFORMED:
+        assert list(json.loads(attack.ask(request))) == ["error"], request
 
 
-def test_a_question_has_an_end(attack: Attack) -> None:
+def test_a_request_has_a_longest_length(attack: Attack) -> None:
     assert attack.ask(b"x" * (5 << 20)) in ("BrokenPipeError\n", "ConnectionResetError\n")
-    wait_for(lambda: attack.journal("--grep=A question has at most"))
+    wait_for(lambda: attack.journal("--grep=Request is longer than"))
 
 
-def test_who_says_nothing_is_hung_up_on_and_keeps_nobody_out_for_long(attack: Attack) -> None:
+def test_clients_that_send_nothing_are_hung_up_on_and_keep_nobody_out_for_long(attack: Attack) -> None:
     silent = "import socket, time\nall = [socket.socket(socket.AF_UNIX) for _ in range(40)]\n" \
              "for each in all: each.connect('/run/hermes-oscron-root')\ntime.sleep(5)"
     attack.site.run(f"python3 -c {shlex.quote(silent)}")
-    wait_for(lambda: "armed" in attack.ask({"verb": "sync"}), 20)
+    wait_for(lambda: "armed" in attack.ask(attack.arming), 20)
 
 
-def test_a_flood_of_questions_ends_and_leaves_the_socket(attack: Attack) -> None:
+def test_a_flood_of_requests_ends_and_leaves_the_socket(attack: Attack) -> None:
     flood = "import socket\nfor _ in range(300):\n  each = socket.socket(socket.AF_UNIX)\n" \
-            "  each.connect('/run/hermes-oscron-root')\n  each.send(b'{\"verb\": \"sync\"}\\n')"
+            f"  each.connect('/run/hermes-oscron-root')\n  each.send({json.dumps(attack.arming).encode()!r})"
     attack.site.run(f"python3 -c {shlex.quote(flood)}", check=False)
-    wait_for(lambda: "armed" in attack.ask({"verb": "sync"}), 60)
+    wait_for(lambda: "armed" in attack.ask(attack.arming), 60)
 
 
-def test_no_other_user_may_ask_even_where_the_socket_lets_them_in(attack: Attack) -> None:
-    question = {"verb": "stop"}
+def test_no_other_user_may_ask_even_where_the_socket_admits_them(attack: Attack) -> None:
+    requests: list[dict[str, Any]] = [
+        {"command": "disarm"}, {"command": "disarm", "instances": [f"default:{attack.job_id}"]}, {"command": "watch"},
+        attack.arming, {"command": "start", "instances": [f"default:{attack.job_id}"]}]
     for user in ("ada", "daemon"):
-        assert attack.ask(question, user) == "PermissionError\n"
+        assert attack.ask({"command": "disarm"}, user) == "PermissionError\n"
     attack.box.run("chmod 666 /run/hermes-oscron-root")
     try:
         for user in ("ada", "daemon"):
-            assert "may not ask" in attack.ask(question, user)
+            for request in requests:
+                assert "is not allowed to use this socket" in attack.ask(request, user)
     finally:
         attack.box.run("chmod 600 /run/hermes-oscron-root")
-    assert attack.site.armed(attack.job_id)
+    assert attack.site.armed(attack.job_id) and attack.site.api.job(attack.job_id)["last_run_at"] is None
 
 
-def test_what_is_no_job_is_started_as_the_account_and_comes_to_nothing(attack: Attack) -> None:
-    attack.ask({"verb": "start", "instances": ["default:sshd.service", "default:nothing", "-:-"]})
-    wait_for(lambda: "error" not in attack.ask({"verb": "stop", "instances": ["default:sshd.service", "-:-"]}))
+def test_a_start_of_something_that_is_not_a_job_runs_as_the_account_and_does_nothing(attack: Attack) -> None:
+    attack.ask({"command": "start", "instances": ["default:sshd.service", "default:nothing", "-:-"]})
+    wait_for(lambda: "error" not in attack.ask({"command": "disarm", "instances": ["default:sshd.service", "-:-"]}))
+
+
+def test_what_is_not_in_jobs_json_is_not_armed(attack: Attack) -> None:
+    before = attack.timers()
+    strangers = ["default:sshd", "default:x.service", "nobody:x", f"default:{attack.job_id[:-1]}", "-:-",
+                 "treasure:taken"]
+    assert attack.arm(*strangers)["armed"] == []
+    assert attack.timers() == before
+
+
+def test_what_the_account_disarms_it_can_arm_again(attack: Attack) -> None:
+    for request in ({"command": "disarm"}, {"command": "disarm", "instances": [f"default:{attack.job_id}"]}):
+        attack.ask(request)
+        assert not attack.timers() and not attack.site.armed(attack.job_id)
+        assert attack.arm(f"default:{attack.job_id}")["armed"] == [f"default:{attack.job_id}"]
+        assert attack.site.armed(attack.job_id)
 
 
 # Files
@@ -222,10 +257,11 @@ def test_a_trap_in_the_place_of_a_file_is_not_entered(attack: Attack) -> None:
     for name, trap in TRAPS.items():
         attack.do(trap)
         began = time.monotonic()
-        answer = attack.ask({"verb": "sync"})
+        answers = [attack.ask({"command": "watch"}), attack.ask(attack.arming), attack.ask(
+            {"command": "arm", "instances": [f"default:{attack.job_id}", "default:taken", "treasure:taken"]})]
         assert time.monotonic() - began < 30, name
-        assert TREASURE not in answer and "root:" not in answer, name
-        attack.ask({"verb": "sync", "instances": [f"default:{attack.job_id}", "treasure:taken"]})
+        assert all(TREASURE not in answer and "root:" not in answer for answer in answers), name
+        attack.site.run(f"timeout 60 {attack.site.bin}/hermes-oscron sync", check=False)
         if "profile" not in name:
             assert f"hermes-job@default:{attack.job_id}.timer" in attack.timers(), f"{name}: what was sound fires on"
         for unit, text in attack.timers().items():
@@ -238,13 +274,13 @@ def test_a_loop_of_links_ends_no_watching_for_good(attack: Attack) -> None:
     failed = "systemctl is-failed hermes-oscron-changed.path"
     wait_for(lambda: attack.box.run(failed, check=False).stdout == "failed\n", 30)
     attack.do("rm cron/jobs.json")
-    attack.sync()
+    attack.watch()
     assert attack.box.run("systemctl is-active hermes-oscron-changed.path").stdout == "active\n"
 
 
 def test_a_crowd_of_profiles_takes_no_inotify_instance_from_root(attack: Attack) -> None:
     attack.do("mkdir -p profiles; cd profiles; seq -f p%g 400 | xargs mkdir")
-    attack.sync()
+    attack.watch()
     watches = attack.box.run("systemctl list-units --plain --no-legend 'hermes-oscron-watch@*'").stdout.splitlines()
     assert len(watches) == 10 and all(" active " in line for line in watches)
     attack.box.run("python3 -c 'import ctypes; assert ctypes.CDLL(None).inotify_init() >= 0'")
@@ -259,25 +295,30 @@ NASTY = "x\n[Service]\nExecStart=/bin/touch /opt/treasure/taken\n\\"
 
 def test_hostile_records_give_no_byte_to_a_unit(attack: Attack) -> None:
     cron = {"kind": "cron", "expr": "0 9 * * *"}
-    attack.put_jobs(json.dumps({"jobs": [
-        *attack.sound,
-        *(record(job_id) for job_id in ("../../../etc/systemd/system/x", "a/b", "x.service\n", "", "%n", "*", NASTY)),
+    nameless = ["../../../etc/systemd/system/x", "a/b", "x.service\n", "", "%n", "*", NASTY]
+    records = [
         record("name", name=NASTY), record("prompt", prompt=NASTY), record("-x", name=f"%n{NASTY}"),
         record("expr", schedule={**cron, "expr": f"0 9 * * *{NASTY}"}),
         record("kind", schedule={**cron, "kind": NASTY}), record("once", schedule={"kind": "once", "run_at": NASTY}),
         record("many", schedule={"kind": "interval", "minutes": 1e308}),
         record("huge", schedule={**cron, "expr": ",".join(map(str, range(60))) * 1000}),
         record("list", schedule=[cron]), record("next", next_run_at=NASTY), record("u", name="\ud800\u2028"),
-    ]}))
-    attack.sync()
-    assert f"hermes-job@default:{attack.job_id}.timer" in attack.timers()
-    assert {"hermes-job@default:name.timer", "hermes-job@default:-x.timer"} <= attack.timers().keys()
+    ]
+    attack.put_jobs(json.dumps({"jobs": [*attack.sound, *map(record, nameless), *records]}))
+    for name in nameless:
+        assert "error" in attack.arm(f"default:{name}"), name
+    for each in records:
+        attack.arm(f"default:{each['id']}")
+    attack.arm(f"default:{attack.job_id}", *(f"default:{each['id']}" for each in records))
+    attack.site.run(f"{attack.site.bin}/hermes-oscron sync", check=False)
+    assert {f"hermes-job@default:{job_id}.timer" for job_id in (attack.job_id, "name", "-x")} <= attack.timers().keys()
 
 
 def test_more_jobs_than_can_be_change_no_timer(attack: Attack) -> None:
     before = attack.timers()
-    attack.put_jobs(json.dumps({"jobs": [record(f"j{n}") for n in range(10_001)]}))
-    assert "more than 10000 jobs" in attack.sync()["error"]
+    ids = [f"j{n}" for n in range(10_001)]
+    attack.put_jobs(json.dumps({"jobs": [record(job_id) for job_id in ids]}))
+    assert "more than 10000 jobs" in attack.arm(*(f"default:{job_id}" for job_id in ids))["error"]
     assert attack.timers() == before
 
 
@@ -285,15 +326,15 @@ def test_no_more_timers_than_can_be_by_asking_one_at_a_time(attack: Attack) -> N
     attack.put_jobs(json.dumps({"jobs": [*attack.sound, record("more")]}))
     attack.box.run("cd /run/systemd/system; seq -f 'hermes-job@default:x%g.timer' 9999 | xargs touch")
     try:
-        assert "more than 10000 jobs" in attack.ask({"verb": "sync", "instances": ["default:more"]})
-        assert "armed" in attack.ask({"verb": "sync", "instances": [f"default:{attack.job_id}"]})
+        assert "more than 10000 jobs" in attack.arm("default:more")["error"]
+        assert "armed" in attack.arm(f"default:{attack.job_id}")
     finally:
         attack.box.run("cd /run/systemd/system; find . -name 'hermes-job@default:x*.timer' -delete")
 
 
 def test_the_same_id_ten_thousand_times_is_one_timer(attack: Attack) -> None:
     attack.put_jobs(json.dumps({"jobs": [record("same", name=f"n{n}") for n in range(10_000)]}))
-    attack.sync()
+    attack.arm("default:same", "default:same")
     assert len(attack.timers()) <= 2
 
 
@@ -315,7 +356,7 @@ def ask():
         with socket.socket(socket.AF_UNIX) as asking:
             try:
                 asking.connect("/run/hermes-oscron-root")
-                asking.sendall(json.dumps({"verb": "sync", "instances": ["default:taken"]}).encode() + b"\\n")
+                asking.sendall(json.dumps({"command": "arm", "instances": ["default:taken"]}).encode() + b"\\n")
                 said = asking.recv(65536)
                 assert b"armed" not in said or not json.loads(said).get("armed"), said
             except ConnectionError:

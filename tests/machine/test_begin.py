@@ -13,7 +13,7 @@ DAILY = "0 9 * * *"
 
 @pytest.fixture(params=["hermes", "ada", "cora"])
 def any_site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    """Each installation in turn, also the one with cron."""
+    """Each installation in turn, the one with cron too."""
     if request.param == "cora":
         chosen: Site = request.getfixturevalue("crontab_site")
     else:
@@ -23,7 +23,7 @@ def any_site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 def refusal(site: Site, job_id: str) -> str:
-    """What the API answers to a run that cannot begin; it says so soon, and the same in a terminal."""
+    """Return what the API answers to a run that cannot begin: soon, and the same as in a terminal."""
     begun = time.monotonic()
     status, answer = site.api.call("POST", "/api/crons/run", {"job_id": job_id})
     assert status == 503 and time.monotonic() - begun < 10, answer
@@ -40,7 +40,7 @@ def state_of(site: Site, job_id: str) -> str:
 
 @pytest.mark.parametrize("folder", ["requests", "runs"])
 def test_a_full_disk_refuses_a_run_with_path_and_reason(any_site: Site, folder: str) -> None:
-    """The verb cannot write its request, or the runner not its claim."""
+    """The command cannot write its request, or the runner cannot lock its run."""
     site = any_site
     job_id = site.create(schedule=DAILY)["id"]
     place = f"{site.hermes}/cron/oscron/{folder}"
@@ -58,7 +58,7 @@ def test_a_broken_runner_refuses_a_run_and_tells_where_to_look(any_site: Site, e
     with site.before_each_runner("exit 127"):
         said = refusal(site, job_id)
     assert "ended before the run began" in said and "127" in said
-    assert isinstance(site, CrontabSite) or f"-u hermes-job@default:{job_id}.service' says why" in said
+    assert isinstance(site, CrontabSite) or f"-u hermes-job@default:{job_id}.service'." in said
     assert not site.run(f"ls {site.hermes}/cron/oscron/requests").stdout
     assert site.api.run_to_end(job_id)["last_status"] == "ok"
 
@@ -135,14 +135,14 @@ def test_a_sync_that_starts_an_overdue_job_says_so(any_site: Site) -> None:
 # A sync
 
 def sync_state(site: Site) -> tuple[str, str]:
-    """The SubState of the sync, and the exit status of its last run."""
+    """Return the SubState of the sync, and the exit status of its last run."""
     shown = site.systemctl("show -p SubState,ExecMainStatus hermes-oscron-sync.service")
     properties = dict(line.split("=") for line in shown.splitlines())
     return properties["SubState"], properties["ExecMainStatus"]
 
 
 def test_a_sync_that_was_killed_is_repeated(site: Site) -> None:
-    """With what asked for it: it was killed while it waited, and has armed nothing."""
+    """It is killed while it waits, when it has armed nothing yet."""
     job_id = site.create(schedule=DAILY)["id"]
     site.wait_for_syncs()
     lock = f"{site.hermes}/cron/oscron/arming.lock"

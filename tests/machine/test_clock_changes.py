@@ -1,4 +1,4 @@
-"""A real cron daemon lives through real clock changes: libfaketime moves it, its jobs and our runner to that night."""
+"""A real cron daemon at clock changes: libfaketime moves cron, its jobs and our runner to that night."""
 
 import contextlib
 import datetime
@@ -21,14 +21,14 @@ AUTUMN = datetime.datetime(2027, 10, 31, 1, tzinfo=datetime.UTC)
 
 
 class Night:
-    """The account `eve` of a machine in Berlin, whose jobs cron fires, at another time than it is."""
+    """The account `eve` of a machine in Berlin, whose jobs cron fires, at another time than now."""
 
     def __init__(self, box: Box) -> None:
         self._box = box
         self._ahead = 0
 
     def begin(self, moment: datetime.datetime) -> None:
-        """Let it be MOMENT now, for cron and for all that eve does."""
+        """Set the time of cron, and of all that eve does, to `moment`."""
         self._box.run("systemctl stop cron; pkill -x cron; sleep 0.5", check=False)
         self._ahead = int(moment.timestamp() - time.time())
         variables = self._clock.replace(" ", "\\n")
@@ -55,7 +55,7 @@ class Night:
         return json.loads(self.oscron(f"create '{schedule}' --no-agent --script stamp.sh --json"))
 
     def runs(self, job: Any) -> list[str]:
-        """The minutes, in UTC, in which JOB has run."""
+        """Return the minutes, in UTC, in which `job` has run."""
         said = self._box.run(f"cat .hermes/stamps/{job['id']}", user="eve", check=False).stdout
         return sorted(line for line in said.split() if line)
 

@@ -1,4 +1,4 @@
-"""What a real cron makes of our lines: the environment of a job, fires that are not due, a boot."""
+"""A real cron with our lines: the environment of a job, fires that are not due, a boot."""
 
 import datetime
 import json
@@ -23,7 +23,7 @@ def site(crontab_site: CrontabSite) -> Iterator[CrontabSite]:
 
 
 def let_be_due(site: CrontabSite, job_id: str, due: str) -> None:
-    """Have JOB_ID be due at the time DUE, as somebody does who edits jobs.json."""
+    """Make `job_id` due at the time `due` by an edit of jobs.json."""
     path = f"{site.hermes}/cron/jobs.json"
     content = json.loads(site.run(f"cat {path}").stdout)
     for job in content["jobs"]:
@@ -33,13 +33,13 @@ def let_be_due(site: CrontabSite, job_id: str, due: str) -> None:
 
 
 def started_by_cron(site: CrontabSite, job_id: str) -> int:
-    """How often cron has started JOB_ID's line."""
+    """Return how often cron has started the line of `job_id`."""
     said: str = site.box.run("journalctl --no-pager -o cat -t CRON").stdout
     return sum(f"({site.user}) CMD" in line and job_id in line for line in said.splitlines())
 
 
 def test_a_job_has_the_environment_of_the_installation_and_nothing_is_mailed(machine: Box) -> None:
-    """In a home that needs quoting for the shell and for cron, below variables that mean other things."""
+    """The home needs quoting for the shell and for cron, and variables above our lines have other values."""
     machine.run("touch /run/mails && chmod 666 /run/mails")
     machine.put("/usr/sbin/sendmail.new", SENDMAIL)
     machine.run("chmod 755 /usr/sbin/sendmail.new; mv /usr/sbin/sendmail.new /usr/sbin/sendmail")
@@ -63,7 +63,7 @@ def test_a_job_has_the_environment_of_the_installation_and_nothing_is_mailed(mac
     wait_for(lambda: "before it failed" in site.syslog(failing) and "exited with code 3" in site.syslog(failing))
     mails = wait_for(lambda: machine.run("cat /run/mails").stdout)
     assert mails.count("Subject:") == mails.count("\na mail of their own\n"), "their line mails each minute, ours never"
-    assert "All is as it should be" in site.doctor()[1]
+    assert "OK: no problems found" in site.doctor()[1]
 
 
 def test_a_sync_line_does_what_it_says_without_a_word(site: CrontabSite) -> None:
@@ -97,7 +97,7 @@ def test_of_a_line_that_covers_a_schedule_only_due_fires_leave_anything(site: Cr
 
 
 def test_what_a_unit_of_the_manager_starts_outlives_that_unit(site: CrontabSite) -> None:
-    """The account has a user manager, whose sync unit catches up as cron's lines do."""
+    """The account has a user manager too, whose sync unit starts overdue jobs as cron's sync lines do."""
     job_id = site.create("sleep 3; echo whole", schedule="0 9 * * *")["id"]
     let_be_due(site, job_id, (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=5)).isoformat())
     site.systemctl("start hermes-oscron-sync.service")
@@ -108,7 +108,7 @@ def test_what_a_unit_of_the_manager_starts_outlives_that_unit(site: CrontabSite)
 
 def test_after_a_power_cut_what_was_missed_runs_once_and_what_was_cut_off_is_recorded(
         machine: Box, site: CrontabSite) -> None:
-    """One account with a manager of its own, and one for which nothing but cron starts at boot."""
+    """One account has a manager of its own; for the other, only cron starts anything at boot."""
     add_account(machine, "rob")
     rob = CrontabSite(machine, "rob", free_port())
     rob.install()
@@ -139,7 +139,7 @@ def test_after_a_power_cut_what_was_missed_runs_once_and_what_was_cut_off_is_rec
         wait_for(lambda each=each, done=done: each.crontab() == b"".join(
             line for line in lines[each].splitlines(keepends=True) if line not in done))
         assert each.outputs(missed[each]).count("## Response") == 1
-        assert "All is as it should be" in each.doctor()[1]
+        assert "OK: no problems found" in each.doctor()[1]
     assert not machine.run("pgrep -u rob systemd", check=False).stdout, "rob's jobs need no manager"
 
 

@@ -1,4 +1,4 @@
-"""From timers to lines and back, and away; and machines that have no systemd, no cron or no crontab."""
+"""Jobs move from timers to crontab lines and back; machines without systemd, cron or crontab(1)."""
 
 import os
 import random
@@ -22,12 +22,12 @@ class MovingSite(CrontabSite):
     options = ""
 
     def timers(self) -> set[str]:
-        """The jobs for which there is a timer, or the file of one."""
+        """Return the jobs that have a timer, or the file of one."""
         files = self.run(f"cd {self.unit_dir} && ls | grep '^hermes-job@.*timer'", check=False).stdout.split()
         return {name.partition(":")[2].removesuffix(".timer") for name in self.armed_timers() | set(files)}
 
     def lined(self) -> set[str]:
-        """The jobs that have a line that fires."""
+        """Return the jobs that have a line that fires."""
         ours = [line.decode() for line in self.crontab().splitlines() if b"hermes-cron-exec" in line]
         return {line.partition(" default:")[2].split()[0] for line in ours if not line.startswith("#")}
 
@@ -96,7 +96,7 @@ def test_a_run_under_way_survives_the_move(site: MovingSite) -> None:
 
 
 def test_no_job_is_ever_armed_twice_however_a_move_ends(site: MovingSite) -> None:
-    """A move is killed again and again, while jobs are made and deleted."""
+    """Moves are killed at random times, while jobs are created and deleted."""
     dice = random.Random(6)
     jobs = [site.create(schedule=schedule)["id"] for schedule in SCHEDULES]
     for nth in range(24):
@@ -120,11 +120,11 @@ def test_a_configured_scheduler_is_moved_to_by_a_sync(site: MovingSite) -> None:
     site.put(f"{site.hermes}/oscron.toml", '[scheduler]\nkind = "crontab"\n')
     try:
         status, said = site.doctor()
-        assert status == 1 and "oscron.toml wants crontab" in said
+        assert status == 1 and "oscron.toml sets crontab" in said
         site.oscron("sync")
         assert (site.timers(), site.lined()) == (set(), {job_id}) and site.doctor()[0] == 0
         refused = site.run(f"{site.bin}/hermes-oscron sync --scheduler systemd", check=False)
-        assert refused.returncode == os.EX_CONFIG and "oscron.toml says that crontab fires" in refused.stderr
+        assert refused.returncode == os.EX_CONFIG and "oscron.toml sets the scheduler to crontab" in refused.stderr
     finally:
         site.run(f"rm {site.hermes}/oscron.toml")
 
@@ -173,7 +173,7 @@ def test_uninstalling_leaves_the_lines_of_others_and_nothing_of_ours(machine: Bo
 
 
 class BareSite(CrontabSite):
-    """An account that sees no systemd, and none of what HIDDEN names."""
+    """An account that sees neither systemd nor the files `hidden`."""
 
     options = ""
 
@@ -188,7 +188,7 @@ class BareSite(CrontabSite):
         return self.box.run(f"unshare --mount sh -c {shlex.quote(inside)}", check=check)
 
     def serve(self) -> None:
-        """Serve the API as a machine's own way of starting services would."""
+        """Serve the API in the background."""
         self.run(f"setsid {self.bin}/hermes-oscron serve --port {self.port} >serve.log 2>&1 & echo $! >serve.pid")
         wait_for(lambda: self.run("grep Listening serve.log", check=False).stdout)
 
@@ -226,7 +226,7 @@ def test_without_systemd_cron_fires(machine: Box) -> None:
 ], ids=["no daemon", "no crontab", "neither"])
 def test_without_systemd_and_cron_it_says_what_is_missing(machine: Box, hidden: list[str], cron_runs: bool,
                                                           way_out: str) -> None:
-    """An installation that once worked, on a machine that has nothing to fire jobs any more."""
+    """The installation worked before; now the machine has nothing that fires jobs."""
     machine.run("id ole || useradd --create-home ole", check=False)
     site = BareSite(machine, "ole", free_port())
     site.install()

@@ -1,4 +1,4 @@
-"""What doctor says while jobs run and change, and after something was killed: the truth, and nothing that passes."""
+"""The output of doctor while jobs run and change, and after something was killed: no problem that solves itself."""
 
 import json
 import random
@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import wait_for
 from tests.machine.sites import CrontabSite, Site
 
-WELL = (0, "All is as it should be.")
+WELL = (0, "OK: no problems found.")
 DAILY = "0 9 * * *"
 TOO_MANY_DIGITS = {"id": "odd", "name": "odd", "prompt": "x",
                    "schedule": {"kind": "cron", "expr": f"0 9 * * 1#{'9' * 5000}", "display": "?"}}
@@ -21,21 +21,21 @@ TOO_MANY_DIGITS = {"id": "odd", "name": "odd", "prompt": "x",
 
 @pytest.fixture(params=["hermes", "ada", "cora"])
 def any_site(request: pytest.FixtureRequest, sites: dict[str, Site], crontab_site: CrontabSite) -> Iterator[Site]:
-    """The system's installation, an account's own, and one with cron, in turn; no job outlives the test."""
+    """The system's installation, an account's own, and one with cron. Its jobs are deleted after the test."""
     chosen = {**sites, "cora": crontab_site}[request.param]
     yield chosen
     chosen.clear()
 
 
 def said(site: Site) -> tuple[int, str]:
-    """The exit status of doctor, and its last line or all that it calls wrong."""
+    """Return the exit status of doctor, and its lines with WRONG or else the last one."""
     status, told = site.doctor()
     lines = told.splitlines()
     return status, "\n".join(line for line in lines if line.startswith("WRONG")) or lines[-1]
 
 
 def put_beside(site: Site, *records: Any) -> None:
-    """Write RECORDS into jobs.json beside the jobs that are there, as an editor does."""
+    """Write `records` into jobs.json beside the jobs that are there, as an editor does."""
     path = f"{site.hermes}/cron/jobs.json"
     content = json.loads(site.run(f"cat {path}").stdout)
     content["jobs"] = [*records, *content["jobs"]]
@@ -57,7 +57,7 @@ def test_nothing_is_wrong_before_during_and_after_a_one_shot(any_site: Site) -> 
 
 
 def test_nothing_is_wrong_while_jobs_come_go_and_run(any_site: Site) -> None:
-    """Half a minute of one-shots, jobs of every minute, and every verb, with doctor asked all the time."""
+    """Half a minute of one-shots, minutely jobs and every command, during which doctor runs all the time."""
     site, dice, end = any_site, random.Random(3), time.monotonic() + 30
     for _ in range(3):
         site.create("sleep 1", schedule="* * * * *")
@@ -182,7 +182,7 @@ def test_a_record_with_too_many_digits_stops_no_other(any_site: Site) -> None:
     site.oscron("sync")
     assert site.armed(good) and not site.armed("odd")
     status, told = said(site)
-    assert status == 1 and told.startswith("WRONG: default:odd has a schedule that nothing can keep")
+    assert status == 1 and told.startswith("WRONG: default:odd: the job can never fire: ")
     assert told.count("WRONG") == 1
     listed = {job["id"]: job["state"] for job in json.loads(site.oscron("list --json"))["jobs"]}
     assert listed["odd"] == "error" and listed[good] == "scheduled"
@@ -194,7 +194,7 @@ def test_a_record_with_too_many_digits_stops_no_other(any_site: Site) -> None:
 
 @pytest.mark.parametrize(("account", "module", "function"), [
     ("ada", "hermes_oscron.schedulers.systemd.scheduler", "render"),
-    ("cora", "hermes_oscron.schedulers.crontab.scheduler", "line_of")])
+    ("cora", "hermes_oscron.schedulers.crontab.scheduler", "expression_of")])
 def test_a_mistake_in_our_own_code_disarms_one_job_alone(account: str, module: str, function: str,
                                                          sites: dict[str, Site], crontab_site: CrontabSite) -> None:
     site = {**sites, "cora": crontab_site}[account]

@@ -41,7 +41,7 @@ def sites() -> Iterator[list[Site]]:
 
 @pytest.mark.timeout(SECONDS + 600)
 def test_whatever_is_injected_nothing_is_lost_doubled_or_wrongly_told(sites: list[Site]) -> None:
-    """Every due occurrence runs once, every end is recorded as it happened, and `doctor` says nothing that is false."""
+    """Every due occurrence runs once, every end is recorded as it happened, and `doctor` reports nothing false."""
     seed = os.environ.get("OSCRON_CHAOS_SEED") or secrets.token_hex(4)
     print(f"OSCRON_CHAOS_SEED={seed}")
     chaos = Chaos(sites[0].box, sites, seed)

@@ -1,4 +1,4 @@
-"""What can fail around us on a machine, and that one sync puts all right when it works again."""
+"""Faults of a machine around hermes-oscron; when it works again, one sync repairs everything."""
 
 import random
 from typing import Any
@@ -10,14 +10,14 @@ from tests.machine.sites import Site
 
 
 def assert_one_sync_is_enough(site: Site, jobs: list[Any]) -> None:
-    """After one sync, doctor has nothing to say and those of JOBS fire that should."""
+    """Assert that after one sync doctor finds no problem, and exactly `jobs` are armed."""
     site.oscron("sync")
     assert site.armed_timers() == {f"hermes-job@default:{job['id']}.timer" for job in jobs}
-    assert "All is as it should be" in site.doctor()[1]
+    assert "OK: no problems found." in site.doctor()[1]
 
 
 def refusal(site: Site, path: str, body: Any) -> str:
-    """What the API says to a POST that cannot be done now."""
+    """Return the error that the API answers to a POST that cannot be done now."""
     status, answer = site.api.call("POST", path, body)
     assert status == 503, (status, answer)
     return str(answer["error"])

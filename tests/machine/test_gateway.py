@@ -1,4 +1,4 @@
-"""The agent's own gateway beside the timers: without the plugin nothing fires twice, with it the gateway is silent."""
+"""The agent's own gateway beside the timers: nothing fires twice, and with the plugin the gateway fires nothing."""
 
 import contextlib
 import datetime
@@ -12,13 +12,13 @@ from tests.machine.agents import HERMES, PATH, agent, hermes
 from tests.machine.box import Box
 from tests.machine.sites import Site, add_account, free_port
 
-WATCHED = 125.0
-"""Seconds; the gateway's own scheduler looks once a minute."""
+WATCH_S = 125.0
+"""The gateway's own scheduler looks once a minute."""
 
 
 @contextlib.contextmanager
 def gateway(site: Site) -> Iterator[None]:
-    """The agent's gateway runs, as its users run it."""
+    """Run the agent's gateway, as its users do."""
     site.run(f"systemd-run --user --unit=gateway --collect --setenv=PATH=$PATH {HERMES} gateway run")
     wait_for(lambda: '"running"' in site.run(f"cat {site.hermes}/gateway_state.json", check=False).stdout, 60)
     try:
@@ -28,13 +28,13 @@ def gateway(site: Site) -> Iterator[None]:
 
 
 def sources(site: Site) -> Counter[str]:
-    """How many runs of the agent each scheduler has begun."""
+    """Return how many runs of the agent each scheduler has begun."""
     return Counter(agent(site, "from cron.executions import list_executions\n"
                                "answer = [run['source'] for run in list_executions(limit=500)]"))
 
 
 def minutes(site: Site) -> Counter[str]:
-    """How often the script has run in each minute."""
+    """Return how often the script has run in each minute."""
     return Counter(site.run("cat ran", check=False).stdout.split())
 
 
@@ -50,8 +50,8 @@ def test_no_time_is_fired_twice_without_the_plugin_and_none_by_the_gateway_with_
     with gateway(site):
         wait_for(lambda: site.run(f"cat {site.hermes}/cron/ticker_heartbeat", check=False).stdout, 30)
         status, said = site.doctor()
-        assert status == 1 and "could run twice" in said and "plugin install" in said
-        time.sleep(WATCHED)
+        assert status == 1 and "the agent's gateway fires these jobs too" in said and "plugin install" in said
+        time.sleep(WATCH_S)
     _assert_once_each(site, model, begun)
 
     config = site.run(f"cat {site.hermes}/config.yaml").stdout
@@ -61,7 +61,7 @@ def test_no_time_is_fired_twice_without_the_plugin_and_none_by_the_gateway_with_
     site.run("rm ran")
     model.calls.clear()
     with gateway(site):
-        time.sleep(WATCHED)
+        time.sleep(WATCH_S)
         assert site.doctor()[0] == 0
         assert "oscron" in hermes(site, "cron status")
     _assert_once_each(site, model, begun)
@@ -71,7 +71,7 @@ def test_no_time_is_fired_twice_without_the_plugin_and_none_by_the_gateway_with_
 
 
 def _assert_once_each(site: Site, model: Model, begun: datetime.datetime) -> None:
-    """Each job has run once in each whole minute since BEGUN."""
+    """Assert that each job has run once in each whole minute since `begun`."""
     time.sleep(3)  # the last runs end
     whole = [begun + datetime.timedelta(minutes=number) for number in (1, 2)]
     ran, asked = minutes(site), Counter(f"{time.strftime('%H:%M', time.gmtime(call.at))}" for call in model.calls)

@@ -1,4 +1,4 @@
-"""install.sh on a machine: once, twice, for another account, and away again."""
+"""install.sh on a machine: once, twice, for another account, and its --uninstall."""
 
 import json
 

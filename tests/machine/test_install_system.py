@@ -1,4 +1,4 @@
-"""install.sh by root on a machine of its own: whose jobs they are, what it refuses, and what is left of it."""
+"""install.sh by root, on a machine of its own: for whom it installs, what it refuses, and what it leaves behind."""
 
 import contextlib
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def refusal(box: Box, options: str) -> str:
 
 
 def test_a_dry_run_makes_no_account(box: Box) -> None:
-    assert "'hermes' would be made" in box.run(f"{INSIDE}/install.sh --dry-run").stdout
+    assert "'hermes' would be created" in box.run(f"{INSIDE}/install.sh --dry-run").stdout
     assert box.run("id hermes", check=False).returncode == 1
 
 
@@ -108,7 +108,7 @@ def test_a_socket_where_the_account_could_put_a_link_is_refused(bob: SystemSite)
 
 
 def listing(box: Box, socket: str, user: str) -> str:
-    """The status of a listing that USER asks for on SOCKET without a token; 000 where it cannot be opened."""
+    """Return the HTTP status of a list that `user` requests on `socket` without a token; 000 if it cannot be opened."""
     return str(box.run(f"curl -s -o /dev/null -w '%{{http_code}}' --unix-socket {socket} http://localhost/api/crons",
                        user=user, check=False).stdout)
 

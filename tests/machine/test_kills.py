@@ -1,18 +1,22 @@
 """Runs and servers that are killed, and jobs that fail."""
 
+import secrets
+
 from tests.conftest import wait_for
 from tests.machine.sites import Site
 
 
-def start_long_run(site: Site, script: str = "echo begun; sleep 60", **fields: object) -> str:
-    job_id: str = site.create(script, schedule="0 9 * * *", **fields)["id"]
+def start_long_run(site: Site, script: str) -> str:
+    job_id: str = site.create(script, schedule="0 9 * * *")["id"]
     site.api.post("/api/crons/run", {"job_id": job_id})
     wait_for(lambda: site.api.get("/api/crons/status")["running"])
     return job_id
 
 
 def test_systemctl_stop_ends_a_run_as_an_error_that_says_so(site: Site) -> None:
-    job_id = start_long_run(site)
+    started = f"{site.hermes}/{secrets.token_hex(4)}"
+    job_id = start_long_run(site, f"echo begun; touch '{started}'; sleep 60")
+    wait_for(lambda: site.run(f"ls '{started}'", check=False).returncode == 0)
     site.systemctl(f"stop hermes-job@default:{job_id}.service")
     job = site.api.job(job_id)
     assert job["last_status"] == "error" and "SIGTERM" in job["last_error"]

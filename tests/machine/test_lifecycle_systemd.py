@@ -1,4 +1,4 @@
-"""The lifecycle of jobs that the system's manager fires, and an account's own; and what only timers have of it."""
+"""The life of a job that systemd fires, by the system's manager and by a user's; and what concerns timers alone."""
 
 import datetime
 

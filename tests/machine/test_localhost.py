@@ -1,4 +1,4 @@
-"""Both addresses of `localhost` are ours or nobody's, and no other account can lock out the one who has the token."""
+"""We hold both addresses of `localhost` or neither, and no other account can lock out the holder of the token."""
 
 import contextlib
 import shlex
@@ -26,7 +26,7 @@ def shown(address: str, port: int) -> str:
 
 
 def can_listen(box: Box, address: str, port: int) -> bool:
-    """Whether another account can listen on `address` and `port`."""
+    """Return whether another account can listen on `address` and `port`."""
     tried = box.run(f"python3 -c {shlex.quote(LISTEN)} {address} {port}", user="daemon", check=False)
     assert tried.returncode == 0 or "Address already in use" in tried.stderr, tried
     return tried.returncode == 0
@@ -34,7 +34,7 @@ def can_listen(box: Box, address: str, port: int) -> bool:
 
 @contextlib.contextmanager
 def taken(box: Box, address: str, port: int) -> Iterator[None]:
-    """Another account listens on `address` and `port`."""
+    """Listen on `address` and `port` as another account."""
     box.run("rm -f /tmp/taken")
     box.run(f"python3 -c {shlex.quote(LISTEN)} {address} {port} /tmp/taken >/dev/null 2>&1 & echo $! >/tmp/taken.pid",
             user="daemon")
@@ -105,7 +105,7 @@ def test_wrong_tokens_of_another_account_keep_nobody_out(site: Site) -> None:
 
 
 def test_a_prompt_by_standard_input_is_in_no_process_list(site: Site) -> None:
-    """Another account reads all arguments, while the job is made, by root as well, and while it runs."""
+    """Another account reads all arguments while the job is created, by root too, and while it runs."""
     watch = ("import glob, sys, time\nend = time.time() + 8\nfound = set()\nwhile time.time() < end:\n"
              "  for path in glob.glob('/proc/[0-9]*/cmdline'):\n    try: line = open(path).read()\n"
              "    except OSError: continue\n"

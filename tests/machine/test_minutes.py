@@ -1,4 +1,4 @@
-"""What takes minutes to see: cron jobs on the minute, a run longer than its period, a server that nobody calls."""
+"""Tests that take minutes: minutely jobs, a run longer than its period, a server without clients."""
 
 import re
 import time
@@ -8,13 +8,13 @@ from tests.machine.sites import Site
 
 
 def starts_of(site: Site, job_id: str) -> list[float]:
-    """When the runs of JOB_ID began, as they wrote it themselves, oldest first."""
+    """Return when the runs of `job_id` began, as they wrote it themselves, oldest first."""
     outputs = site.api.get(f"/api/crons/output?job_id={job_id}&limit=500")["outputs"]
     return sorted(float(stamp) for each in outputs for stamp in re.findall(r"^\d+\.\d+$", each["content"], re.M))
 
 
 def test_minutes_go_by(sites: dict[str, Site]) -> None:
-    """One job a minute, one that takes longer than its minute, and nobody calls the API meanwhile."""
+    """One minutely job, one that takes longer than its minute, and no call of the API in between."""
     time.sleep(61 - time.time() % 60)
     both = list(sites.values())
     every = {site: site.create("date +%s.%N", schedule="* * * * *")["id"] for site in both}

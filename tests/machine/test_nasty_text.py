@@ -1,4 +1,4 @@
-"""The nastiest name and prompt on a machine: created, fired, told, listed and gone."""
+"""The nastiest name and prompt on a machine: created, fired, logged, listed and deleted."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PROMPT = f"--help\t{NAME}\n## Response\n$(touch /run/evil)%\u2029\U0001d54f\x85\
 
 @pytest.fixture
 def echoing(site: Site) -> Iterator[Site]:
-    """SITE, where a prompt is its job's output."""
+    """Each installation in turn, where the prompt of a job is its output."""
     yield from let_echo(site)
 
 
@@ -51,7 +51,7 @@ def test_a_nasty_job_is_one_unit_and_its_text_arrives_whole(echoing: Site) -> No
 
 
 def told(site: Site, job_id: str) -> str:
-    """What the job itself said, by the journal's own JSON: a message that is no plain text is a list of bytes."""
+    """Return the job's output in the journal, whose JSON has a list of bytes for a message that is not plain text."""
     unit = f"_SYSTEMD_{'' if site.manager == '--system' else 'USER_'}UNIT=hermes-job@default:{job_id}.service"
     entries = site.box.run(f"journalctl --no-pager -o json --all {unit}").stdout.splitlines()
     messages = [json.loads(entry)["MESSAGE"] for entry in entries]
@@ -69,7 +69,7 @@ def assert_it_ran(site: Site, job_id: str) -> None:
 def delete(site: Site, job_id: str) -> None:
     site.verb("delete", job_id)
     assert site.traces(job_id) == ""
-    assert "All is as it should be" in site.doctor()[1]
+    assert "OK: no problems found" in site.doctor()[1]
 
 
 def test_a_nasty_job_is_one_line_of_a_crontab(echoing_by_cron: CrontabSite) -> None:

@@ -1,4 +1,4 @@
-"""Requests for a sync: none is lost, and what the account puts into its folders requests none."""
+"""Requests for a sync: none is lost, and a file that the account writes into its folders requests none."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from tests.machine.sites import Site
 
 SERVICE = "hermes-oscron-sync.service"
 RESTART_S = 10
-"""After which a sync that failed is repeated."""
+"""A sync is repeated this long after its failure."""
 
 
 def pipe_of(site: Site) -> str:
@@ -23,7 +23,7 @@ def pipe_of(site: Site) -> str:
 
 
 def syncs(site: Site) -> int:
-    """How many syncs systemd has started so far."""
+    """Return how many syncs systemd has started so far."""
     told = site.journal_fields[1]
     lines = site.box.run(f"journalctl --no-pager -o cat {told}={SERVICE} _UID=$(id -u {site.user}) + "
                          f"{told}={SERVICE} _UID=0", check=False).stdout.splitlines()
@@ -48,7 +48,7 @@ def write_jobs(site: Site, jobs: list[dict[str, Any]]) -> None:
 
 @contextlib.contextmanager
 def held(site: Site) -> Iterator[None]:
-    """Nothing can be armed; a sync waits, for the lock that the account holds."""
+    """Nothing can be armed: a sync waits for the lock, which the account holds."""
     lock = shlex.quote(f"{site.hermes}/cron/oscron/arming.lock")
     holding = threading.Thread(target=site.run, args=(
         f"flock {lock} sh -c 'touch ~/held; while [ -e ~/held ]; do sleep 0.1; done'",))
@@ -98,7 +98,7 @@ def test_the_last_of_many_changes_is_armed_at_once(quiet: Site) -> None:
 
 
 def test_a_request_during_a_sync_is_another_sync(quiet: Site) -> None:
-    """Whoever has started the sync: here it is started by hand, as the timer does."""
+    """It does not matter what started the first sync: here it is started by hand, as the timer does."""
     with held(quiet):
         quiet.systemctl(f"start --no-block {SERVICE}")
         wait_for(lambda: quiet.systemctl(f"show -P ActiveState {SERVICE}").strip() == "activating")

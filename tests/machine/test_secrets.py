@@ -1,4 +1,4 @@
-"""Tokens, cookies and prompts on a machine: not where other accounts look."""
+"""Other accounts of a machine find no token, cookie or prompt."""
 
 import http.client
 import json
@@ -9,12 +9,12 @@ from tests.conftest import wait_for
 from tests.machine.sites import Site
 
 PROMPT = f"a prompt that is nobody else's business {secrets.token_hex(8)}"
-"""Not in this file, which the machine has too."""
+"""Random, since this file is on the machine too."""
 PLACES = "/etc /home /opt /root /run /tmp /usr/local /var"
 
 
 def login(site: Site) -> str:
-    """The cookie of a login with the token."""
+    """Return the cookie of a login with the token."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
     body = json.dumps({"password": site.api.token})
     connection.request("POST", "/api/auth/login", body, {"Content-Type": "application/json"})

@@ -2,11 +2,15 @@
 
 import datetime
 import json
+import time
 
 import pytest
 
 from tests.conftest import wait_for
 from tests.machine.sites import Site, soon
+
+DOCTOR_S = 40.0
+"""Without a sync that is requested or in progress, doctor reports a problem before it has looked a minute for it."""
 
 
 @pytest.mark.usefixtures("unwatched")
@@ -16,17 +20,19 @@ def test_a_timer_stopped_by_hand_is_told_and_put_back(site: Site) -> None:
     told = site.run(f"{site.bin}/hermes-oscron doctor", check=False)
     assert told.returncode == 1 and job_id in told.stdout and "not running" in told.stdout
     assert f"Armed default:{job_id}" in site.oscron("sync")
-    assert site.armed(job_id) and "All is as it should be" in site.oscron("doctor")
+    assert site.armed(job_id) and "OK: no problems found." in site.oscron("doctor")
 
 
 @pytest.mark.usefixtures("unwatched")
 def test_a_timer_changed_by_hand_is_told_and_put_right(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.administer(f"sed -i s/09:00/10:00/ {site.unit_dir}/hermes-job@default:{job_id}.timer")
-    assert "does not say" in site.run(f"{site.bin}/hermes-oscron doctor", check=False).stdout
+    begun = time.monotonic()
+    assert "differs from jobs.json" in site.doctor()[1]
+    assert time.monotonic() - begun < DOCTOR_S
     site.oscron("sync")
     assert "09:00" in site.systemctl(f"cat hermes-job@default:{job_id}.timer")
-    assert "All is as it should be" in site.oscron("doctor")
+    assert "OK: no problems found." in site.oscron("doctor")
 
 
 @pytest.mark.usefixtures("unwatched")
@@ -125,4 +131,4 @@ def test_a_job_scheduled_anew_when_it_has_just_completed_is_armed(site: Site) ->
         site.api.post("/api/crons/update", {"job_id": job_id, "schedule": "every 2h"})
     site.wait_for_syncs()
     assert len(site.armed_timers()) == 6
-    assert "All is as it should be" in site.oscron("doctor")
+    assert "OK: no problems found." in site.oscron("doctor")

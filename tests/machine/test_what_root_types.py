@@ -75,7 +75,7 @@ def box() -> Iterator[Box]:
 
 @contextlib.contextmanager
 def attacking(box: Box, program: str) -> Iterator[None]:
-    """Run `program` as bob, outside of any sandbox, meanwhile."""
+    """Run `program` as bob, outside of any sandbox, during the block."""
     box.run("rm -f /b/ready /b/ran")
     box.put("/opt/attack.py", program)
     unit = f"attack{time.monotonic_ns()}"
@@ -89,12 +89,12 @@ def attacking(box: Box, program: str) -> Iterator[None]:
 
 
 def inside(box: Box, command: str) -> list[str]:
-    """The command that runs `command` as root in `box`."""
+    """Return the command that runs `command` as root in `box`."""
     return [*box.entering(), "bash", "-c", f"cd /root; {command}"]
 
 
 def frozen(box: Box, command: str) -> "subprocess.Popen[bytes]":
-    """Start `command` as root until an attacker has frozen it, who comes too late for some that end soon."""
+    """Start `command` as root, again and again if it ends before an attacker has frozen it."""
     for _ in range(FREEZE_TRIES):
         process = subprocess.Popen(inside(box, f"exec {command}"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         wait_for(lambda process=process: is_frozen(process.pid) or process.poll() is not None, 60)
@@ -105,7 +105,7 @@ def frozen(box: Box, command: str) -> "subprocess.Popen[bytes]":
 
 
 def is_frozen(pid: int) -> bool:
-    """Tell whether a descendant of `pid` is stopped (proc_pid_stat(5))."""
+    """Return True if a descendant of `pid` is stopped (proc_pid_stat(5))."""
     children = []
     with contextlib.suppress(OSError):
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -148,9 +148,9 @@ def test_a_source_that_the_account_can_change_is_not_installed(bob: SystemSite) 
     for arguments in ("--account bob", "--account bob --dry-run", "--uninstall"):
         refused = bob.box.run(f"/b/src/install.sh {arguments}", check=False)
         assert refused.returncode == 1 and "bob can change /b, which root would run" in refused.stderr
-    bob.box.run("rm -rf /opt/src; mv /b/src /opt/src; chown bob /opt/src/hermes_oscron/cli.py")
+    bob.box.run("rm -rf /opt/src; mv /b/src /opt/src; chown bob /opt/src/hermes_oscron/config.py")
     refused = bob.box.run("/opt/src/install.sh --account bob", check=False)
-    assert "bob can change hermes_oscron/cli.py" in refused.stderr
+    assert "bob can change hermes_oscron/config.py" in refused.stderr
     bob.box.run("rm -rf /opt/src")
 
 
@@ -158,7 +158,7 @@ def test_a_source_that_the_account_can_change_is_not_installed(bob: SystemSite) 
 
 
 class Watch(threading.Thread):
-    """Look at all processes of `user` while they live: what they have of a terminal, and which descriptors."""
+    """Look for terminals, and descriptors of terminals, of every process of `user`."""
 
     def __init__(self, box: Box, user: str) -> None:
         super().__init__(daemon=True)

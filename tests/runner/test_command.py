@@ -1,4 +1,4 @@
-"""Which command runs a job, with what around it; and what is refused."""
+"""Which command runs a job, in which environment, and what is refused."""
 
 import json
 import os
@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.hermes import homes, store
-from hermes_oscron.hermes.config import Config
-from hermes_oscron.hermes.homes import Home
+from hermes_oscron.config import Config
+from hermes_oscron.hermes.home import Home, ScriptPathError, home_of, script_path
 from hermes_oscron.runner.command import command_for
 from tests.conftest import write_script
-from tests.runner.fires import (
+from tests.runner.jobs import (
     MANUAL,
+    change_record,
     configure,
     fire,
     firing,
@@ -37,7 +37,7 @@ def configure_command(root: Path, *command: str) -> None:
 
 
 def surroundings(root: Path, job_id: str, **environment: str) -> Any:
-    """What a job that says its surroundings was given."""
+    """Return the surroundings that a job printed."""
     ended = fire(job_id, *MANUAL, **environment)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
@@ -71,7 +71,7 @@ def test_a_script_gets_its_surroundings(root: Path) -> None:
 ])
 def test_any_name_can_stand_in_the_environment(root: Path, name: str, in_environment: str) -> None:
     job_id = make_script(root, SAYS_ITS_SURROUNDINGS, "job.py")
-    store.change(homes.home(str(root), "default"), job_id, lambda job: job.update(name=name))  # as others may write it
+    change_record(root, job_id, name=name)  # as other programs may write it
     assert surroundings(root, job_id)["env"]["HERMES_JOB_NAME"] == in_environment
     assert record(root, job_id)["last_status"] == "ok"
 
@@ -153,7 +153,7 @@ def test_without_anything_to_run_a_prompt_the_error_says_what_to_install_or_set(
     ended = fire(job_id, *MANUAL)
     assert ended.returncode == 1
     told = record(root, job_id)["last_error"]
-    assert told == (f"Nothing here can run a prompt: the Hermes agent was not found. Install it, name its `hermes` "
+    assert told == (f"No program can run the prompt: the Hermes agent was not found. Install it, name its `hermes` "
                     f"with 'agent' under [exec] in {root}/oscron.toml, or set 'command' there, like "
                     f"command = [\"claude\", \"-p\"].")
     assert section(page(root, job_id), "Error") == told
@@ -206,15 +206,15 @@ def test_a_script_outside_the_scripts_folder_is_refused(root: Path, home: Home, 
     (root / "scripts" / "daily").mkdir()
     (root / "scripts" / "link.sh").symlink_to(root / "outside.sh")
     (root / "scripts" / "folder").symlink_to(root / "outside")
-    with pytest.raises(homes.OutsideScripts, match="scripts run from there alone"):
-        homes.script_path(home, where)
+    with pytest.raises(ScriptPathError, match="scripts run from there alone"):
+        script_path(home, where)
 
 
 def test_a_script_whose_name_begins_like_the_folder_is_outside(root: Path, home: Home) -> None:
     (root / "scripts-of-another").mkdir()
     (root / "scripts-of-another" / "job.sh").write_text("echo\n")
-    with pytest.raises(homes.OutsideScripts, match="scripts run from there alone"):
-        homes.script_path(home, "../scripts-of-another/job.sh")
+    with pytest.raises(ScriptPathError, match="scripts run from there alone"):
+        script_path(home, "../scripts-of-another/job.sh")
 
 
 @pytest.mark.parametrize("where", ["../outside.sh", "link.sh", "missing.sh", "folder"])
@@ -267,7 +267,7 @@ def test_a_prompt_with_half_a_character_is_passed_on_without_it(home: Home) -> N
 
 def test_the_home_of_a_prompt_is_that_of_the_profile_that_owns_it(root: Path) -> None:
     (root / "profiles" / "work").mkdir(parents=True)
-    work = homes.home(str(root), "work")
+    work = home_of(str(root), "work")
     command = command_for({"id": "a", "prompt": "x", "profile": "default"}, work, Config(command=("agent",)))
     assert command.environment["HERMES_HOME"] == str(root)
     command = command_for({"id": "a", "prompt": "x", "profile": None}, work, Config(command=("agent",)))

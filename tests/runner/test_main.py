@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.hermes import requests, runs
-from hermes_oscron.hermes.homes import Home
+from hermes_oscron.hermes.home import Home
 from hermes_oscron.runner import main
+from hermes_oscron.runs import lock, requests
 from tests.conftest import write_script
-from tests.runner.fires import (
+from tests.runner.jobs import (
     MANUAL,
     SLEEPER,
-    bridge,
     command_line,
     configure,
     files,
@@ -36,8 +35,10 @@ from tests.runner.fires import (
     page,
     pages,
     pid_in,
+    reconciler,
     record,
     section,
+    service,
 )
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -96,7 +97,7 @@ def test_a_fire_that_is_not_due_touches_no_file(root: Path) -> None:
 
 def test_a_paused_job_is_not_fired_and_no_file_is_touched(root: Path) -> None:
     job_id = make_script(root, "echo never\n")
-    bridge(root).pause(job_id)
+    service(root).pause(job_id)
     before = files(root)
     ended = fire(job_id)
     said = f"Skipped: {job_id} is paused; 'hermes-oscron run {job_id}' runs it now.\n"
@@ -106,7 +107,7 @@ def test_a_paused_job_is_not_fired_and_no_file_is_touched(root: Path) -> None:
 
 def test_a_paused_job_runs_by_hand_and_stays_paused(root: Path) -> None:
     job_id = make_script(root, "echo by hand\n")
-    bridge(root).pause(job_id)
+    service(root).pause(job_id)
     assert fire(job_id, *MANUAL).returncode == 0
     after = record(root, job_id)
     assert (after["state"], after["enabled"], after["next_run_at"]) == ("paused", False, None)
@@ -128,7 +129,7 @@ def test_a_start_that_nobody_requested_runs_what_is_due_alone(root: Path, enviro
 
 def test_a_requested_run_is_a_manual_one_whatever_started_it(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo ran\n")
-    bridge(root).pause(job_id)
+    service(root).pause(job_id)
     with requests.ask(home, job_id) as request:
         timer = fire(job_id, INVOCATION_ID="1", TRIGGER_UNIT=f"hermes-job@default:{job_id}.timer")
         assert timer.stdout == "ran\n"
@@ -140,8 +141,9 @@ def test_a_requested_run_is_a_manual_one_whatever_started_it(root: Path, home: H
 def test_a_request_of_a_verb_that_was_killed_makes_no_run_a_manual_one(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo ran\n")
     asking = subprocess.Popen([sys.executable, "-c", "import sys, time\n"
-                               "from hermes_oscron.hermes import homes, requests\n"
-                               "with requests.ask(homes.home(homes.root(), 'default'), sys.argv[1]):\n"
+                               "from hermes_oscron.hermes.home import hermes_root, home_of\n"
+                               "from hermes_oscron.runs import requests\n"
+                               "with requests.ask(home_of(hermes_root(), 'default'), sys.argv[1]):\n"
                                "    print('asked', flush=True); time.sleep(60)", job_id], stdout=subprocess.PIPE)
     assert asking.stdout and asking.stdout.readline() == b"asked\n"
     asking.kill()
@@ -151,7 +153,7 @@ def test_a_request_of_a_verb_that_was_killed_makes_no_run_a_manual_one(root: Pat
     assert fire(job_id).stdout.startswith(f"Skipped: {job_id} is not due before ")
     due_mark = root / "cron" / "oscron" / f"due@default:{job_id}"
     due_mark.touch()
-    bridge(root).sync()
+    reconciler(root).sync()
     assert not list(left.iterdir()) and not due_mark.exists()
 
 
@@ -168,11 +170,11 @@ def test_a_run_that_cannot_begin_answers_why(root: Path, home: Home) -> None:
     with requests.ask(home, "never-was") as request:
         fire("never-was")
         assert "There is no job 'never-was'" in str(request.answer())
-    Path(home.runs_dir).rmdir()
-    Path(home.runs_dir).touch()
+    Path(home.state.runs).rmdir()
+    Path(home.state.runs).touch()
     with requests.ask(home, job_id) as request:
         assert fire(job_id).returncode == 2
-        assert home.runs_dir in request.answer()["refused"]  # type: ignore[index]
+        assert home.state.runs in request.answer()["refused"]  # type: ignore[index]
 
 
 def test_a_run_by_hand_needs_no_time(root: Path) -> None:
@@ -219,14 +221,14 @@ def test_a_running_job_shows_as_running(root: Path, home: Home) -> None:
     job_id = make_script(root, SLEEPER)
     with firing(job_id, *MANUAL) as runner:
         pid_in(root / "started")
-        run = runs.find(home, job_id)
+        run = lock.find(home, job_id)
         assert run
         assert (run.job_id, run.trigger) == (job_id, "manual")
-        assert list(bridge(root).status()) == [job_id]
+        assert list(service(root).status()) == [job_id]
         runner.terminate()
         runner.wait(10)
-    assert bridge(root).status() == {}
-    assert runs.find(home, job_id) is None
+    assert service(root).status() == {}
+    assert lock.find(home, job_id) is None
 
 
 @pytest.mark.parametrize("options", [(), MANUAL])
@@ -284,8 +286,8 @@ def test_a_timeout_that_never_comes_is_no_fault(root: Path, timeout: str) -> Non
 def test_after_kill_9_the_job_does_not_run_and_the_next_fire_records_it(root: Path, home: Home) -> None:
     job_id = make_script(root, SLEEPER)
     interrupt(root, job_id)
-    assert runs.running(home) == {}
-    assert [run.job_id for run in runs.interrupted(home)] == [job_id]
+    assert lock.running(home) == {}
+    assert [run.job_id for run in lock.unrecorded(home)] == [job_id]
     write_script(root, "job.sh", 'cat "$HERMES_HOME/cron/jobs.json"\n')
     let_days_pass(root, job_id, 2)
     ended = fire(job_id)
@@ -295,7 +297,7 @@ def test_after_kill_9_the_job_does_not_run_and_the_next_fire_records_it(root: Pa
     assert re.match(r"interrupted: the run begun at \d{4}-\d\d-\d\d .* never ended by itself", seen["last_error"])
     after = record(root, job_id)
     assert (after["last_status"], after["last_error"], after["repeat"]["completed"]) == ("ok", None, 2)
-    assert runs.interrupted(home) == []
+    assert lock.unrecorded(home) == []
 
 
 def test_a_one_shot_that_was_killed_is_not_run_again(root: Path) -> None:
@@ -314,13 +316,13 @@ def test_a_job_deleted_while_it_runs_ends_by_itself_and_leaves_nothing(root: Pat
     os.mkfifo(root / "pipe")
     with firing(job_id, *MANUAL) as runner:
         pid_in(root / "started")
-        bridge(root).delete(job_id)
+        service(root).delete(job_id)
         (root / "pipe").write_text("go on\n")
         assert runner.wait(10) == 0
         assert runner.stdout
         assert runner.stdout.read() == "done\n"
     assert not list((root / "cron" / "output").glob("*"))
-    assert os.listdir(home.runs_dir) == []
+    assert os.listdir(home.state.runs) == []
     assert job_id not in (root / "cron" / "jobs.json").read_text()
 
 
@@ -329,7 +331,7 @@ def test_a_job_changed_while_it_runs_is_due_by_its_new_schedule(root: Path) -> N
     make_due(root, job_id)
     with firing(job_id) as runner:
         job = pid_in(root / "started")
-        bridge(root).update(job_id, {"schedule": "30 17 * * *", "name": "another name"})
+        service(root).update(job_id, {"schedule": "30 17 * * *", "name": "another name"})
         kill(job)
         runner.wait(10)
     after = record(root, job_id)
@@ -342,7 +344,7 @@ def test_a_job_paused_while_it_runs_stays_paused(root: Path) -> None:
     make_due(root, job_id)
     with firing(job_id) as runner:
         job = pid_in(root / "started")
-        bridge(root).pause(job_id)
+        service(root).pause(job_id)
         kill(job)
         runner.wait(10)
     after = record(root, job_id)
@@ -391,7 +393,7 @@ def test_a_fire_does_not_wait_for_ever(root: Path, monkeypatch: pytest.MonkeyPat
                                        capsys: pytest.CaptureFixture[str]) -> None:
     job_id = make_script(root, "echo fine\n")
     (root / "cron" / "jobs.json").write_text("{")
-    monkeypatch.setattr(main, "PATIENCE", 0.1)
+    monkeypatch.setattr(main, "JOBS_FILE_TIMEOUT_S", 0.1)
     monkeypatch.delenv("INVOCATION_ID", raising=False)
     assert main.main([f"default:{job_id}"]) == 2
     assert "jobs.json is not JSON" in capsys.readouterr().err

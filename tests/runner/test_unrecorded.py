@@ -11,20 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.hermes import records, runs, store
-from hermes_oscron.hermes.endings import settle
-from hermes_oscron.hermes.homes import Home
-from hermes_oscron.runner import conclude, main
+from hermes_oscron.hermes import jobs_file
+from hermes_oscron.hermes.home import Home
+from hermes_oscron.jobs.record import instant
+from hermes_oscron.runner import main, result
+from hermes_oscron.runs import lock, model
+from hermes_oscron.runs.interrupted import record_interrupted_runs
 from tests.conftest import wait_for
-from tests.runner.fires import (
+from tests.runner.jobs import (
     MANUAL,
-    bridge,
     fire,
     firing,
     make_due,
     make_script,
     pages,
+    reconciler,
     record,
+    service,
 )
 
 FAILS = "echo begun; sleep 1; echo whole; echo oh no >&2; exit 3\n"
@@ -43,14 +46,14 @@ def broken(root: Path) -> Iterator[None]:
 
 
 def result_of(root: Path, job_id: str) -> bool:
-    """Whether the run of JOB_ID has its result in its file."""
+    """Return True if the run of `job_id` has its result in its file."""
     return b'"ended_at"' in (root / "cron" / "oscron" / "runs" / job_id).read_bytes()
 
 
 def end_unrecorded(root: Path, job_id: str, number: int) -> datetime.datetime:
-    """Fire JOB_ID, whose run ends while jobs.json is broken, and end its runner by NUMBER; when the run ended."""
+    """Fire `job_id`, whose run ends while jobs.json is broken, and end its runner by `number`; when the run ended."""
     with firing(job_id) as runner:
-        wait_for(lambda: runs.find(bridge(root).home, job_id))
+        wait_for(lambda: lock.find(service(root).home, job_id))
         with broken(root):
             wait_for(lambda: result_of(root, job_id))
             ended = datetime.datetime.now(UTC)
@@ -64,21 +67,21 @@ def test_a_run_waits_at_its_end_for_jobs_that_somebody_is_mending(root: Path, ho
     job_id = make_script(root, FAILS)
     make_due(root, job_id)
     with firing(job_id) as runner:
-        wait_for(lambda: runs.find(home, job_id))
+        wait_for(lambda: lock.find(home, job_id))
         with broken(root):
             wait_for(lambda: result_of(root, job_id))
             ended = datetime.datetime.now(UTC)
             time.sleep(1.5)
-            assert runner.poll() is None and list(runs.running(home)) == [job_id]
+            assert runner.poll() is None and list(lock.running(home)) == [job_id]
         assert runner.wait(5) == 1
         assert runner.stderr
         said = runner.stderr.read()
         assert "waits to be recorded: " in said and "jobs.json is not JSON" in said
     after = record(root, job_id)
     assert (after["last_error"], after["repeat"]["completed"]) == ("exited with code 3: oh no", 1)
-    recorded = records.instant(after["last_run_at"])
+    recorded = instant(after["last_run_at"])
     assert recorded and abs(recorded - ended) < datetime.timedelta(seconds=1)
-    assert "whole" in pages(root, job_id)[0] and os.listdir(home.runs_dir) == []
+    assert "whole" in pages(root, job_id)[0] and os.listdir(home.state.runs) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -89,11 +92,11 @@ def test_whoever_settles_later_records_what_really_happened_once(root: Path, hom
     assert fire(job_id, "--settle").returncode == 0
     after = record(root, job_id)
     assert (after["last_status"], after["last_error"]) == ("error", "exited with code 3: oh no")
-    recorded = records.instant(after["last_run_at"])
+    recorded = instant(after["last_run_at"])
     assert recorded and abs(recorded - ended) < datetime.timedelta(seconds=1)
-    assert after["repeat"]["completed"] == 1 and os.listdir(home.runs_dir) == []
+    assert after["repeat"]["completed"] == 1 and os.listdir(home.state.runs) == []
     assert len(pages(root, job_id)) == 1 and "whole" in pages(root, job_id)[0]
-    assert fire(job_id, "--settle").returncode == 0 and settle(home) == []
+    assert fire(job_id, "--settle").returncode == 0 and record_interrupted_runs(home) == []
     assert record(root, job_id) == after
     assert "is not due" in fire(job_id).stdout
 
@@ -102,7 +105,7 @@ def test_a_run_that_went_well_is_no_error(root: Path, home: Home) -> None:
     job_id = make_script(root, "sleep 1; echo whole\n")
     make_due(root, job_id)
     end_unrecorded(root, job_id, signal.SIGKILL)
-    assert not bridge(root).sync().refused
+    assert not reconciler(root).sync().problems
     after = record(root, job_id)
     assert (after["last_status"], after["last_error"], after["repeat"]["completed"]) == ("ok", None, 1)
 
@@ -111,7 +114,7 @@ def test_a_run_that_is_stopped_does_not_wait(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo begun; exec sleep 30\n")
     make_due(root, job_id)
     with firing(job_id) as runner:
-        wait_for(lambda: (run := runs.find(home, job_id)) and run.group)
+        wait_for(lambda: (run := lock.find(home, job_id)) and run.group)
         with broken(root):
             runner.terminate()
             assert runner.wait(5) == 2
@@ -124,13 +127,13 @@ def test_a_run_does_not_wait_for_ever_and_says_where_its_result_is(
 ) -> None:
     job_id = make_script(root, 'cp "$HERMES_HOME/cron/jobs.json" "$HERMES_HOME/whole"\n'
                                'echo broken > "$HERMES_HOME/cron/jobs.json"\n')
-    monkeypatch.setattr(conclude, "RECORD_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(result, "RECORD_TIMEOUT_S", 0.1)
     assert main.main([f"default:{job_id}", *MANUAL]) == 2
     said = capfd.readouterr().err
-    assert "jobs.json is not JSON" in said and f"its result waits in {home.runs_dir}/{job_id}" in said
+    assert "jobs.json is not JSON" in said and f"its result is in {home.state.runs}/{job_id}" in said
     assert (root / "cron" / "jobs.json").read_text() == "broken\n"
     (root / "whole").rename(root / "cron" / "jobs.json")
-    assert [settled["last_status"] for settled in settle(home)] == ["ok"]
+    assert [job.record["last_status"] for job in record_interrupted_runs(home)] == ["ok"]
 
 
 def test_what_cannot_be_recorded_yet_is_shown_as_it_was(
@@ -143,16 +146,16 @@ def test_what_cannot_be_recorded_yet_is_shown_as_it_was(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", f"{root}/cron/jobs.json")
 
-    monkeypatch.setattr(store, "replace_file", full)
+    monkeypatch.setattr(jobs_file, "write_atomic", full)
     before = record(root, job_id)
-    here = bridge(root)
+    here = service(root)
     shown = here.show(job_id)
     assert (shown["last_error"], shown["repeat"]["completed"]) == ("exited with code 3: oh no", 1)
-    assert here.jobs()["jobs"][0]["last_error"] == shown["last_error"]
-    [completion] = here.completions(0)
+    assert here.list_jobs()["jobs"][0]["last_error"] == shown["last_error"]
+    [completion] = here.recent(0)
     assert completion.status == "error"
-    assert "default" in here.sync().refused
-    assert record(root, job_id) == before and len(os.listdir(home.runs_dir)) == 1, "reading writes nothing"
+    assert "default" in [problem.subject for problem in reconciler(root).sync().problems]
+    assert record(root, job_id) == before and len(os.listdir(home.state.runs)) == 1, "reading writes nothing"
 
 
 def test_the_next_run_first_records_what_the_last_one_could_not(root: Path, home: Home) -> None:
@@ -164,16 +167,16 @@ def test_the_next_run_first_records_what_the_last_one_could_not(root: Path, home
 
 
 def test_an_error_of_any_length_and_kind_fits_a_run_s_file(home: Home) -> None:
-    claim = runs.claim(home, "a")
+    claim = lock.acquire(home, "a")
     assert claim
     for error in ("é" * 5000, "\0\ud800" * 3000, '"' * 9000):
-        run = runs.Run("a", 1.5, "manual")
-        claim.begin(run)
-        claim.end(run, runs.Result(2.5, error))
-        left = claim.left_behind()
+        run = model.Run("a", 1.5, "manual")
+        claim.write(run)
+        claim.write_result(run, model.Result(2.5, error))
+        left = claim.stale_run()
         assert left and left.result and left.result.error
         assert error.startswith(left.result.error) and len(left.result.error) > 300
-        assert os.path.getsize(claim.path) == 2 * runs.PART_BYTES
+        assert os.path.getsize(claim.path) == 2 * lock.PART_BYTES
     claim.release()
 
 
@@ -185,8 +188,8 @@ SOUND = {"started_at": STARTED, "ended_at": STARTED, "error": None, "delivery_er
                                     {**SOUND, "ended_at": float("nan")}, {**SOUND, "started_at": STARTED - 60}])
 def test_what_is_no_result_of_this_run_is_an_interrupted_run(root: Path, home: Home, result: object) -> None:
     job_id = make_script(root, "echo\n")
-    os.makedirs(home.runs_dir)
-    run = json.dumps({"started_at": STARTED, "trigger": "manual"}).ljust(runs.PART_BYTES)
-    Path(home.runs_dir, job_id).write_text(run + json.dumps(result))
-    settle(home)
+    os.makedirs(home.state.runs)
+    run = json.dumps({"started_at": STARTED, "trigger": "manual"}).ljust(lock.PART_BYTES)
+    Path(home.state.runs, job_id).write_text(run + json.dumps(result))
+    record_interrupted_runs(home)
     assert record(root, job_id)["last_error"].startswith("interrupted: ")

@@ -1,4 +1,4 @@
-"""Cron expressions: croniter, which the agent fires by, says what is accepted and what it means."""
+"""Cron expressions: they are accepted, and mean the same, as in croniter, by which the agent fires."""
 
 import datetime
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_oscron.schedule import cron
-from hermes_oscron.schedule.errors import ScheduleError
+from hermes_oscron.schedule.model import ScheduleError
 from tests import strategies
 
 A_YEAR = [datetime.date(2028, 1, 1) + datetime.timedelta(days=n) for n in range(366)]
@@ -42,7 +42,7 @@ def is_nth(day: datetime.date, which: int | str) -> bool:
 
 
 def croniter_days(expression: str) -> Callable[[datetime.date], bool]:
-    """The days of EXPRESSION by croniter.expand, day-of-month and day-of-week both given meaning either."""
+    """The days of `expression` by croniter.expand, day-of-month and day-of-week both given meaning either."""
     (_, _, of_month, _, of_week), nth = croniter.expand(expression)
 
     def in_month(day: datetime.date) -> bool:

@@ -1,4 +1,4 @@
-"""When schedules are due: croniter says it away from clock changes, Debian's cron across them."""
+"""When schedules are due: as in croniter away from clock changes, as in Debian's cron across them."""
 
 import datetime
 from itertools import pairwise, takewhile
@@ -9,19 +9,19 @@ from croniter import croniter
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hermes_oscron.schedule import cron, text
-from hermes_oscron.schedule.errors import ScheduleError
+from hermes_oscron.schedule import cron
+from hermes_oscron.schedule.model import Schedule, ScheduleError, interval, once
 from hermes_oscron.schedule.occurrences import (
     Change,
     changes,
     first_instant_of,
-    first_of,
+    first_occurrences,
     instants_of,
     latest_occurrence,
     next_occurrence,
     occurrences,
 )
-from hermes_oscron.schedule.types import Schedule, interval, once
+from hermes_oscron.schedule.parse import MAX_INTERVAL_MINUTES, parse_schedule
 from tests import judges, strategies
 
 UTC = datetime.UTC
@@ -49,7 +49,7 @@ def due_until(schedule: Schedule, after: datetime.datetime, until: datetime.date
 
 
 def walls(schedule: Schedule, after: datetime.datetime, until: datetime.datetime, zone: ZoneInfo) -> list[str]:
-    """What the clock in ZONE shows when SCHEDULE is due."""
+    """Return the times that the clock in `zone` shows when `schedule` is due."""
     return [f"{due.astimezone(zone):%d %H:%M%z}" for due in due_until(schedule, after, until, zone)]
 
 
@@ -58,10 +58,10 @@ def walls(schedule: Schedule, after: datetime.datetime, until: datetime.datetime
 def test_occurrences_are_later_than_asked_and_strictly_increasing(expression: str, zone: str,
                                                                   after: datetime.datetime) -> None:
     try:
-        schedule = text.parse(expression, ZoneInfo(zone), after)
+        schedule = parse_schedule(expression, ZoneInfo(zone), after)
     except ScheduleError:
         assume(False)
-    due = first_of(schedule, 40, after.astimezone(ZoneInfo(zone)), ZoneInfo(zone))
+    due = first_occurrences(schedule, 40, after.astimezone(ZoneInfo(zone)), ZoneInfo(zone))
     assert due[0] == next_occurrence(schedule, after, ZoneInfo(zone))
     assert due[0] > after
     assert all(earlier < later for earlier, later in pairwise(due))
@@ -72,15 +72,15 @@ def test_occurrences_are_later_than_asked_and_strictly_increasing(expression: st
 @given(strategies.expressions(days=strategies.fields(cron.DAY, st.just("L"))), INSTANTS,
        st.sampled_from(["UTC", "Asia/Kolkata", "Asia/Tokyo", "America/Bogota"]))
 def test_where_no_clock_changes_croniter_agrees(expression: str, after: datetime.datetime, zone: str) -> None:
-    """Where day-of-month meets `#` croniter drops the former, and the contract does not."""
+    """If day-of-month meets `#` croniter drops the former, and the contract does not."""
     try:
-        schedule = text.parse(expression, ZoneInfo(zone), after)
+        schedule = parse_schedule(expression, ZoneInfo(zone), after)
     except ScheduleError:
         assume(False)
     _, _, day, _, weekday = cron.fields_of(expression)
     assume(day in ("*", "?") or not ("#" in weekday or "l" in weekday))
     judge = croniter(expression, after.astimezone(ZoneInfo(zone)), ret_type=datetime.datetime)
-    assert first_of(schedule, 15, after, ZoneInfo(zone)) == [judge.get_next() for _ in range(15)]
+    assert first_occurrences(schedule, 15, after, ZoneInfo(zone)) == [judge.get_next() for _ in range(15)]
 
 
 def around(zone: str, year: int) -> list[Change]:
@@ -167,13 +167,14 @@ def test_a_day_that_never_was_is_made_up_for_once() -> None:
 
 
 def test_a_leap_day_is_waited_for() -> None:
-    assert first_of(cron_schedule("0 0 29 2 *"), 2, datetime.datetime(2096, 2, 29, tzinfo=UTC), ZoneInfo("UTC")) == [
+    after = datetime.datetime(2096, 2, 29, tzinfo=UTC)
+    assert first_occurrences(cron_schedule("0 0 29 2 *"), 2, after, ZoneInfo("UTC")) == [
         datetime.datetime(2104, 2, 29, tzinfo=UTC), datetime.datetime(2108, 2, 29, tzinfo=UTC)]
 
 
 def test_a_day_no_month_has_is_no_occurrence() -> None:
     assert next_occurrence(cron_schedule("0 0 30 2 *"), NOW, BERLIN) is None
-    assert first_of(cron_schedule("0 0 30 2 *"), 3, NOW, BERLIN) == []
+    assert first_occurrences(cron_schedule("0 0 30 2 *"), 3, NOW, BERLIN) == []
 
 
 def test_the_instant_itself_is_not_later_than_itself() -> None:
@@ -184,26 +185,28 @@ def test_the_instant_itself_is_not_later_than_itself() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(1, text.LONGEST_INTERVAL), INSTANTS, st.integers(-10**7, 10**7), st.sampled_from(strategies.ZONES))
-def test_an_interval_stays_on_its_grid(minutes: int, after: datetime.datetime, seconds: int, zone: str) -> None:
-    schedule, grid = interval(minutes), after + seconds * SECOND
-    due = first_of(schedule, 10, after, ZoneInfo(zone), grid)
+@given(st.integers(1, MAX_INTERVAL_MINUTES), INSTANTS, st.integers(-10**7, 10**7), st.sampled_from(strategies.ZONES))
+def test_an_interval_stays_on_its_phase(minutes: int, after: datetime.datetime, seconds: int, zone: str) -> None:
+    schedule, phase = interval(minutes), after + seconds * SECOND
+    due = first_occurrences(schedule, 10, after, ZoneInfo(zone), phase)
     assert due[0] - after <= schedule.period
     assert due[0] > after
     assert all(later - earlier == schedule.period for earlier, later in pairwise(due))
-    assert not any((instant - grid.replace(microsecond=0)) % schedule.period for instant in due)
-    assert due == first_of(schedule, 10, after.astimezone(ZoneInfo(zone)), BERLIN, due[3])
+    assert not any((instant - phase.replace(microsecond=0)) % schedule.period for instant in due)
+    assert due == first_occurrences(schedule, 10, after.astimezone(ZoneInfo(zone)), BERLIN, due[3])
 
 
 @pytest.mark.parametrize("minutes", [1, 45, 120, 1440])
-def test_an_interval_without_a_grid_counts_from_where_one_looks(minutes: int) -> None:
+def test_an_interval_without_a_phase_counts_from_where_one_looks(minutes: int) -> None:
     after = NOW.replace(microsecond=999_999)
-    assert first_of(interval(minutes), 2, after, BERLIN) == [NOW + minutes * MINUTE, NOW + 2 * minutes * MINUTE]
+    period = minutes * MINUTE
+    assert first_occurrences(interval(minutes), 2, after, BERLIN) == [NOW + period, NOW + 2 * period]
 
 
 def test_an_interval_knows_no_clock_change() -> None:
     before = datetime.datetime(2027, 3, 27, 9, tzinfo=BERLIN)
-    assert [f"{due.astimezone(BERLIN):%d %H:%M}" for due in first_of(interval(1440), 2, before, BERLIN, before)] == [
+    due = first_occurrences(interval(1440), 2, before, BERLIN, before)
+    assert [f"{moment.astimezone(BERLIN):%d %H:%M}" for moment in due] == [
         "28 10:00", "29 10:00"]
 
 
@@ -211,7 +214,7 @@ def test_an_interval_knows_no_clock_change() -> None:
 def test_a_one_shot_is_due_once_and_not_when_it_is_past(instant: datetime.datetime, microseconds: int) -> None:
     schedule = once(instant)
     after = schedule.run_at - datetime.timedelta(microseconds=microseconds)
-    assert first_of(schedule, 5, after, BERLIN) == ([schedule.run_at] if microseconds > 0 else [])
+    assert first_occurrences(schedule, 5, after, BERLIN) == ([schedule.run_at] if microseconds > 0 else [])
 
 
 @settings(max_examples=300, deadline=None)

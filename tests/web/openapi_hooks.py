@@ -1,6 +1,6 @@
-"""For schemathesis (its SCHEMATHESIS_HOOKS): what only this server knows, and that every call is a client of its own.
+"""Hooks for schemathesis (SCHEMATHESIS_HOOKS): values that only this server has, and an own client for every call.
 
-schemathesis expects 401 for every wrong token; from one address it would get 429, which tests/web/test_door.py tests.
+schemathesis expects 401 for every wrong token. Many from one address get 429, which test_authentication.py tests.
 """
 
 import itertools

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.web import credentials, sessions
+from hermes_oscron.web import authentication, sessions, token
 
 from ..conftest import Api
-from .test_door import serving, token_file
+from .test_authentication import serving, token_file
 
 
 def log_in(api: Api, password: str | None = None, **headers: str) -> tuple[int, str]:
-    """The status of a login with PASSWORD, or the token, and the cookie as the client sends it back."""
+    """The status of a login with `password`, or the token, and the cookie as the client sends it back."""
     status, answer = api.call("POST", "/api/auth/login", {"password": password or api.token},
                               headers={"Authorization": "", **headers})
     assert status != 200 or answer == {"ok": True}
@@ -19,7 +19,7 @@ def log_in(api: Api, password: str | None = None, **headers: str) -> tuple[int, 
 
 
 def call(api: Api, cookie: str, method: str = "GET", path: str = "/api/crons", body: object = None) -> int:
-    """The status of a call that shows COOKIE alone."""
+    """The status of a call that shows `cookie` alone."""
     return api.call(method, path, body, headers={"Authorization": "", "Cookie": f"theme=dark; a,b=c; {cookie}"})[0]
 
 
@@ -111,7 +111,7 @@ def test_a_session_outlives_the_server(root: Path, tmp_path: Path) -> None:
 
 def test_a_new_token_ends_every_session(api: Api, root: Path) -> None:
     cookies = [log_in(api)[1] for _ in range(3)]
-    credentials.rotate(str(root))
+    token.rotate(str(root))
     assert [call(api, cookie) for cookie in cookies] == [401] * 3
 
 
@@ -160,17 +160,17 @@ def test_the_right_cookie_is_found_beside_another_server_s_of_the_same_name(api:
 def test_a_session_is_under_the_token_that_was_shown(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = credentials.token(str(root))
-    door = credentials.Door(str(root))
-    begin = sessions.Sessions.begin
+    old = token.get_or_create(str(root))
+    door = authentication.Authenticator(str(root))
+    create = sessions.Sessions.create
 
-    def rotate_and_begin(self: sessions.Sessions, token: str) -> str:
-        credentials.rotate(str(root))
-        return begin(self, token)
+    def rotate_and_create(self: sessions.Sessions, shown: str) -> str:
+        token.rotate(str(root))
+        return create(self, shown)
 
-    monkeypatch.setattr(sessions.Sessions, "begin", rotate_and_begin)
-    shown = door.begin_session(credentials.Caller("127.0.0.1", "", ()), old)
-    assert not door.knows(credentials.Caller("127.0.0.1", "", (shown,)))
+    monkeypatch.setattr(sessions.Sessions, "create", rotate_and_create)
+    shown = door.create_session(authentication.Caller("127.0.0.1", "", ()), old)
+    assert not door.is_authenticated(authentication.Caller("127.0.0.1", "", (shown,)))
 
 
 def test_sessions_are_in_a_file_for_its_owner_alone_that_tells_no_cookie(api: Api, root: Path) -> None:
@@ -191,14 +191,15 @@ def test_a_spoilt_file_of_sessions_knows_none_and_is_made_anew(api: Api, root: P
 
 def test_a_session_is_not_for_ever(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = sessions.Sessions(str(root))
-    monkeypatch.setattr(sessions, "LIFETIME", 0)
-    expired = known.begin("t")
+    monkeypatch.setattr(sessions, "LIFETIME_S", 0)
+    expired = known.create("t")
     monkeypatch.undo()
-    shown = known.begin("t")
-    assert (known.knows(expired, "t"), known.knows(shown, "t"), known.knows(shown, "u")) == (False, True, False)
+    shown = known.create("t")
+    assert not known.is_valid(expired, "t")
+    assert known.is_valid(shown, "t") and not known.is_valid(shown, "u")
 
 
 def test_logins_without_end_end_the_oldest(root: Path) -> None:
     known = sessions.Sessions(str(root))
-    shown = [known.begin("t") for _ in range(sessions.MOST + 1)]
-    assert [known.knows(each, "t") for each in shown] == [False] + [True] * sessions.MOST
+    shown = [known.create("t") for _ in range(sessions.MAX_SESSIONS + 1)]
+    assert [known.is_valid(each, "t") for each in shown] == [False] + [True] * sessions.MAX_SESSIONS

@@ -12,7 +12,7 @@ NOON = datetime.datetime(2026, 3, 15, 12, 0, 0, tzinfo=datetime.UTC)
 
 
 def write_sessions(home: Path, *ids: str, source: str = "cron") -> None:
-    """Put sessions into HOME's state.db as the agent does."""
+    """Put sessions into `home`'s state.db as the agent does."""
     database = sqlite3.connect(home / "state.db")
     database.execute("CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, source TEXT NOT NULL, started_at REAL)")
     database.executemany("INSERT INTO sessions VALUES (?, ?, 0)", [(each, source) for each in ids])

@@ -4,7 +4,7 @@ import signal
 import time
 from pathlib import Path
 
-from hermes_oscron.hermes.runs import PART_BYTES
+from hermes_oscron.runs.lock import PART_BYTES
 
 from ..conftest import Api, let_go, wait_for, write_script, write_waiting_script
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..cli.conftest import COMMAND
 from ..conftest import needs_root, wait_for
-from .test_door import token_file
+from .test_authentication import token_file
 
 CALL = """
 import http.client, socket, sys
@@ -42,7 +42,7 @@ class Unix:
             return response.status, json.load(response)
 
     def as_nobody(self, authorization: str) -> "subprocess.CompletedProcess[str]":
-        """What happens when another account calls."""
+        """Another account calls."""
         python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
         return subprocess.run([python, "-c", CALL, str(self.path), authorization], user=NOBODY, group=NOBODY,
                               extra_groups=[], cwd="/", capture_output=True, text=True, timeout=20, check=False)

@@ -1,8 +1,8 @@
-"""A schedule as OnCalendar= lines: systemd.time(7), held to by `systemd-analyze calendar`.
+"""A schedule as OnCalendar= lines: systemd.time(7), tested against `systemd-analyze calendar`.
 
-systemd evaluates a calendar on the wall clock, so a line with a zone skips a time that falls in a gap and never comes
-back for the repeated hour. The lines here are in UTC where that says the same; elsewhere the instants that would
-be lost follow as lines of their own, for the clock changes of this year and the next YEARS_AHEAD.
+systemd evaluates a calendar on the wall clock, so a line with a zone skips a time that falls in a gap and does not fire
+again in the repeated hour. The lines here are in UTC if that means the same. Otherwise the instants that would be lost
+follow as further lines, for the clock changes of this year and the next YEARS_AHEAD.
 """
 
 import datetime
@@ -12,13 +12,13 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from ...schedule import cron
-from ...schedule.cron import runs
+from ...schedule.cron import ranges
+from ...schedule.model import CRON, INTERVAL, Schedule
 from ...schedule.occurrences import UTC, Change, changes, occurrences
-from ...schedule.types import CRON, INTERVAL, Schedule
 
 YEARS_AHEAD = 5
 INSTANTS_AHEAD = 32
-"""How many times of an interval that no calendar can say are armed at once; the runner renews them."""
+"""The number of times of an interval that are armed at once if no calendar expresses it; the runner renews them."""
 
 WEEKDAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
 DAY = datetime.timedelta(days=1)
@@ -30,22 +30,22 @@ def on_calendar(
     zone: ZoneInfo,
     machine_zone: ZoneInfo,
     now: datetime.datetime,
-    grid: datetime.datetime | None = None,
+    phase: datetime.datetime | None = None,
 ) -> list[str]:
-    """The values of OnCalendar= that elapse exactly when SCHEDULE is due in ZONE.
+    """Return the values of OnCalendar= that elapse exactly when `schedule` is due in `zone`.
 
-    A line names its zone unless that is the machine's, whose change it is to follow. GRID is the next instant at which
-    an interval is due.
+    A line names its zone unless that is the machine's, whose change it should follow. `phase` is the next instant at
+    which an interval is due.
     """
     if schedule.kind == CRON:
         return _cron_lines(schedule, zone, machine_zone, now)
     if schedule.kind == INTERVAL:
-        return _interval_lines(schedule, grid or now + schedule.period)
+        return _interval_lines(schedule, phase or now + schedule.period)
     return [_instant(schedule.run_at)]
 
 
 def is_perpetual(schedule: Schedule) -> bool:
-    """Whether the lines of SCHEDULE hold without renewal by the runner."""
+    """Return True if the lines of `schedule` need no renewal by the runner."""
     return schedule.kind != INTERVAL or schedule.period == WEEK or not DAY % schedule.period
 
 
@@ -68,7 +68,7 @@ def _cron_lines(
 
 
 def _minutes_in_utc(expression: cron.Cron, clock_changes: list[Change]) -> frozenset[int] | None:
-    """The minutes in UTC of an EXPRESSION for every hour of every day, if no clock change moves them."""
+    """Return the minutes in UTC of an `expression` for every hour of every day; None if a clock change moves them."""
     every_hour = expression.hours == cron.HOUR.whole and expression.days.every
     if not (every_hour and expression.months == cron.MONTH.whole and expression.by_elapsed_time):
         return None
@@ -81,10 +81,10 @@ def _minutes_in_utc(expression: cron.Cron, clock_changes: list[Change]) -> froze
 
 
 def _lost_at(change: Change, schedule: Schedule, zone: ZoneInfo) -> list[str]:
-    """Lines, in UTC, for what systemd loses, or may lose, of SCHEDULE at a clock CHANGE.
+    """Return lines, in UTC, for the times of `schedule` that systemd loses, or may lose, at the clock `change`.
 
-    Of a repeated hour that is all, where the job runs by elapsed time. When a time lies in a gap, systemd skips it,
-    and in some zones (Africa/Casablanca) the rest of that day with it.
+    Of a repeated hour these are all, if the job runs by elapsed time. If a time lies in a gap, systemd skips it, and in
+    some zones (Africa/Casablanca) the rest of that day with it.
     """
     expression = cron.parse(schedule.expression)
     if change.after < change.before:
@@ -99,7 +99,7 @@ def _lost_at(change: Change, schedule: Schedule, zone: ZoneInfo) -> list[str]:
 
 
 def _names_a_time_in(gap: Change, expression: cron.Cron) -> bool:
-    """Whether EXPRESSION names an hour, of any day, that the wall clock skips at least in part at GAP."""
+    """Return True if `expression` names an hour, of any day, that the wall clock skips at least in part at `gap`."""
     skipped = gap.at + gap.before
     while skipped < gap.at + gap.after:
         if skipped.hour in expression.hours:
@@ -113,7 +113,7 @@ def _instant(instant: datetime.datetime) -> str:
 
 
 def _instants(instants: Iterable[datetime.datetime]) -> list[str]:
-    """INSTANTS, on whole minutes, as one line for all hours of a day that have the same minutes."""
+    """Return `instants`, on whole minutes, as one line for all hours of a day that have the same minutes."""
     minutes_of: dict[datetime.datetime, set[int]] = defaultdict(set)
     for instant in instants:
         minutes_of[instant.replace(minute=0)].add(instant.minute)
@@ -123,24 +123,24 @@ def _instants(instants: Iterable[datetime.datetime]) -> list[str]:
     return [f"{day} {_time(hours, minutes)} UTC" for (day, minutes), hours in hours_with.items()]
 
 
-def _interval_lines(schedule: Schedule, grid: datetime.datetime) -> list[str]:
-    period, grid = schedule.period, grid.astimezone(UTC).replace(microsecond=0)
+def _interval_lines(schedule: Schedule, phase: datetime.datetime) -> list[str]:
+    period, phase = schedule.period, phase.astimezone(UTC).replace(microsecond=0)
     if period == WEEK:
-        return [f"{WEEKDAYS[grid.weekday()]} *-*-* {grid:%H:%M:%S} UTC"]
+        return [f"{WEEKDAYS[phase.weekday()]} *-*-* {phase:%H:%M:%S} UTC"]
     if not is_perpetual(schedule):
-        return [_instant(grid + k * period) for k in range(INSTANTS_AHEAD)]
+        return [_instant(phase + k * period) for k in range(INSTANTS_AHEAD)]
     hours_at: dict[int, set[int]] = defaultdict(set)
     for k in range(DAY // period):
-        due = grid + k * period
+        due = phase + k * period
         hours_at[due.minute].add(due.hour)
     minutes_at: dict[frozenset[int], set[int]] = defaultdict(set)
     for minute, hours in hours_at.items():
         minutes_at[frozenset(hours)].add(minute)
-    return sorted(f"*-*-* {_time(hours, minutes, grid.second)} UTC" for hours, minutes in minutes_at.items())
+    return sorted(f"*-*-* {_time(hours, minutes, phase.second)} UTC" for hours, minutes in minutes_at.items())
 
 
 def _days(expression: cron.Cron) -> list[str]:
-    """The weekday-and-date parts whose union is the days of EXPRESSION."""
+    """Return the weekday-and-date parts whose union is the days of `expression`."""
     month = _component(expression.months, cron.MONTH)
     days = expression.days
     if days.every:
@@ -158,7 +158,7 @@ def _days(expression: cron.Cron) -> list[str]:
 
 
 def _nth_weekdays(nth: frozenset[tuple[int, int]], month: str) -> list[str]:
-    """`5#2` is the Friday among the days 8 to 14; the last one is among the last seven days."""
+    """Return the parts for `nth`: `5#2` is the Friday among the days 8 to 14; the last is among the last seven."""
     weeks_of: dict[int, set[int]] = defaultdict(set)
     for weekday, which in nth:
         weeks_of[weekday].add(which)
@@ -177,7 +177,10 @@ def _nth_weekdays(nth: frozenset[tuple[int, int]], month: str) -> list[str]:
 
 
 def _nearest_weekday(target: int, months: frozenset[int]) -> list[str]:
-    """`15W`: the 15th from Monday to Friday, else the Friday before or the Monday after, in the same month."""
+    """Return the parts for `15W`: the 15th if it is from Monday to Friday, else the Friday before or the Monday after.
+
+    The day stays in the same month.
+    """
     length = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in months}
     at_end = {month for month in months if target >= length[month]}
     counted = months - at_end
@@ -195,12 +198,12 @@ def _nearest_weekday(target: int, months: frozenset[int]) -> list[str]:
 
 
 def _weekdays(numbers: Iterable[int]) -> str:
-    """`Mon..Fri`, `Sat,Sun`; nothing for all seven, as systemd has no star here."""
+    """Return `Mon..Fri`, `Sat,Sun`; nothing for all seven, since systemd has no star here."""
     indices = {(number - 1) % 7 for number in numbers}
     if len(indices) == 7:
         return ""
     return ",".join(WEEKDAYS[a] if a == b else f"{WEEKDAYS[a]}..{WEEKDAYS[b]}"
-                    for a, b in runs(sorted(indices)))
+                    for a, b in ranges(sorted(indices)))
 
 
 def _time(hours: Iterable[int], minutes: Iterable[int], second: int = 0) -> str:
@@ -208,7 +211,7 @@ def _time(hours: Iterable[int], minutes: Iterable[int], second: int = 0) -> str:
 
 
 def _component(numbers: Iterable[int], field: cron.Field) -> str:
-    """NUMBERS of FIELD as systemd writes them: `*`, `00/15`, `09..17`, `09..17/2`, `01,15`.
+    """Return `numbers` of `field` in systemd's syntax: `*`, `00/15`, `09..17`, `09..17/2`, `01,15`.
 
     Hours never have an open step: before a gap in the wall clock, systemd 252 then loops or loses fires.
     """
@@ -221,4 +224,4 @@ def _component(numbers: Iterable[int], field: cron.Field) -> str:
         # An open step whose last value runs over the field's end loses the fire at midnight (systemd 252).
         even = field is cron.MINUTE and low == 0 and high + step == 60
         return f"{low:02}/{step}" if even else f"{low:02}..{high:02}/{step}"
-    return ",".join(f"{a:02}" if a == b else f"{a:02}..{b:02}" for a, b in runs(values))
+    return ",".join(f"{a:02}" if a == b else f"{a:02}..{b:02}" for a, b in ranges(values))

@@ -1,35 +1,36 @@
-"""The one door to a systemd manager: systemctl(1), for the system's or for a user's own."""
+"""A systemd manager, the system's or a user's own, by systemctl(1)."""
 
 import os
 import subprocess
 from collections.abc import Sequence
 
+from ...account import uses_privileged_helper
 from ...errors import cause
-from ...installation import is_delegated
-from ..plan import SchedulerError
+from ..protocol import SchedulerError
 
-TIMEOUT = 60.0
-"""Seconds; a manager that does not answer is a fault to report, not to wait for."""
-UNDER_WAY = ("activating", "active", "deactivating", "reloading")
-"""Values of ActiveState."""
+SYSTEMCTL_TIMEOUT_S = 60.0
+ACTIVE_STATES = ("activating", "active", "deactivating", "reloading")
+"""Values of ActiveState in which a unit has not ended."""
+MAX_UNITS_PER_CALL = 500
+"""More might not fit a command line."""
 
 
-class Manager:
-    """The manager that owns our timers: root's is the system's, anyone else's their own."""
+class Systemctl:
+    """One systemd manager."""
 
     def __init__(self, user: bool) -> None:
         self.user = user
 
     @property
     def runtime_dir(self) -> str:
-        """/run, or an account's `$XDG_RUNTIME_DIR`, which a process that no session started does not have."""
+        """/run, or an account's `$XDG_RUNTIME_DIR`, which is not set in a process outside of a session."""
         if not self.user:
             return "/run"
         return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
 
     @property
     def unit_dir(self) -> str:
-        """Runtime units: read without a reload, gone after a reboot (systemd.unit(5), unit file load path)."""
+        """The folder of runtime units: read without a reload, gone after a reboot (systemd.unit(5), load path)."""
         return f"{self.runtime_dir}/systemd/{'user' if self.user else 'system'}"
 
     def request_sync(self) -> None:
@@ -51,7 +52,7 @@ class Manager:
             raise SchedulerError(f"A sync cannot be requested through {path}: {cause(error)}") from error
 
     def unreachable(self) -> str | None:
-        """Why the manager cannot be reached, or None."""
+        """Return why the manager cannot be reached, or None."""
         if self.user and not os.path.exists(f"{self.runtime_dir}/systemd/private"):
             return (f"No systemd user manager runs for this account ({self.runtime_dir}/systemd is not there); "
                     f"'loginctl enable-linger' starts one for good.")
@@ -60,27 +61,27 @@ class Manager:
         return None
 
     def start(self, units: Sequence[str]) -> None:
-        """Start UNITS. Raises SchedulerError."""
+        """Start `units`. Raises SchedulerError."""
         for batch in _batches(units):
             self.call("start", "--", *batch)
 
     def stop(self, units: Sequence[str]) -> None:
-        """Have UNITS stopped. Raises SchedulerError.
+        """Stop `units`. Raises SchedulerError if one still runs after that.
 
-        What systemd says against it counts only where one still runs: a timer may elapse and go by itself meanwhile, or
-        never have been there.
+        Other errors do not matter: a timer may elapse and unload at the same moment, or never have existed.
         """
         for batch in _batches(units):
             result = self._run("stop", "--", *batch)
             if result.returncode and self._any_runs(batch):
-                raise _refusal(result)
+                raise _systemd_error(result)
 
-    def reset_failed(self, unit: str) -> None:
-        """Let UNIT count as failed no more; most units never did, and systemd does not know them."""
-        self._run("reset-failed", "--", unit)
+    def reset_failed(self, units: Sequence[str]) -> None:
+        """Clear the failed state of `units`. For most this fails, since they are not loaded; systemctl goes on."""
+        for batch in _batches(units):
+            self._run("reset-failed", "--", *batch)
 
     def properties(self, units: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """The properties `names` of each of `units`; a numeric one that is not set may be missing.
+        """Return the properties `names` of each of `units`; a numeric one that is not set may be missing.
 
         Raises SchedulerError.
         """
@@ -89,10 +90,10 @@ class Manager:
                 for unit, block in zip(units, shown.strip("\n").split("\n\n"), strict=True)}
 
     def call(self, *arguments: str) -> str:
-        """What `systemctl ARGUMENTS` prints. Raises SchedulerError with its own words."""
+        """Return the output of `systemctl` with `arguments`. Raises SchedulerError with its error message."""
         result = self._run(*arguments)
         if result.returncode:
-            raise _refusal(result)
+            raise _systemd_error(result)
         return result.stdout
 
     def _any_runs(self, units: Sequence[str]) -> bool:
@@ -103,26 +104,26 @@ class Manager:
         command = ["systemctl", "--user" if self.user else "--system", "--no-ask-password", *arguments]
         environment = {**os.environ, "XDG_RUNTIME_DIR": self.runtime_dir, "LC_ALL": "C"}
         try:
-            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT,
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SYSTEMCTL_TIMEOUT_S,
                                   stdin=subprocess.DEVNULL, check=False)
         except FileNotFoundError:
             raise SchedulerError("systemctl is not installed.") from None
         except OSError as error:
             raise SchedulerError(f"systemctl cannot be started: {cause(error)}") from error
         except subprocess.TimeoutExpired:
-            raise SchedulerError(f"systemd did not answer 'systemctl {arguments[0]}' for {TIMEOUT:.0f} s.") from None
+            raise SchedulerError(f"systemd did not answer 'systemctl {arguments[0]}' for {SYSTEMCTL_TIMEOUT_S:.0f} s."
+                                 ) from None
 
 
-def manager() -> Manager:
-    """The systemd manager that fires this account's jobs: root's is the system's, anyone else's mostly their own."""
-    return Manager(user=os.geteuid() != 0 and not is_delegated())
+def own_systemctl() -> Systemctl:
+    """Return the manager that fires this account's jobs: the system's for root, or if root installed, else its own."""
+    return Systemctl(user=os.geteuid() != 0 and not uses_privileged_helper())
 
 
-def _refusal(result: "subprocess.CompletedProcess[str]") -> SchedulerError:
-    said = " ".join(result.stderr.split()) or f"exit code {result.returncode}"
-    return SchedulerError(f"systemd refused: {said}")
+def _systemd_error(result: "subprocess.CompletedProcess[str]") -> SchedulerError:
+    message = " ".join(result.stderr.split()) or f"exit code {result.returncode}"
+    return SchedulerError(f"systemd refused: {message}")
 
 
 def _batches(units: Sequence[str]) -> list[Sequence[str]]:
-    """UNITS in parts that fit a command line."""
-    return [units[i : i + 500] for i in range(0, len(units), 500)]
+    return [units[i : i + MAX_UNITS_PER_CALL] for i in range(0, len(units), MAX_UNITS_PER_CALL)]

@@ -1,13 +1,13 @@
-"""What of editing a crontab needs no cron."""
+"""The parts of editing a crontab that need no cron."""
 
 import pytest
 
 from hermes_oscron.schedulers.crontab import table
-from hermes_oscron.schedulers.plan import SchedulerError
+from hermes_oscron.schedulers.protocol import SchedulerError
 
 
 def test_one_at_a_time_edits_an_account_s_crontab_whatever_its_hermes_home() -> None:
-    told = r"^(/\S*) has been held by another process .*'fuser \1' names it"
+    told = r"^(/\S*) has been locked by another process .*'fuser \1' shows which"
     with table.account_lock(), pytest.raises(SchedulerError, match=told), table.account_lock(timeout_s=0.1):
         pass
     with table.account_lock(timeout_s=0.1):

@@ -1,4 +1,4 @@
-"""OnCalendar= lines: systemd-analyze says when they elapse, croniter and cronsim when they should."""
+"""OnCalendar= lines: they elapse, by systemd-analyze, when croniter and cronsim fire."""
 
 import datetime
 from itertools import islice, takewhile
@@ -10,10 +10,10 @@ from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes_oscron.schedule import cron, text
-from hermes_oscron.schedule.errors import ScheduleError
-from hermes_oscron.schedule.occurrences import changes, first_of, occurrences
-from hermes_oscron.schedule.types import Schedule, interval
+from hermes_oscron.schedule import cron
+from hermes_oscron.schedule.model import Schedule, ScheduleError, interval
+from hermes_oscron.schedule.occurrences import changes, first_occurrences, occurrences
+from hermes_oscron.schedule.parse import parse_schedule
 from hermes_oscron.schedulers.systemd.calendar import is_perpetual, on_calendar
 from tests import judges, strategies
 
@@ -23,7 +23,7 @@ DAYS = datetime.timedelta(days=1)
 
 
 def lines_of(schedule: str, zone: str = "UTC", machine_zone: str = "UTC") -> list[str]:
-    return on_calendar(text.parse(schedule, ZoneInfo(zone), NOW), ZoneInfo(zone), ZoneInfo(machine_zone), NOW, NOW)
+    return on_calendar(parse_schedule(schedule, ZoneInfo(zone), NOW), ZoneInfo(zone), ZoneInfo(machine_zone), NOW, NOW)
 
 
 @pytest.mark.parametrize(("expression", "lines"), [
@@ -68,7 +68,8 @@ def elapses(lines: list[str], count: int, base: datetime.datetime, machine_zone:
 def test_systemd_elapses_when_croniter_says(expression: str, zone: str, machine_zone: str) -> None:
     """Away from clock changes; where day-of-month meets `#` croniter drops the former, and the contract does not."""
     try:
-        lines = on_calendar(text.parse(expression, ZoneInfo(zone), NOW), ZoneInfo(zone), ZoneInfo(machine_zone), NOW)
+        schedule = parse_schedule(expression, ZoneInfo(zone), NOW)
+        lines = on_calendar(schedule, ZoneInfo(zone), ZoneInfo(machine_zone), NOW)
     except ScheduleError:
         return
     fields = cron.fields_of(expression)
@@ -87,10 +88,10 @@ def test_systemd_elapses_when_croniter_says(expression: str, zone: str, machine_
 def test_systemd_elapses_when_next_run_at_says(expression: str, zone: str) -> None:
     """Every form, `W` and days-or-weekdays with `#` included, against our own occurrences."""
     try:
-        schedule = text.parse(expression, ZoneInfo(zone), NOW)
+        schedule = parse_schedule(expression, ZoneInfo(zone), NOW)
     except ScheduleError:
         return
-    due = first_of(schedule, 15, NOW, ZoneInfo(zone))
+    due = first_occurrences(schedule, 15, NOW, ZoneInfo(zone))
     if due[-1].year > NOW.year + 5:
         due = [stamp for stamp in due if stamp.year <= NOW.year + 5]
     lines = on_calendar(schedule, ZoneInfo(zone), ZoneInfo("UTC"), NOW)
@@ -117,7 +118,7 @@ def test_cronsim_agrees_where_changes_are_of_whole_hours_and_by_day() -> None:
 @pytest.mark.parametrize("minutes", range(1, 60))
 def test_no_step_of_minutes_loses_the_fire_at_midnight(minutes: int) -> None:
     before_midnight = NOW.replace(hour=22, minute=58)
-    due = first_of(Schedule("cron", f"*/{minutes} * * * *"), 150 // minutes, before_midnight, ZoneInfo("UTC"))
+    due = first_occurrences(Schedule("cron", f"*/{minutes} * * * *"), 150 // minutes, before_midnight, ZoneInfo("UTC"))
     assert elapses(lines_of(f"*/{minutes} * * * *"), len(due), before_midnight, "UTC") == due
 
 
@@ -145,8 +146,8 @@ def test_clock_changes_lose_and_double_nothing(zone: str, machine_zone: str) -> 
 @given(st.integers(1, 20000), st.integers(0, 10**7))
 def test_an_interval_elapses_on_its_grid(minutes: int, since: int) -> None:
     schedule, passed = interval(minutes), NOW - datetime.timedelta(seconds=since)
-    grid = first_of(schedule, 1, NOW, ZoneInfo("UTC"), passed)[0]
-    lines = on_calendar(schedule, ZoneInfo("UTC"), ZoneInfo("UTC"), NOW, grid)
-    due = list(islice(occurrences(schedule, NOW, ZoneInfo("UTC"), grid), 20))
+    phase = first_occurrences(schedule, 1, NOW, ZoneInfo("UTC"), passed)[0]
+    lines = on_calendar(schedule, ZoneInfo("UTC"), ZoneInfo("UTC"), NOW, phase)
+    due = list(islice(occurrences(schedule, NOW, ZoneInfo("UTC"), phase), 20))
     assert elapses(lines, 20, NOW, "UTC") == due
     assert is_perpetual(schedule) == any("*" in line for line in lines)

@@ -1,0 +1,5 @@
+"""`python -m hermes_oscron.cli`."""
+
+from . import main
+
+main()

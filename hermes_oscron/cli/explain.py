@@ -1,0 +1,48 @@
+"""The commands that explain a schedule: its timer or crontab line, and when it is due."""
+
+import datetime
+
+import click
+
+from ..hermes.timezone import machine_zone
+from ..schedule.model import INTERVAL
+from ..schedule.occurrences import first_occurrences
+from ..schedule.parse import parse_schedule, refuse_past
+from .group import selection, time_option, zone_option
+from .render import show_crontab_line
+
+
+@click.command()
+@click.argument("schedule")
+@click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
+@click.option("--scheduler", type=click.Choice(["systemd", "crontab"]), help="Default: the active one.")
+def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
+    """Print the [Timer] lines, or the crontab line, for SCHEDULE."""
+    now = datetime.datetime.now(datetime.UTC)
+    here = zone_option(zone)
+    parsed = parse_schedule(schedule, here, now)
+    refuse_past(parsed, now)
+    phase = now + parsed.period if parsed.kind == INTERVAL else None
+    if (scheduler or selection().active.kind) == "crontab":
+        show_crontab_line(parsed, here, now, phase)
+        return
+    from ..schedulers.systemd.unit_file import timer_lines
+
+    for line in timer_lines(parsed, here, machine_zone(), now, phase):
+        click.echo(line)
+
+
+@click.command("next")
+@click.argument("schedule")
+@click.option("-n", "count", default=1, type=click.IntRange(1, 100_000), show_default=True, help="How many times.")
+@click.option("--from", "start", help="Count from this ISO time.  [default: now]")
+@click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
+def next_times(schedule: str, count: int, start: str | None, zone: str | None) -> None:
+    """Print when SCHEDULE is due next."""
+    here = zone_option(zone)
+    after = time_option(start, here) if start else datetime.datetime.now(datetime.UTC)
+    try:
+        for due in first_occurrences(parse_schedule(schedule, here, after), count, after, here):
+            click.echo(due.astimezone(here).isoformat())
+    except OverflowError:
+        raise click.ClickException("The time is outside the years 1 to 9999.") from None

@@ -1,0 +1,175 @@
+"""Our own files and the agent's: written atomically, private to their owner, locked, and read without blocking."""
+
+import errno
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from .errors import OscronError, cause
+
+
+def open_regular(path: str, flags: int) -> int:
+    """Open regular files only, for use as `opener` of open(): a pipe or /dev/zero never ends. Raises OSError."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return fd
+
+
+TICK_NS, COARSE_TICK_NS = 20_000_000, 2_000_000_000
+"""The time after which a change of a file is sure to get another timestamp than the change before.
+
+The kernel's clock for files has ticks of up to 10 ms (CONFIG_HZ, time(7)), and some file systems store whole seconds.
+"""
+
+TEMP_NAME = re.compile(r"\..+\.[0-9]+\.tmp")
+"""The temporary files of `write_atomic`."""
+
+STALE_TEMP_AGE_S = 3600.0
+
+LOCK_TIMEOUT_S = 30.0
+"""The agent waits as long. Every holder needs only milliseconds."""
+LOCK_POLL_INTERVAL_S = 0.003
+
+
+class StateFileError(OscronError):
+    """jobs.json could not be read or written; nothing was changed."""
+
+
+class Signature(NamedTuple):
+    """An identity of a file's content: it changes whenever the file is replaced or rewritten.
+
+    Two changes within one tick of the kernel's clock leave the same times, and the second may have the inode and the
+    size of the first. So a file that has just changed is identified by its content.
+    """
+
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+    content: bytes | None
+
+    @classmethod
+    def of(cls, status: os.stat_result, content: bytes | None) -> "Signature":
+        return cls(status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, content)
+
+
+def mtime_is_final(status: os.stat_result, now: int) -> bool:
+    """Return True if a change from `now` on (nanoseconds) gives another time than the one in `status`."""
+    tick = TICK_NS if status.st_ctime_ns % 1_000_000_000 else COARSE_TICK_NS
+    return now - status.st_ctime_ns > tick
+
+
+def file_signature(path: str) -> "Signature | None":
+    """Return a value that changes whenever the file at `path` does; None if there is no file. Raises StateFileError."""
+    now = time.time_ns()
+    try:
+        status = os.stat(path)
+        if mtime_is_final(status, now) or not stat.S_ISREG(status.st_mode):
+            return Signature.of(status, None)
+        with open(path, "rb", opener=open_regular) as file:
+            return Signature.of(status, file.read())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateFileError(f"{path} cannot be read: {cause(error)}") from error
+
+
+def make_private_dir(path: str) -> None:
+    """Create the folder `path`, and missing ones above it, for their owner only."""
+    path, missing = os.path.abspath(path), list[str]()
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            continue
+
+
+def touch(path: str) -> None:
+    """Create the file `path` if it is missing, and set its time to now. Raises OSError, also if it is a link."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+    os.utime(path)
+
+
+def write_atomic(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Replace the file at `path` by `content`: a crash or a full disk at any instant leaves the old file or the new.
+
+    Raises OSError, which names `path`.
+    """
+    try:
+        _replace(os.path.realpath(path), content, mode)
+    except OSError as error:  # the error of write(2) has no file name, and that of open(2) the temporary one
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+def _replace(path: str, content: bytes, mode: int) -> None:
+    folder, name = os.path.split(path)
+    temp_path = f"{folder}/.{name}.{os.getpid()}.tmp"
+    # before the rename, after which nothing must fail
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = os.open(temp_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                os.fchmod(fd, mode)  # regardless of the umask
+                file.write(content)
+                file.flush()
+                os.fsync(fd)
+            os.rename(temp_path, f"{folder}/{name}")
+        except BaseException:
+            os.unlink(temp_path)
+            raise
+        os.fsync(folder_fd)
+    finally:
+        os.close(folder_fd)
+
+
+def remove_stale_temp_files(folder: str, now: float) -> None:
+    """Remove temporary files that a killed `write_atomic` left in `folder` long before `now`, a unix time."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if TEMP_NAME.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < now - STALE_TEMP_AGE_S:
+                os.unlink(entry.path)
+
+
+@contextmanager
+def locked(path: str, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold the lock file `path`, which is created if it is missing. Raises StateFileError after `timeout_s`."""
+    try:
+        make_private_dir(os.path.dirname(path))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateFileError(f"{path} cannot be opened: {cause(error)}") from error
+    try:
+        wait_for_lock(fd, path, timeout_s)
+        yield
+    finally:
+        os.close(fd)
+
+
+def wait_for_lock(fd: int, path: str, timeout_s: float = LOCK_TIMEOUT_S) -> None:
+    """Lock `fd`, which is `path` opened, exclusively. Raises StateFileError after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not try_lock(fd):
+        if time.monotonic() > deadline:
+            raise StateFileError(f"{path} has been locked by another process for {timeout_s:.0f} s; "
+                                 f"'fuser {path}' shows which.")
+        time.sleep(LOCK_POLL_INTERVAL_S)
+
+
+def try_lock(fd: int, shared: bool = False) -> bool:
+    """Lock `fd`, and return True, unless another process holds a lock that excludes it (flock(2))."""
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""The jobs of a home, as `Job` values: the one interface to a job's state.
+
+Today's agent keeps all of it in jobs.json (jobs_file.py). The runner reads a single record by `find_record`, because
+parsing a `Job` before the child starts would delay every run.
+"""
+
+from collections.abc import Callable, Iterable
+from zoneinfo import ZoneInfo
+
+from ..jobs.model import Job
+from . import jobs_file
+from .home import Home
+from .jobs_file import find as find_record
+from .timezone import home_zone
+
+__all__ = ["add", "change", "change_each", "find", "find_record", "read", "remove"]
+
+Change = Callable[[Job], Job]
+
+_parsed: dict[tuple[str, str], dict[str, Job]] = {}
+"""Jobs that are parsed already, by file and zone, and then by id. A job is reused while its record is the same."""
+
+
+def read(home: Home) -> list[Job]:
+    """Return the jobs of `home`, in the file's order. Raises StateFileError."""
+    zone = home_zone(home)
+    known = _parsed.get((home.jobs_file, zone.key), {})
+    jobs = {}
+    for record in jobs_file.read(home):
+        job = known.get(record["id"])
+        jobs[record["id"]] = job if job and job.record is record else Job.from_record(home.profile, record, zone)
+    _parsed[home.jobs_file, zone.key] = jobs
+    return list(jobs.values())
+
+
+def find(home: Home, job_id: str) -> Job:
+    """Return the job `job_id`. Raises JobNotFound, StateFileError."""
+    return Job.from_record(home.profile, jobs_file.find(home, job_id), home_zone(home))
+
+
+def add(home: Home, job: Job) -> None:
+    """Append `job`. Raises StateFileError."""
+    jobs_file.add(home, job.record)
+
+
+def change(home: Home, job_id: str, update: Change) -> Job:
+    """Replace the job `job_id` by what `update` makes of it, and return it. Raises JobNotFound, StateFileError."""
+    return change_each(home, [job_id], update)[0]
+
+
+def change_each(home: Home, job_ids: Iterable[str], update: Change) -> list[Job]:
+    """Replace each of the jobs `job_ids` by what `update` makes of it, write the file once, and return them.
+
+    Raises JobNotFound, StateFileError.
+    """
+    zone = home_zone(home)
+    changed: list[Job] = []
+
+    def update_record(record: jobs_file.Record) -> jobs_file.Record:
+        changed.append(update(Job.from_record(home.profile, record, zone)))
+        return changed[-1].record
+
+    jobs_file.change_each(home, job_ids, update_record)
+    return changed
+
+
+def remove(home: Home, job_id: str) -> Job:
+    """Remove the job `job_id`, and return it. Raises JobNotFound, StateFileError."""
+    return Job.from_record(home.profile, jobs_file.remove(home, job_id), home_zone(home))
+
+
+def parse(content: bytes, home: Home, zone: ZoneInfo) -> list[Job]:
+    """Return the jobs in `content`, a jobs.json of `home`. Raises StateFileError."""
+    return [Job.from_record(home.profile, record, zone)
+            for record in jobs_file.parse_records(content, home.jobs_file)]

@@ -1,0 +1,126 @@
+"""The Job type: a record of jobs.json, parsed once.
+
+The record is the agent's (`schedule: {kind, expr | minutes | run_at, display}`). Keys that this program does not use
+are kept.
+"""
+
+import datetime
+from collections.abc import Mapping
+from functools import lru_cache
+from reprlib import repr as short_repr
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from ..barrier import use_each
+from ..schedule import cron
+from ..schedule.display import display_schedule
+from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError, cron_schedule, interval
+from ..schedule.parse import once_in_zone
+from .record import SCHEDULED, Record, Repeat, instant, repeat_of, state_of
+
+MAX_STORED_INTERVAL_MINUTES = 10_000_000
+"""19 years. The agent has no limit, but dates have."""
+
+
+class Job(NamedTuple):
+    """One job of one profile. `record` is shared with the store's cache: never change it in place.
+
+    `zone` is the zone of the job's wall-clock times. `schedule` is None if the record has no usable schedule;
+    `schedule_error` then gives the reason.
+    """
+
+    profile: str
+    record: Record
+    zone: ZoneInfo
+    schedule: Schedule | None
+    schedule_error: str = ""
+
+    @classmethod
+    def from_record(cls, profile: str, record: Record, zone: ZoneInfo) -> "Job":
+        """Parse `record`. Never raises: an unusable schedule is a value."""
+        instance = f"{profile}:{record['id']}"
+        schedules, errors = use_each({instance: record}, lambda record: _stored_schedule(record.get("schedule"), zone))
+        return cls(profile, record, zone, schedules.get(instance), errors.get(instance, ""))
+
+    @property
+    def id(self) -> str:
+        return str(self.record["id"])
+
+    @property
+    def instance(self) -> str:
+        """The name outside this profile: `default:4f2a9c1d07be`."""
+        return f"{self.profile}:{self.record['id']}"
+
+    @property
+    def state(self) -> str:
+        return state_of(self.record)
+
+    @property
+    def is_scheduled(self) -> bool:
+        return state_of(self.record) == SCHEDULED
+
+    @property
+    def repeat(self) -> Repeat:
+        return repeat_of(self.record)
+
+    @property
+    def next_run_at(self) -> datetime.datetime | None:
+        """The next run in the record, in UTC. `due.next_run` gives the time at which the job is really due."""
+        return instant(self.record.get("next_run_at"))
+
+    @property
+    def last_run_at(self) -> datetime.datetime | None:
+        """The end of the last run, in UTC."""
+        return instant(self.record.get("last_run_at"))
+
+    @property
+    def phase(self) -> datetime.datetime | None:
+        """An instant, on a whole second, at which an interval job is due."""
+        known = self.next_run_at or instant(self.record.get("created_at"))
+        return known.replace(microsecond=0) if known else None
+
+    def with_fields(self, fields: Mapping[str, Any]) -> "Job":
+        """Return a copy with `fields` set in the record. The schedule is not one of them: see `with_schedule`."""
+        return self._replace(record={**self.record, **fields})
+
+    def with_schedule(self, schedule: Schedule) -> "Job":
+        """Return a copy with `schedule`, stored as the agent stores it."""
+        stored = stored_schedule(schedule, self.zone)
+        record = {**self.record, "schedule": stored, "schedule_display": stored["display"]}
+        return self._replace(record=record, schedule=schedule, schedule_error="")
+
+    def with_repeat(self, times: int | None, completed: int) -> "Job":
+        """Return a copy with the repeat count; other keys that are stored beside it are kept."""
+        stored = self.record.get("repeat")
+        kept = stored if isinstance(stored, dict) else {}
+        return self.with_fields({"repeat": {**kept, "times": times, "completed": completed}})
+
+
+def stored_schedule(schedule: Schedule, zone: ZoneInfo) -> Record:
+    """Return `schedule` as the agent stores it."""
+    display = display_schedule(schedule, zone)
+    if schedule.kind == CRON:
+        return {"kind": CRON, "expr": schedule.expression, "display": display}
+    if schedule.kind == INTERVAL:
+        return {"kind": INTERVAL, "minutes": int(schedule.period.total_seconds()) // 60, "display": display}
+    return {"kind": ONCE, "run_at": schedule.expression, "display": display}
+
+
+def _stored_schedule(stored: object, zone: ZoneInfo) -> Schedule:
+    """Parse the `schedule` of a record. Raises ScheduleError."""
+    if not isinstance(stored, dict):
+        raise ScheduleError("The record has no schedule.")
+    kind = stored.get("kind")
+    if kind == CRON and isinstance(stored.get("expr"), str):
+        return _stored_cron(stored["expr"])
+    minutes = stored.get("minutes")
+    if kind == INTERVAL and type(minutes) is int and 0 < minutes <= MAX_STORED_INTERVAL_MINUTES:
+        return interval(minutes)
+    if kind == ONCE and (run_at := instant(stored.get("run_at"))):
+        return once_in_zone(run_at, zone)
+    raise ScheduleError(f"The record's schedule is not a schedule: {short_repr(stored)}")
+
+
+@lru_cache(maxsize=4096)
+def _stored_cron(expression: str) -> Schedule:
+    return cron_schedule(cron.canonical(expression))

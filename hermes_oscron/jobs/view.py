@@ -1,0 +1,50 @@
+"""The JSON of a job, as clients get it."""
+
+import datetime
+from typing import Any
+
+from ..schedule.display import display_schedule
+from ..schedule.model import ONCE
+from .due import ceil_to, next_run
+from .model import Job
+from .record import ERROR, SCHEDULED, instant, skills_of
+
+DEFAULTS: dict[str, Any] = {
+    "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
+    "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
+    "last_delivery_error": None,
+}
+"""Fields that every job shows, even if its record lacks them."""
+
+
+def to_json(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> dict[str, Any]:
+    """Return the fields of `job` at `now`; `next_run_at` is when a scheduler with `resolution` starts it."""
+    record, zone = job.record, job.zone
+    shown = {**DEFAULTS, **record, "owner_profile": job.profile, "read_only": False, "skills": skills_of(record)}
+    shown["prompt"], shown["deliver"] = record.get("prompt") or "", record.get("deliver") or "local"
+    names = (record.get("name"), shown["prompt"], *shown["skills"], record.get("script"), job.id)
+    shown["name"] = record.get("name") or str(next(filter(None, names)))[:50]
+    shown["state"], shown["enabled"] = job.state, job.state == SCHEDULED
+    shown["repeat"] = job.repeat._asdict()
+    shown["toast_notifications"] = record.get("toast_notifications") is not False
+    for key in ("last_run_at", "created_at", "paused_at"):
+        moment = instant(record.get(key))
+        shown[key] = moment.astimezone(zone).isoformat() if moment else None
+    if job.schedule is None:
+        return shown | {"state": ERROR, "next_run_at": None, "schedule": {"kind": "", "expression": ""},
+                        "schedule_display": str(record.get("schedule_display") or "")}
+    due = next_run(job, now)
+    if due is None and job.is_scheduled and job.schedule.kind != ONCE:
+        shown["state"] = ERROR
+    return shown | {
+        "schedule": {"kind": job.schedule.kind, "expression": job.schedule.expression},
+        "schedule_display": display_schedule(job.schedule, zone),
+        "next_run_at": ceil_to(due, resolution).isoformat() if due else None,
+    }
+
+
+def unusable_to_json(job: Job) -> dict[str, Any]:
+    """Return what clients see of a job whose record cannot be shown."""
+    return {**DEFAULTS, "id": job.id, "name": job.id, "owner_profile": job.profile, "read_only": False, "state": ERROR,
+            "enabled": False, "schedule": {"kind": "", "expression": ""}, "schedule_display": "", "next_run_at": None,
+            "repeat": {"times": None, "completed": 0}, "created_at": None, "paused_at": None}

@@ -1,0 +1,253 @@
+"""Run a job's command in a process group of its own; capture its output and how it ended.
+
+The output goes to our own output as it comes, which is the journal under systemd, and is kept up to a limit.
+"""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from types import FrameType
+from typing import IO, NamedTuple
+
+MAX_STREAM_BYTES = 5 * 1024 * 1024
+"""The most of each stream that is kept."""
+MAX_SELECT_S = 86400.0
+"""The longest single wait: epoll(2) takes no more than 24 days."""
+KILL_GRACE_S = 10.0
+"""The time between SIGTERM and SIGKILL."""
+SIGTERM_RACE_S = 0.1
+"""A SIGTERM to the whole control group reaches the job and us within this time."""
+DRAIN_TIMEOUT_S = 0.2
+"""The wait for the rest of the output if another process holds the pipe open after the job has ended."""
+
+
+class Command(NamedTuple):
+    """The command of a job: `stdin` is its input, `environment` is its whole environment.
+
+    A run `by_agent` is recorded by the agent itself.
+    """
+
+    argv: list[str]
+    stdin: bytes
+    directory: str
+    environment: dict[str, str]
+    by_agent: bool = False
+
+
+class SpawnError(Exception):
+    """The command could not be started; the text gives the reason."""
+
+
+class ProcessResult(NamedTuple):
+    """The output of a process and how it ended.
+
+    `error` is a sentence, or None if it went well; `code` is None if we ended it.
+    """
+
+    stdout: str
+    stderr: str
+    error: str | None
+    code: int | None = None
+
+
+class _Stream:
+    """One of the command's streams, passed on and kept."""
+
+    def __init__(self, source: IO[bytes], passed_to: int) -> None:
+        self.fd = source.fileno()
+        os.set_blocking(self.fd, False)
+        self._passed_to = passed_to
+        self._kept = bytearray()
+        self._cut = 0
+
+    def read(self) -> bool:
+        """Read the available output; return False at the end of the stream."""
+        try:
+            chunk = os.read(self.fd, 65536)
+        except BlockingIOError:
+            return True
+        _write_all(self._passed_to, chunk)
+        room = MAX_STREAM_BYTES - len(self._kept)
+        self._kept += chunk[:room]
+        self._cut += len(chunk[room:])
+        return bool(chunk)
+
+    def text(self) -> str:
+        text = self._kept.decode("utf-8", "replace")
+        if self._cut:
+            text += f"\n[cut here: {self._cut} bytes more than the {MAX_STREAM_BYTES // 1024**2} MiB that are kept]\n"
+        return text
+
+
+class _SignalPipe:
+    """SIGTERM and SIGINT, as a descriptor that a selector can wait for."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.fd, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._receive)
+
+    def wait(self, seconds: float) -> None:
+        """Wait `seconds` for a signal, unless one has been received."""
+        deadline = time.monotonic() + seconds
+        while not self.received and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self.received = number
+        os.write(self._wake, b"!")
+
+
+class JobProcess:
+    """A command that has been started, and its output so far."""
+
+    def __init__(self, command: Command) -> None:
+        """Start `command` in a process group of its own. Raises SpawnError."""
+        self._signals = _SignalPipe()
+        self._stdin = command.stdin
+        try:
+            self._process = subprocess.Popen(
+                command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                cwd=command.directory, env=command.environment, process_group=0, bufsize=0,
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise SpawnError(f"{command.argv[0]} could not be started in {command.directory}: {reason}.") from None
+        assert self._process.stdout and self._process.stderr
+        self._out, self._err = _Stream(self._process.stdout, 1), _Stream(self._process.stderr, 2)
+
+    @property
+    def group(self) -> int:
+        """Its process group."""
+        return self._process.pid
+
+    def is_stopped(self) -> bool:
+        """Return True if a signal has requested our end, also after the command has ended."""
+        return self._signals.received is not None
+
+    def wait(self, timeout: float) -> ProcessResult:
+        """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended."""
+        ended_early = _pump(self._process, self._stdin, self._out, self._err, self._signals, timeout)
+        stderr = self._err.text()
+        code = self._process.returncode
+        return ProcessResult(self._out.text(), stderr, ended_early or _failure(code, stderr), None if ended_early
+                             else code)
+
+
+def _pump(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, err: _Stream, signals: _SignalPipe,
+          timeout: float) -> str | None:
+    """Pass input to `process` and read its output until it ends; return the reason if we ended it, else None."""
+    assert process.stdin
+    deadline = time.monotonic() + timeout
+    killed_for: str | None = None
+    unsent = memoryview(stdin)
+    os.set_blocking(process.stdin.fileno(), False)
+    ended = os.pidfd_open(process.pid)
+    with selectors.DefaultSelector() as selector:
+        selector.register(ended, selectors.EVENT_READ)
+        selector.register(signals.fd, selectors.EVENT_READ)
+        selector.register(process.stdin, selectors.EVENT_WRITE)
+        for stream in (out, err):
+            selector.register(stream.fd, selectors.EVENT_READ, stream)
+        while True:
+            events = selector.select(min(max(0.0, deadline - time.monotonic()), MAX_SELECT_S))
+            ready = {key.fd for key, _ in events}
+            for key, _ in events:
+                if isinstance(key.data, _Stream) and not key.data.read():
+                    selector.unregister(key.fd)
+            if not process.stdin.closed and process.stdin.fileno() in ready:
+                unsent = _feed(process.stdin, unsent)
+                if not unsent:
+                    selector.unregister(process.stdin)
+                    process.stdin.close()
+            if ended in ready:
+                break
+            if signals.fd in ready and signals.received:
+                os.read(signals.fd, 16)
+                if not killed_for:
+                    killed_for = _stopped_by(signals.received)
+                    deadline = _terminate(process)
+            elif time.monotonic() >= deadline:
+                if killed_for:
+                    _signal_group(process.pid, signal.SIGKILL)
+                    deadline += KILL_GRACE_S
+                else:
+                    killed_for = f"timed out after {timeout:g} s."
+                    deadline = _terminate(process)
+    os.close(ended)
+    if process.wait() == -signal.SIGTERM:
+        signals.wait(SIGTERM_RACE_S)  # the same signal may be on its way to us
+    if signals.received:
+        killed_for = killed_for or _stopped_by(signals.received)
+    if killed_for:
+        _signal_group(process.pid, signal.SIGKILL)  # the processes that the ended leader left behind
+    _drain(out, err)
+    return killed_for
+
+
+def _stopped_by(number: int) -> str:
+    return f"stopped by {signal.Signals(number).name} before it had ended."
+
+
+def _terminate(process: "subprocess.Popen[bytes]") -> float:
+    """Send SIGTERM to the whole group; return the time for SIGKILL."""
+    _signal_group(process.pid, signal.SIGTERM)
+    return time.monotonic() + KILL_GRACE_S
+
+
+def _signal_group(group: int, number: int) -> None:
+    """Send `number` to the rest of `group`. Processes of another account, of sudo for example, are waited for."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _feed(stdin: IO[bytes], unsent: memoryview) -> memoryview:
+    """Write as much of `unsent` as the pipe takes; return the rest, which is empty if the command has closed it."""
+    try:
+        return unsent[os.write(stdin.fileno(), unsent) :] if unsent else unsent
+    except BlockingIOError:
+        return unsent
+    except BrokenPipeError:
+        return unsent[len(unsent) :]
+
+
+def _drain(*streams: _Stream) -> None:
+    """Read the rest of the streams."""
+    deadline = time.monotonic() + DRAIN_TIMEOUT_S
+    with selectors.DefaultSelector() as selector:
+        for stream in streams:
+            selector.register(stream.fd, selectors.EVENT_READ, stream)
+        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                if not key.data.read():
+                    selector.unregister(key.fd)
+
+
+def _failure(returncode: int, stderr: str) -> str | None:
+    """Return the sentence for a command that ended by itself with `returncode`; None for 0."""
+    if returncode == 0:
+        return None
+    last = stderr.strip().rpartition("\n")[2][:500]
+    how = f"killed by {_signal_name(-returncode)}" if returncode < 0 else f"exited with code {returncode}"
+    return f"{how}: {last}" if last else f"{how}."
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """Pass `data` on. If our output is closed, the job goes on."""
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError:
+        pass

@@ -1,0 +1,212 @@
+"""Save the output, keep the result and record the run when the runner's child has ended."""
+
+import contextlib
+import datetime
+import errno
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..errors import describe
+from ..files import StateFileError
+from ..hermes import job_store, outputs
+from ..hermes.agent import EXIT_CLAIMED_ELSEWHERE, EXIT_UNSUPPORTED
+from ..hermes.home import Home
+from ..hermes.jobs_file import JobNotFound
+from ..hermes.output_page import render_page
+from ..hermes.timezone import home_zone
+from ..jobs import lifecycle
+from ..jobs.model import Job
+from ..jobs.record import PAUSED, Record, is_delivered
+from ..runs.finish import finish, require_jobs_file
+from ..runs.lock import RunLock
+from ..runs.model import Result, Run
+from .log import log
+from .process import ProcessResult
+
+RECORD_TIMEOUT_S = 65.0
+"""The time for which a run that has ended waits to be recorded in jobs.json. Its result is safe by then."""
+RETRY_INTERVAL_S = 1.0
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors that may pass while a run waits, if room is made on the disk; other errors stay."""
+
+
+class RunResult(NamedTuple):
+    """The error of a run, if any, and its job, which is None if it was deleted."""
+
+    error: str | None
+    job: Job | None
+
+
+class _End(NamedTuple):
+    """A run that has ended: the job when the run began, and how the process ended."""
+
+    home: Home
+    before: Job
+    run: Run
+    run_lock: RunLock
+    process: ProcessResult
+    ended: datetime.datetime
+
+    @property
+    def started(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.run.started_at, datetime.UTC)
+
+    def result(self, error: str | None, by_agent: bool = False) -> Result:
+        return Result(self.ended.timestamp(), error, None if by_agent else _undelivered(self.before), by_agent)
+
+
+Attempt = Callable[[bool], RunResult]
+"""Tries to record a run. It gets True at the last attempt. Raises StateFileError or OSError if it cannot yet."""
+
+
+def record_result(home: Home, record: Record, run: Run, run_lock: RunLock, process: ProcessResult,
+                  by_agent: bool = False, stopped: Callable[[], bool] = lambda: False) -> RunResult:
+    """Record how `run` ended, either here or, `by_agent`, from the agent's own record. `record` was read at its begin.
+
+    If a file cannot be written, this tries again until RECORD_TIMEOUT_S is over or the runner is `stopped`. Then it
+    raises StateFileError or OSError, and the result stays in the run's file for the next sync.
+    """
+    before = Job.from_record(home.profile, record, home_zone(home))
+    end = _End(home, before, run, run_lock, process, datetime.datetime.now(datetime.UTC))
+    attempt = _take_over_from_agent(end) if by_agent else _record(end)
+    deadline = time.monotonic() + RECORD_TIMEOUT_S
+    waiting = False
+    while True:
+        is_last = stopped() or time.monotonic() > deadline
+        try:
+            return attempt(is_last)
+        except (StateFileError, OSError) as error:
+            if is_last:
+                raise
+            if not waiting:
+                log(f"The run has ended, and waits to be recorded: {describe(error)}", sys.stderr)
+            waiting = True
+        time.sleep(RETRY_INTERVAL_S)
+
+
+def _keep(end: _End, result: Result) -> None:
+    """Write `result` into the run's file, so that it cannot be lost from then on."""
+    with contextlib.suppress(OSError):  # no room could be allocated in time; jobs.json can still take the result
+        end.run_lock.write_result(end.run, result)
+
+
+def _record(end: _End, saved: bool = False) -> Attempt:
+    """Return the attempt that saves the output of a run, unless it is `saved`, and records the run.
+
+    If the disk is full, it records the run without its output only at the last attempt. Of a deleted job nothing is
+    kept.
+    """
+    def attempt(is_last: bool) -> RunResult:
+        nonlocal saved
+        if end.run_lock.job_deleted():
+            return RunResult(None, None)
+        error = end.process.error
+        disk_full = None
+        try:
+            saved = saved or _save_output(end)
+        except OSError as unsaved:
+            outcome = error.rstrip(".") if error else "it went well"
+            error = f"{outcome}, but its output could not be saved: {describe(unsaved)}"
+            disk_full = unsaved if unsaved.errno in DISK_FULL else None
+        result = end.result(error)
+        _keep(end, result)
+        if disk_full and not is_last:
+            raise disk_full
+        job = finish(end.home, end.run._replace(result=result))
+        if job is None:
+            if end.run_lock.job_deleted():
+                outputs.remove(end.home, end.run.job_id)
+            return RunResult(None, None)
+        _log_result(error, None)
+        return RunResult(error, job)
+
+    return attempt
+
+
+def _take_over_from_agent(end: _End) -> Attempt:
+    """Return the attempt that takes over the agent's own record of a run, or records the run without it.
+
+    The agent deletes a job whose repeat count is used up. `job_deleted` distinguishes that from a delete by a user. A
+    paused job that was run by hand is restored, still paused.
+    """
+    error_without_record = _error_without_record(end.process)
+    without_record = _record(end._replace(process=end.process._replace(error=error_without_record)),
+                             _agent_saved_output(end))
+    if end.process.code != EXIT_CLAIMED_ELSEWHERE:
+        _keep(end, end.result(error_without_record, by_agent=True))
+
+    def attempt(is_last: bool) -> RunResult:
+        before, process = end.before, end.process
+        try:
+            job = job_store.find(end.home, before.id)
+        except JobNotFound:
+            require_jobs_file(end.home)
+            deleted = end.run_lock.job_deleted()
+            if deleted:
+                outputs.remove(end.home, before.id)
+            if deleted or not _is_last_run(before):
+                return RunResult(None, None)
+            if before.state != PAUSED:
+                _log_result(process.error, None)
+                return RunResult(process.error, None)
+            job = _restore_paused_job(end.home, before, process.error)
+        if job.record.get("last_run_at") == before.record.get("last_run_at"):
+            if process.code != EXIT_CLAIMED_ELSEWHERE:
+                return without_record(is_last)
+            log(f"Skipped: another scheduler of the agent has claimed {before.id}.")
+            return RunResult(None, job)
+        recorded = finish(end.home, end.run._replace(result=end.result(None, by_agent=True)), before) or job
+        failed = recorded.record.get("last_status") == "error"
+        reason = recorded.record.get("last_error") or process.error or "the agent gave no reason."
+        error = str(reason) if failed else None
+        _log_result(error, recorded.record.get("last_delivery_error"))
+        return RunResult(error, recorded)
+
+    return attempt
+
+
+def _error_without_record(process: ProcessResult) -> str | None:
+    """Return the error, if any, of a run that the agent has not recorded."""
+    return process.stderr.strip().rpartition("\n")[2] if process.code == EXIT_UNSUPPORTED else process.error
+
+
+def _agent_saved_output(end: _End) -> bool:
+    newest, _ = outputs.history(end.home, end.run.job_id, 0, 1)
+    return bool(newest) and newest[0].modified >= end.run.started_at
+
+
+def _save_output(end: _End) -> bool:
+    zone, process = end.before.zone, end.process
+    text = render_page(end.before.record, end.started.astimezone(zone), end.ended, process.stdout, process.stderr,
+                       process.error)
+    outputs.write(end.home, end.run.job_id, end.ended.astimezone(zone), text)
+    return True
+
+
+def _is_last_run(job: Job) -> bool:
+    times, completed = job.repeat
+    return times is not None and times <= completed + 1
+
+
+def _restore_paused_job(home: Home, before: Job, error: str | None) -> Job:
+    """Add the paused job `before` again, with the run after which the agent deleted it."""
+    now = datetime.datetime.now(datetime.UTC)
+    job = lifecycle.record_run(before, now, now, error)
+    job_store.add(home, job)
+    return job
+
+
+def _undelivered(job: Job) -> str | None:
+    if not is_delivered(job.record):
+        return None
+    return (f"not delivered to {job.record['deliver']!s:.100}: only the Hermes agent delivers, and it did not run this "
+            f"job.")
+
+
+def _log_result(error: str | None, delivery_error: object) -> None:
+    if error:
+        log(f"Failed: {error}", sys.stderr)
+    if delivery_error:
+        log(f"Not delivered: {delivery_error}", sys.stderr)

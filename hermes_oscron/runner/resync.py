@@ -1,0 +1,38 @@
+"""Request a sync after a run, since its job may be completed or rescheduled.
+
+The runner touches no timer and no crontab itself. A sync waits for other changes of jobs, and possibly for systemd. The
+runner must not: it is part of a unit, which systemd may be stopping.
+"""
+
+import sys
+
+from ..hermes.home import Home
+from ..jobs.model import Job
+from ..schedulers.active import active_scheduler
+from ..schedulers.protocol import SchedulerError
+from .log import log
+
+
+def resync(home: Home, job: Job | None) -> None:
+    """Request the sync that arms, or disarms, `job`; None stands for a job that was deleted."""
+    kind = active_scheduler(home.root)
+    try:
+        if kind == "crontab" and (job is None or not job.is_scheduled):
+            _sync_crontab(home.root)
+        elif kind == "systemd":
+            _request_sync()
+    except SchedulerError as error:
+        log(f"{error} 'hermes-oscron sync' repairs it.", sys.stderr)
+
+
+def _sync_crontab(root: str) -> None:
+    from ..schedulers import spawn
+    from ..schedulers.crontab import launchers
+
+    spawn.start_detached([f"{launchers.folder(root)}/{launchers.CLI}", "sync"])
+
+
+def _request_sync() -> None:
+    from ..schedulers.systemd.systemctl import own_systemctl
+
+    own_systemctl().request_sync()

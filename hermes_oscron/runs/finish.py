@@ -1,0 +1,62 @@
+"""The end of a run: `finish` records every run, by our runner or by the agent."""
+
+import datetime
+import os
+
+from ..files import StateFileError
+from ..hermes import job_store
+from ..hermes.home import Home
+from ..hermes.jobs_file import JobNotFound
+from ..jobs import lifecycle
+from ..jobs.model import Job
+from .model import Result, Run
+from .processes import kill_leftover_processes
+
+
+def finish(home: Home, run: Run, before: Job | None = None) -> Job | None:
+    """Record how `run` ended, and return its job; None if the job was deleted.
+
+    A run without a result was cut off, and its remaining processes are killed. `before` is the job when the run began,
+    if the agent has recorded the run in it since: then only its next run is corrected. A run is recorded once, however
+    often this is called. The caller holds the run's lock. Raises StateFileError.
+    """
+    if not run.result:
+        kill_leftover_processes(run)
+    try:
+        return job_store.change(home, run.job_id, lambda job: after_run(job, run, before))
+    except JobNotFound:
+        require_jobs_file(home)
+        return None
+
+
+def after_run(job: Job, run: Run, before: Job | None = None) -> Job:
+    """Return `job` with `run` recorded, unless it is recorded already. See `finish`."""
+    started = datetime.datetime.fromtimestamp(run.started_at, datetime.UTC)
+    result = run.result or _interrupted(run, started)
+    ended = datetime.datetime.fromtimestamp(result.ended_at, datetime.UTC)
+    if before:
+        return lifecycle.correct_after_agent(job, before, ended)
+    recorded_since = started if result.by_agent else ended
+    if job.last_run_at and recorded_since <= job.last_run_at <= datetime.datetime.now(datetime.UTC):
+        return job
+    return lifecycle.record_run(job, started, ended, result.error, result.delivery_error)
+
+
+def require_jobs_file(home: Home) -> None:
+    """Raise StateFileError if `home` has no jobs.json: it may have been moved away for repair."""
+    if not os.path.exists(home.jobs_file):
+        raise StateFileError(f"{home.jobs_file} is missing. Restore it, or create a job.")
+
+
+def _interrupted(run: Run, started: datetime.datetime) -> Result:
+    """Return the result of a run that was cut off at an unknown time. Occurrences since its start are still due."""
+    return Result(run.started_at, f"interrupted: the run begun at {started.astimezone():%Y-%m-%d %H:%M:%S %z} "
+                                  f"{_systemd_reason()}")
+
+
+def _systemd_reason() -> str:
+    """Return how the run ended by systemd's account, in ExecStopPost= (systemd.exec(5), `$SERVICE_RESULT`)."""
+    result, status = os.environ.get("SERVICE_RESULT"), os.environ.get("EXIT_STATUS")
+    if not result:
+        return "never ended by itself; it was killed, or the machine went down."
+    return f"was cut off ({result}, {status})." if status else f"was cut off ({result})."

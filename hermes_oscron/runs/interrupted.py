@@ -1,0 +1,41 @@
+"""Runs that ended unrecorded: the runner was killed, or could not read or write jobs.json.
+
+A runner writes the result into the run's own file before it writes jobs.json, so that the result can be recorded later.
+"""
+
+from ..hermes.home import Home
+from ..jobs.model import Job
+from . import lock
+from .finish import after_run, finish
+
+
+def with_unrecorded_runs(home: Home, jobs: list[Job]) -> list[Job]:
+    """Return `jobs` of `home` as they will be once the runs that ended unrecorded are recorded. Writes nothing."""
+    unrecorded = {run.job_id: run for run in lock.unrecorded(home)}
+    return [after_run(job, unrecorded[job.id]) if job.id in unrecorded else job for job in jobs] if unrecorded else jobs
+
+
+def with_unrecorded_run(home: Home, job: Job) -> Job:
+    """Return `job` of `home` as `with_unrecorded_runs` does."""
+    return with_unrecorded_runs(home, [job])[0]
+
+
+def record_interrupted_runs(home: Home, job_id: str | None = None) -> list[Job]:
+    """Record every run of `home`, or only of `job_id`, that ended unrecorded; return their jobs.
+
+    Raises StateFileError, OSError.
+    """
+    recorded = []
+    for abandoned in lock.abandoned(home):
+        run_lock = lock.acquire(home, abandoned) if job_id in (None, abandoned) else None
+        if run_lock is None:
+            continue
+        try:
+            stale = run_lock.stale_run()
+            if stale and (job := finish(home, stale)):
+                recorded.append(job)
+        except BaseException:
+            run_lock.close()
+            raise
+        run_lock.release()
+    return recorded

@@ -1,0 +1,212 @@
+"""The lock of a run: a file in the profile's runs folder, and the flock that the runner holds on it.
+
+The lock, not the file, means that a job is running, because it ends with the process, however that ends. An unlocked
+file belongs to a run that ended unrecorded; it stays until the run is recorded.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ..files import make_private_dir, mtime_is_final, try_lock
+from ..hermes.home import SAFE_NAME, Home
+from .model import SCHEDULE, Result, Run
+
+LOCK_TIMEOUT_S = 0.3
+"""A process that only looks holds the lock for microseconds, and a run holds it for longer than this."""
+PART_BYTES = 4096
+"""Size of each of the two parts of a run's file: the run, padded with blanks, and behind it the place of its result.
+
+The result's place is allocated before the job starts, so that it can be written on a disk that is full by then. It is a
+block of its own, because btrfs allocates again for every write to a block after the first.
+"""
+
+_known_empty: dict[str, tuple[int, int, int]] = {}
+"""Runs folders that were empty, by path, with the state of the folder at that time."""
+
+
+class RunLock:
+    """The right to run a job, held until it is released or the process ends."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd = fd
+        self.path = path
+
+    def stale_run(self) -> Run | None:
+        """Return the run that held this lock before and was never recorded; None if there is none."""
+        content = os.pread(self._fd, 2 * PART_BYTES, 0)
+        return _parse(os.path.basename(self.path), content, os.fstat(self._fd).st_mtime) if content else None
+
+    def write(self, run: Run) -> None:
+        """Write `run` into the file, and allocate the place of its result. Raises OSError."""
+        with self._named_in_errors():
+            self._write({**run._asdict(), "pid": os.getpid(), "result": None}, 0)
+            try:
+                os.posix_fallocate(self._fd, PART_BYTES, PART_BYTES)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:  # posix_fallocate(3): a C library need not emulate it
+                    raise
+
+    def write_result(self, run: Run, result: Result) -> None:
+        """Write `result` of `run` to the disk; a long error is cut. Raises OSError."""
+        while len(_encode(fields := {**result._asdict(), "started_at": run.started_at})) > PART_BYTES and result.error:
+            result = result._replace(error=result.error[:len(result.error) * 3 // 4])
+        with self._named_in_errors():
+            self._write(fields, PART_BYTES)
+            os.fdatasync(self._fd)
+
+    def job_deleted(self) -> bool:
+        """Return True if the job was deleted since the lock was taken."""
+        return not _is_same_file(self._fd, self.path)
+
+    def close(self) -> None:
+        """Release the lock without having recorded the run; the next sync or runner records it."""
+        os.close(self._fd)
+
+    def release(self) -> None:
+        """Release the lock of a run that is recorded."""
+        if not self.job_deleted():
+            os.unlink(self.path)
+        os.close(self._fd)
+
+    def _write(self, fields: dict[str, Any], offset: int) -> None:
+        content = _encode(fields)
+        if os.pwrite(self._fd, content, offset) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextlib.contextmanager
+    def _named_in_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from error
+
+
+def detach_run(home: Home, job_id: str) -> None:
+    """Detach the running process of a deleted job, so that its result is discarded."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{home.state.runs}/{job_id}")
+
+
+def acquire(home: Home, job_id: str) -> RunLock | None:
+    """Return the right to run `job_id`, or None while another process has it. Raises OSError."""
+    path = f"{home.state.runs}/{job_id}"
+    make_private_dir(home.state.runs)
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if try_lock(fd) and _is_same_file(fd, path):
+            return RunLock(fd, path)
+        os.close(fd)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.01)
+
+
+def running(home: Home) -> dict[str, Run]:
+    """Return the runs in progress in `home`, by job id."""
+    return {run.job_id: run for run, held, _ in _all_runs(home) if held}
+
+
+def unrecorded(home: Home) -> list[Run]:
+    """Return the runs of `home` whose runner is gone without having recorded them."""
+    return [run for run, held, written in _all_runs(home) if written and not held]
+
+
+def abandoned(home: Home) -> list[str]:
+    """Return the jobs with a run file that no process has locked, also an empty one."""
+    return [run.job_id for run, held, _ in _all_runs(home) if not held]
+
+
+def find(home: Home, job_id: str) -> Run | None:
+    """Return the run of `job_id` that is in progress, or None."""
+    found = _read_run(home, job_id)
+    return found[0] if found and found[1] else None
+
+
+def _all_runs(home: Home) -> list[tuple[Run, bool, bool]]:
+    """Return every run that has a file, as `_read_run` does."""
+    now = time.time_ns()
+    try:
+        status = os.stat(home.state.runs)
+        folder = (status.st_dev, status.st_ino, status.st_ctime_ns)
+        if _known_empty.get(home.state.runs) == folder:
+            return []
+        names = os.listdir(home.state.runs)
+    except OSError:  # it is missing, or we may not read it, which reading the jobs will report
+        return []
+    if not names and mtime_is_final(status, now):
+        _known_empty[home.state.runs] = folder
+    return [found for name in sorted(names) if SAFE_NAME.fullmatch(name) and (found := _read_run(home, name))]
+
+
+def _read_run(home: Home, job_id: str) -> tuple[Run, bool, bool] | None:
+    """Return the run in the file of `job_id`, whether its lock is held, and whether the file has content.
+
+    Without content no run has begun: a runner creates the file before it locks it, and may be killed in between.
+    """
+    path = f"{home.state.runs}/{job_id}"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        held = not try_lock(fd, shared=True)
+        if not held and not _is_same_file(fd, path):
+            return None
+        modified = os.fstat(fd).st_mtime
+        content = os.read(fd, 2 * PART_BYTES)
+    finally:
+        os.close(fd)
+    return _parse(job_id, content, modified), held, bool(content)
+
+
+def _encode(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields).encode().ljust(PART_BYTES)
+
+
+def _parse(job_id: str, content: bytes, modified: float) -> Run:
+    """Return the run in `content`; if that is damaged, one that began at the unix time `modified`."""
+    try:
+        fields = json.loads(content[:PART_BYTES])
+        started_at = _unix_time(fields["started_at"])
+        return Run(job_id, started_at, str(fields["trigger"]), int(fields.get("group", 0)),
+                   str(fields.get("boot", "")), float(fields.get("uptime", 0)),
+                   _parse_result(content[PART_BYTES:], started_at))
+    except (ValueError, KeyError, TypeError):
+        return Run(job_id, modified, SCHEDULE)
+
+
+def _parse_result(content: bytes, started_at: float) -> Result | None:
+    """Return the result in `content`; None if there is none, or one of a run that began at another time."""
+    try:
+        fields = json.loads(content)
+        if fields["started_at"] != started_at:
+            return None
+        error, delivery_error = (str(fields[key]) if fields[key] is not None else None
+                                 for key in ("error", "delivery_error"))
+        return Result(_unix_time(fields["ended_at"]), error, delivery_error, bool(fields["by_agent"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _unix_time(value: Any) -> float:
+    """Return `value` as a time that a date can hold. Raises ValueError, TypeError."""
+    if not 0 <= (moment := float(value)) < 200e9:
+        raise ValueError(value)
+    return moment
+
+
+def _is_same_file(fd: int, path: str) -> bool:
+    """Return True if `path` is still the file that `fd` was opened on."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,34 @@
+"""A run and its result."""
+
+from typing import NamedTuple
+
+SCHEDULE, MANUAL = "schedule", "manual"
+"""Triggers of a run."""
+
+
+class Result(NamedTuple):
+    """The end of a run, at the unix time `ended_at`. `error` is a sentence, or None if it went well.
+
+    The result of a run `by_agent` counts only if the agent has not recorded the run itself.
+    """
+
+    ended_at: float
+    error: str | None
+    delivery_error: str | None = None
+    by_agent: bool = False
+
+
+class Run(NamedTuple):
+    """One run, which began at the unix time `started_at`. `result` is None until it has ended.
+
+    `group` is the job's process group on the machine while `boot` is its boot id. It existed `uptime` seconds after
+    that boot (CLOCK_BOOTTIME, clock_gettime(2)).
+    """
+
+    job_id: str
+    started_at: float
+    trigger: str
+    group: int = 0
+    boot: str = ""
+    uptime: float = 0.0
+    result: Result | None = None

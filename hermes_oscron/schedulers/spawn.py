@@ -1,0 +1,25 @@
+"""Start processes in a session of their own, so that they outlive this one."""
+
+import subprocess
+import threading
+from collections.abc import Sequence
+
+from ..errors import cause
+from .protocol import EndOfStart, SchedulerError
+
+
+def start_detached(command: Sequence[str], inherit_output: bool = False) -> EndOfStart:
+    """Start `command`; discard its output unless `inherit_output`. Raises SchedulerError."""
+    output = None if inherit_output else subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                   start_new_session=True)
+    except OSError as error:
+        raise SchedulerError(f"{command[0]} could not be started: {cause(error)}") from error
+    threading.Thread(target=process.wait, daemon=True).start()  # reap it if it ends before we do
+
+    def end_of_start() -> str | None:
+        code = process.poll()
+        return None if code is None else f"{command[0]} ended before the run began (exit status {code})."
+
+    return end_of_start

@@ -1,0 +1,1 @@
+"""The operations for clients, terminals and timers."""

@@ -1,0 +1,29 @@
+"""The lock by which one command at a time changes jobs and timers, so that the last change is the armed one."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from ..errors import cause
+from ..files import LOCK_TIMEOUT_S, StateFileError, locked
+from ..schedulers.active import set_active_scheduler
+from ..state import State
+from .selection import Selection
+
+
+@contextmanager
+def command_lock(selection: Selection, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold the lock of the Hermes root, and store which scheduler is active.
+
+    Raises StateFileError if another command holds the lock for `timeout_s`.
+    """
+    with no_command(selection.root, timeout_s):
+        try:
+            set_active_scheduler(selection.root, selection.active.kind)
+        except OSError as error:
+            raise StateFileError(f"{State(selection.root).folder} cannot be written: {cause(error)}") from error
+        yield
+
+
+def no_command(root: str, timeout_s: float = LOCK_TIMEOUT_S) -> AbstractContextManager[None]:
+    """Hold the lock of `root` to look while no command changes anything. Raises StateFileError as `command_lock`."""
+    return locked(State(root).command_lock, timeout_s)

@@ -1,0 +1,93 @@
+"""The query and the body of a request, checked for their form."""
+
+import json
+from typing import Any
+
+import bottle
+
+from ..errors import OscronError
+from ..hermes.home import SAFE_NAME
+from ..jobs.fields import ValidationError
+
+MAX_BODY_BYTES = 1024 * 1024
+TRUE_WORDS = {"1", "true", "yes", "on"}
+
+
+class BadRequest(OscronError):
+    """The request body is not a JSON object. `status` is 400, 413 or 415."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def json_body(empty: bool = False) -> dict[str, Any]:
+    """Return the request's body, a JSON object; with `empty` it may be missing. Raises BadRequest."""
+    request = bottle.request
+    if empty and request.content_length <= 0:
+        return {}
+    if request.content_length > MAX_BODY_BYTES:
+        raise BadRequest(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
+    kind = request.environ.get("CONTENT_TYPE", "")  # Bottle's getter fails on other bytes than UTF-8
+    if kind.partition(";")[0].strip().lower() != "application/json":
+        raise BadRequest(415, "The body must be JSON, with the header 'Content-Type: application/json'.")
+    try:
+        sent = request.environ["wsgi.input"].read(MAX_BODY_BYTES)  # Bottle's own way goes through a file
+        given = json.loads(sent.decode())  # UTF-8 alone (RFC 8259, 8.1)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(400, f"The body is not JSON: {error}.") from None
+    if not isinstance(given, dict):
+        raise BadRequest(400, "The body must be a JSON object, like {\"job_id\": \"4f2a9c1d07be\"}.")
+    return given
+
+
+def reject_unknown(given: dict[str, Any]) -> None:
+    """Raise ValidationError if a key is left in `given`; null counts as not given."""
+    for key, value in given.items():
+        if value is not None:
+            raise ValidationError(f"There is no field '{key[:80]}' here.")
+
+
+def text_param(name: str) -> str | None:
+    """Return the query parameter `name`, None if it is not given. Bytes that are not UTF-8 become U+FFFD.
+
+    Raises ValidationError.
+    """
+    given = bottle.request.query
+    if len(given.getall(name)) > 1:
+        raise ValidationError(f"'{name}' is given more than once.")
+    return str(given.getunicode(name, default="\ufffd")) if name in given else None
+
+
+def bool_param(name: str) -> bool:
+    """Return True if the query parameter `name` is one of TRUE_WORDS."""
+    return (text_param(name) or "").lower() in TRUE_WORDS
+
+
+def int_param(name: str) -> int | None:
+    """Return the query parameter `name` as a number; None if it is not one, or not given."""
+    text = (text_param(name) or "").strip()
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()):
+        return None
+    sign = "-" if text.startswith("-") else ""
+    return int(f"{sign}{digits.lstrip('0')[:15] or '0'}")  # further digits change nothing, and Python refuses thousands
+
+
+def job_id_of(value: object) -> str:
+    """Return `value` if it is a well-formed job id. Raises ValidationError."""
+    if value is None or value == "":
+        raise ValidationError("job_id is missing.")
+    if not isinstance(value, str) or not SAFE_NAME.fullmatch(value):
+        raise ValidationError("Invalid job_id: expected up to 64 letters, digits, '-', '_' and '.', not starting with "
+                              "'.'.")
+    return value
+
+
+def filename_of(value: object) -> str:
+    """Return `value` if it can be the name of an output. Raises ValidationError."""
+    if not isinstance(value, str) or not value:
+        raise ValidationError("filename is missing.")
+    if "/" in value or "\\" in value or value in (".", "..") or not value.isprintable() or len(value) > 255:
+        raise ValidationError("Invalid filename: expected an output name like 2027-03-15_09-00-04.md, not a path.")
+    return value

@@ -1,0 +1,90 @@
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from hermes_oscron.hermes import home as homes
+from hermes_oscron.hermes.home import ProfileNotFound
+from hermes_oscron.hermes.timezone import home_zone, machine_zone
+
+
+def test_the_root_is_what_hermes_home_names_else_in_the_account_s_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    for value, root in (("/srv/hermes", "/srv/hermes"), ("~/h/", "/home/ada/h"), ("", "/home/ada/.hermes")):
+        monkeypatch.setenv("HERMES_HOME", value)
+        assert homes.hermes_root() == root
+    monkeypatch.delenv("HERMES_HOME")
+    assert homes.hermes_root() == "/home/ada/.hermes"
+
+
+def test_hermes_home_may_name_a_profile(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "active_profile").write_text("other")
+    monkeypatch.setenv("HERMES_HOME", str(root / "profiles" / "work"))
+    assert (homes.hermes_root(), homes.active_profile(str(root))) == (str(root), "work")
+
+
+def test_default_is_the_first_profile_and_folders_are_the_others(root: Path) -> None:
+    assert homes.profile_names(str(root)) == ["default"]
+    for name in ("work", "art", "default", ".hidden", "no spaces"):
+        (root / "profiles" / name).mkdir(parents=True)
+    (root / "profiles" / "file").touch()
+    assert homes.profile_names(str(root)) == ["default", "art", "work"]
+
+
+def test_the_active_profile_is_default_unless_its_file_names_one_that_is_there(root: Path) -> None:
+    (root / "profiles" / "work").mkdir(parents=True)
+    assert homes.active_profile(str(root)) == "default"
+    for content, active in ((b"work\n", "work"), (b"gone\n", "default"), (b"", "default"), (b"../x", "default"),
+                            (b"\xff\xfe", "default")):
+        (root / "active_profile").write_bytes(content)
+        assert homes.active_profile(str(root)) == active, content
+
+
+def test_every_profile_has_files_of_its_own(root: Path) -> None:
+    (root / "profiles" / "work").mkdir(parents=True)
+    default, work = homes.home_of(str(root), "default"), homes.home_of(str(root), "work")
+    assert (default.jobs_file, work.jobs_file) == (f"{root}/cron/jobs.json", f"{root}/profiles/work/cron/jobs.json")
+    assert (default.output_dir, work.scripts_dir) == (f"{root}/cron/output", f"{root}/profiles/work/scripts")
+    assert default.root == work.root == str(root)
+
+
+def test_a_profile_that_is_not_there_is_unknown(root: Path) -> None:
+    (root / "outside").mkdir()
+    (root / "profiles").mkdir()
+    for name in ("nobody", "../outside", "", ".", "a/b"):
+        with pytest.raises(ProfileNotFound, match="There is no profile"):
+            homes.home_of(str(root), name)
+
+
+def test_an_instance_is_a_profile_and_a_job() -> None:
+    assert homes.split_instance(homes.instance_name("work", "4f2a9c1d07be")) == ("work", "4f2a9c1d07be")
+    for wrong in ("", "default", "default:", ":a", "a:b:c", "../x:a", "default:../x", "default:a b", "default:a\n",
+                  "-" + "a" * 64 + ":b"):
+        with pytest.raises(ValueError, match="is not PROFILE:JOB_ID"):
+            homes.split_instance(wrong)
+
+
+def test_the_zone_is_the_environment_s_then_the_profile_s_then_the_machine_s(
+        root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = homes.home_of(str(root), "default")
+    (root / "config.yaml").write_text("timezone: Asia/Kolkata\n")
+    monkeypatch.setenv("HERMES_TIMEZONE", "America/Nuuk")
+    assert home_zone(home) == ZoneInfo("America/Nuuk")
+    for none in ("", "  ", "Mars/Olympus", "../../etc/passwd"):
+        monkeypatch.setenv("HERMES_TIMEZONE", none)
+        assert home_zone(home) == ZoneInfo("Asia/Kolkata"), none
+    (root / "config.yaml").unlink()
+    assert home_zone(home) == machine_zone()
+
+
+def test_the_zone_is_read_from_however_config_yaml_writes_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HERMES_TIMEZONE")
+    home, machine = homes.home_of(str(root), "default"), machine_zone()
+    berlin = ZoneInfo("Europe/Berlin")
+    for text, zone in (("a: 1\ntimezone: Europe/Berlin", berlin), ('timezone: "Europe/Berlin"\n', berlin),
+                       ("timezone:   'Europe/Berlin'   # home\nb: 2\n", berlin), ("timezone: Nowhere\n", machine),
+                       ("display:\n  timezone: Europe/Berlin\n", machine), ("# timezone: Europe/Berlin\n", machine),
+                       ("timezone: ''\n", machine), ("timezone: null\n", machine),
+                       ("timezone: Europe/Berlin\r\n", berlin)):
+        (root / "config.yaml").write_bytes(text.encode())
+        assert home_zone(home) == zone, text

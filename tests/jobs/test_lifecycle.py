@@ -1,0 +1,203 @@
+from typing import Any
+
+import pytest
+
+from hermes_oscron.jobs import lifecycle
+from hermes_oscron.jobs.due import is_due
+from hermes_oscron.jobs.fields import ValidationError
+from hermes_oscron.jobs.model import Job
+from hermes_oscron.jobs.record import instant
+from hermes_oscron.schedule.model import Schedule, ScheduleError
+
+from .samples import BERLIN, DAILY, HOURLY, MINUTE, ONCE, SECOND, UTC, after_run, at, job
+
+NOW = at("09T12:00:30")
+
+
+def created(schedule: Schedule, **fields: Any) -> Job:
+    return lifecycle.create("default", "a", {"prompt": "p", **fields}, schedule, UTC, NOW, SECOND)
+
+
+def test_a_new_job_is_due_at_its_first_occurrence() -> None:
+    daily = created(Schedule("cron", "0 9 * * *"))
+    assert (daily.state, daily.next_run_at, daily.repeat) == ("scheduled", at("10T09:00:00"), (None, 0))
+    assert daily.record["created_at"] == NOW.isoformat() and daily.record["name"] == "p"
+
+
+def test_an_interval_counts_from_its_creation_on_the_grid_of_the_scheduler() -> None:
+    every = Schedule("interval", "every 1h")
+    assert created(every).next_run_at == at("09T13:00:30")
+    by_cron = lifecycle.create("default", "a", {"prompt": "p"}, every, UTC, NOW, MINUTE)
+    assert by_cron.next_run_at == at("09T13:00:00")
+
+
+def test_a_one_shot_runs_once_unless_the_client_says_otherwise() -> None:
+    once = Schedule("once", ONCE["run_at"])
+    assert created(once).repeat == (1, 0)
+    assert created(once, repeat=3).repeat == (3, 0)
+
+
+def test_a_job_may_be_created_paused() -> None:
+    paused = created(Schedule("cron", "0 9 * * *"), enabled=False)
+    assert (paused.state, paused.next_run_at) == ("paused", None)
+
+
+def test_a_job_needs_something_to_run() -> None:
+    for fields in ({"prompt": " "}, {"prompt": "", "script": "x.sh"}, {"no_agent": True}):
+        with pytest.raises(ValidationError, match="is missing"):
+            created(Schedule("cron", "0 9 * * *"), **fields)
+
+
+def test_an_edit_changes_what_is_given_and_nothing_else() -> None:
+    before = job(name="old", model="m", colour="red", deliver="telegram")
+    after = lifecycle.edit(before, {"name": "new", "model": ""}, None, NOW, SECOND)
+    assert after.record == {**before.record, "name": "new", "model": None}
+
+
+def test_an_edit_with_the_same_schedule_keeps_the_next_run() -> None:
+    before = job(HOURLY, next_run_at="2026-03-09T12:30:00+00:00")
+    assert lifecycle.edit(before, {}, Schedule("interval", "every 1h"), NOW, SECOND).next_run_at == at("09T12:30:00")
+    assert lifecycle.edit(before, {}, Schedule("interval", "every 2h"), NOW, SECOND).next_run_at == at("09T14:00:30")
+
+
+def test_a_new_schedule_makes_a_completed_job_due_again() -> None:
+    done = job(ONCE, state="completed", enabled=False, repeat={"times": 1, "completed": 1})
+    again = lifecycle.edit(done, {}, Schedule("cron", "0 9 * * *"), NOW, SECOND)
+    assert (again.state, again.repeat, again.next_run_at) == ("scheduled", (None, 0), at("10T09:00:00"))
+
+
+def test_pause_and_resume() -> None:
+    paused = lifecycle.pause(job(next_run_at="2026-03-10T09:00:00+00:00"), "holiday", NOW)
+    assert (paused.state, paused.record["paused_reason"], paused.next_run_at) == ("paused", "holiday", None)
+    assert lifecycle.pause(paused, "other", NOW) == paused
+    resumed = lifecycle.resume(paused, at("12T12:00:00"), SECOND)
+    assert (resumed.state, resumed.next_run_at, resumed.record["paused_at"]) == ("scheduled", at("13T09:00:00"), None)
+    assert lifecycle.resume(resumed, NOW, SECOND) == resumed
+
+
+def test_a_one_shot_in_the_past_cannot_be_resumed() -> None:
+    with pytest.raises(ScheduleError, match="is past"):
+        lifecycle.resume(job(ONCE, enabled=False), at("11T00:00:00"), SECOND)
+
+
+def test_only_a_job_without_a_limit_is_resumed_after_completion() -> None:
+    for repeat, state in (({"times": 2, "completed": 2}, "completed"), ({"times": None, "completed": 2}, "scheduled")):
+        assert lifecycle.resume(job(state="completed", repeat=repeat), NOW, SECOND).state == state
+
+
+def test_a_run_that_went_well_is_recorded_with_the_next_one() -> None:
+    after = after_run(job(last_error="old", last_delivery_error="old"), "10T09:00:03").record
+    assert {key: after[key] for key in ("last_run_at", "last_status", "last_error", "last_delivery_error", "state",
+                                        "next_run_at", "repeat")} == {
+        "last_run_at": "2026-03-10T09:00:03+00:00", "last_status": "ok", "last_error": None,
+        "last_delivery_error": None, "state": "scheduled", "next_run_at": "2026-03-11T09:00:00+00:00",
+        "repeat": {"times": None, "completed": 1}}
+
+
+def test_a_failed_run_is_recorded_and_the_job_goes_on() -> None:
+    after = after_run(job(), "10T09:00:03", "exited with code 3.")
+    assert (after.record["last_status"], after.record["last_error"]) == ("error", "exited with code 3.")
+    assert after.next_run_at == at("11T09:00:00")
+
+
+def test_occurrences_during_a_run_are_skipped() -> None:
+    after = after_run(job(HOURLY, next_run_at="2026-03-10T09:00:00+00:00"), "10T12:30:00")
+    assert after.next_run_at == at("10T13:00:00")
+
+
+def test_an_interval_does_not_drift_with_the_length_of_its_runs() -> None:
+    hourly = job(HOURLY, next_run_at="2026-03-10T09:00:00.999999+00:00")
+    for ended, following in (("10T09:00:59", "10:00:00"), ("10T10:20:00", "11:00:00"), ("10T11:00:00", "12:00:00")):
+        hourly = after_run(hourly, ended)
+        assert hourly.next_run_at == at(f"10T{following}")
+
+
+def test_a_run_completes_a_one_shot_however_it_ended() -> None:
+    for error in (None, "exited with code 1."):
+        done = after_run(job(ONCE), "10T09:00:01", error)
+        assert (done.state, done.record["enabled"], done.next_run_at) == ("completed", False, None)
+
+
+def test_a_job_whose_repeat_is_used_up_is_completed() -> None:
+    once_more = after_run(job(repeat={"times": 2, "completed": 0}), "10T09:00:01")
+    assert once_more.state == "scheduled"
+    done = after_run(once_more, "11T09:00:01")
+    assert (done.state, done.repeat, done.next_run_at) == ("completed", (2, 2), None)
+
+
+def test_a_one_shot_that_the_agent_has_counted_is_not_counted_twice() -> None:
+    done = after_run(job(ONCE, repeat={"times": 1, "completed": 1}), "10T09:00:03")
+    assert (done.repeat, done.state) == ((1, 1), "completed")
+
+
+def test_a_one_shot_rescheduled_during_its_run_keeps_its_new_time() -> None:
+    later = {**ONCE, "run_at": "2026-03-10T12:00:00+00:00"}
+    before = job(later, armed_at="2026-03-10T09:00:30+00:00", next_run_at=later["run_at"], state="scheduled",
+                 repeat={"times": 1, "completed": 0})
+    after = lifecycle.record_run(before, at("10T09:00:00"), at("10T09:01:00"), None)
+    assert (after.state, after.next_run_at, after.record["last_status"]) == ("scheduled", at("10T12:00:00"), "ok")
+    assert is_due(after, at("10T12:00:00"))
+
+
+def test_a_paused_job_that_was_run_by_hand_stays_paused() -> None:
+    after = after_run(job(enabled=False, state="paused", next_run_at=None), "10T09:00:01")
+    assert (after.state, after.record["enabled"], after.next_run_at) == ("paused", False, None)
+    assert (after.record["last_status"], after.repeat.completed) == ("ok", 1)
+
+
+def test_a_run_of_a_job_without_a_usable_schedule_is_recorded_with_the_reason() -> None:
+    after = after_run(job({"kind": "moon"}), "10T09:00:01")
+    assert after.record["state"] == "error" and "not a schedule" in after.record["last_error"]
+
+
+def test_a_claim_is_one_that_the_agent_s_scheduler_honours() -> None:
+    recurring = lifecycle.claim(job(next_run_at="2026-03-10T09:00:00+00:00"), at("10T09:00:00.5"))
+    once = lifecycle.claim(job(ONCE), at("10T09:00:00.5"))
+    assert instant(recurring.record["next_run_at"]) == at("11T09:00:00")
+    assert lifecycle.is_claimed(once, at("10T09:10:00")) and not lifecycle.is_claimed(once, at("10T09:40:00"))
+    assert not lifecycle.is_claimed(once, at("10T08:00:00")) and not lifecycle.is_claimed(recurring, at("10T09:00:01"))
+    assert not lifecycle.is_claimed(after_run(once, "10T09:00:02"), at("10T09:10:00"))
+
+
+def test_the_agent_s_arithmetic_is_replaced_after_its_run() -> None:
+    before = job(HOURLY, next_run_at="2026-03-10T09:00:00+00:00")
+    recorded = before.with_fields({"next_run_at": "2026-03-10T10:07:00+00:00"})
+    assert lifecycle.correct_after_agent(recorded, before, at("10T09:07:00")).next_run_at == at("10T10:00:00")
+    paused = recorded.with_fields({"state": "paused"})
+    assert lifecycle.correct_after_agent(paused, before, at("10T09:07:00")).next_run_at is None
+    rescheduled = recorded.with_fields({"armed_at": "2026-03-10T09:01:00+00:00"})
+    assert lifecycle.correct_after_agent(rescheduled, before, at("10T09:07:00")) == rescheduled
+
+
+def test_a_next_run_of_another_program_is_replaced_by_ours() -> None:
+    for written in (None, "2026-03-10T11:17:00+00:00"):
+        fresh = lifecycle.refresh_next_run(job(zone=BERLIN, next_run_at=written), NOW, SECOND)
+        assert fresh.record["next_run_at"] == "2026-03-10T09:00:00+01:00"
+
+
+def test_a_due_job_and_one_that_needs_no_refreshing_stay_as_they_are() -> None:
+    for same in (job(next_run_at="2026-03-09T09:00:00+00:00"), job(enabled=False), job({"kind": "moon"}),
+                 job(next_run_at="2026-03-10T09:00:00+00:00")):
+        assert lifecycle.refresh_next_run(same, NOW, SECOND) is same
+
+
+def test_a_one_shot_that_has_run_is_completed() -> None:
+    done = lifecycle.refresh_next_run(job(ONCE, last_run_at="2026-03-10T09:00:01+00:00"), at("11T09:00:00"), SECOND)
+    assert (done.state, done.record["enabled"]) == ("completed", False)
+
+
+def test_undo_takes_back_the_command_and_keeps_a_run_that_ended_since() -> None:
+    before = job(next_run_at="2026-03-09T09:00:00+00:00", name="old")
+    after = lifecycle.edit(before, {"name": "new"}, Schedule("cron", "0 8 * * *"), NOW, SECOND)
+    assert lifecycle.undo(after, before, after, NOW).record == before.record
+    ran = lifecycle.undo(after_run(after, "09T12:00:40"), before, after, at("09T12:00:41"))
+    assert (ran.record["name"], ran.schedule, ran.record["last_status"]) == ("old", job(DAILY).schedule, "ok")
+    assert ran.next_run_at == at("10T09:00:00")
+
+
+def test_undo_keeps_the_next_run_of_a_job_whose_schedule_nobody_can_read() -> None:
+    before = job({"kind": "moon"}, next_run_at="2026-03-10T09:00:00+00:00", name="old")
+    after = before.with_fields({"name": "new"})
+    ran = after.with_fields({"last_run_at": "2026-03-09T12:00:40+00:00"})
+    undone = lifecycle.undo(ran, before, after, at("09T12:00:41"))
+    assert undone.record["name"] == "old" and undone.next_run_at == before.next_run_at

@@ -1,0 +1,210 @@
+"""Runs that were cut off are recorded by the next sync or runner, once."""
+
+import datetime
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from hermes_oscron.hermes import job_store
+from hermes_oscron.hermes.home import Home
+from hermes_oscron.jobs.record import instant
+from hermes_oscron.runs import lock, model
+from hermes_oscron.runs.interrupted import record_interrupted_runs, with_unrecorded_runs
+from tests.runner.jobs import (
+    MANUAL,
+    SLEEPER,
+    fire,
+    firing,
+    interrupt,
+    let_days_pass,
+    make_due,
+    make_script,
+    pages,
+    pid_in,
+    record,
+    service,
+)
+
+UTC = datetime.UTC
+
+
+@pytest.fixture(autouse=True)
+def no_systemd_around_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INVOCATION_ID", "TRIGGER_UNIT", "SERVICE_RESULT", "EXIT_STATUS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_settle_records_a_run_that_was_killed(root: Path, home: Home) -> None:
+    job_id = make_script(root, SLEEPER)
+    interrupt(root, job_id)
+    ended = fire(job_id, "--settle")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    after = record(root, job_id)
+    assert after["last_status"] == "error"
+    assert re.fullmatch(r"interrupted: the run begun at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} never ended by "
+                        r"itself; it was killed, or the machine went down\.", after["last_error"])
+    assert (after["state"], after["repeat"]["completed"]) == ("scheduled", 1)
+    assert datetime.datetime.fromisoformat(after["next_run_at"]) > datetime.datetime.now(UTC)
+    assert os.listdir(home.state.runs) == []
+
+
+def test_a_run_that_was_cut_off_when_it_had_just_been_recorded_counts_once(root: Path, home: Home) -> None:
+    job_id = make_script(root, "echo fine\n")
+    started = datetime.datetime.now(UTC)
+    fire(job_id, *MANUAL)
+    before = record(root, job_id)
+    claim = lock.acquire(home, job_id)
+    assert claim
+    claim.write(model.Run(job_id, started.timestamp(), "schedule"))
+    claim.close()
+    assert fire(job_id, "--settle").returncode == 0
+    assert record(root, job_id) == before and before["last_status"] == "ok"
+    assert os.listdir(home.state.runs) == []
+
+
+def test_settling_twice_is_settling_once(root: Path) -> None:
+    job_id = make_script(root, SLEEPER)
+    interrupt(root, job_id)
+    fire(job_id, "--settle")
+    before = record(root, job_id)
+    assert fire(job_id, "--settle").returncode == 0
+    assert record(root, job_id) == before
+
+
+@pytest.mark.parametrize(("result", "status", "told"), [
+    ("oom-kill", "9", "was cut off (oom-kill, 9)."), ("signal", "KILL", "was cut off (signal, KILL)."),
+    ("timeout", "", "was cut off (timeout)."),
+])
+def test_what_systemd_knows_of_the_end_is_told(root: Path, result: str, status: str, told: str) -> None:
+    job_id = make_script(root, SLEEPER)
+    interrupt(root, job_id)
+    fire(job_id, "--settle", SERVICE_RESULT=result, EXIT_STATUS=status)
+    assert record(root, job_id)["last_error"].endswith(told)
+
+
+def test_a_run_under_way_is_left_alone(root: Path, home: Home) -> None:
+    job_id = make_script(root, SLEEPER)
+    with firing(job_id, *MANUAL) as runner:
+        pid_in(root / "started")
+        assert fire(job_id, "--settle").returncode == 0
+        assert record_interrupted_runs(home) == []
+        assert record(root, job_id)["last_status"] is None
+        assert list(lock.running(home)) == [job_id]
+        runner.terminate()
+        runner.wait(10)
+    assert record(root, job_id)["last_error"] == "stopped by SIGTERM before it had ended."
+
+
+def test_a_job_that_never_ran_has_nothing_to_settle(root: Path, home: Home) -> None:
+    job_id = make_script(root, "true\n")
+    before = record(root, job_id)
+    assert fire(job_id, "--settle").returncode == 0
+    assert fire("not-there", "--settle").returncode == 0
+    assert record(root, job_id) == before
+
+
+def test_one_job_is_settled_or_all(root: Path, home: Home) -> None:
+    jobs = [make_script(root, SLEEPER) for _ in range(3)]
+    for job_id in jobs:
+        interrupt(root, job_id)
+        (root / "started").unlink()
+    assert [job.id for job in record_interrupted_runs(home, jobs[0])] == [jobs[0]]
+    assert [record(root, job_id)["last_status"] for job_id in jobs] == ["error", None, None]
+    assert sorted(job.id for job in record_interrupted_runs(home)) == sorted(jobs[1:])
+    assert [record(root, job_id)["last_status"] for job_id in jobs] == ["error"] * 3
+
+
+def test_a_one_shot_that_was_cut_off_is_completed(root: Path) -> None:
+    job_id = make_script(root, SLEEPER, schedule="in 30m")
+    interrupt(root, job_id)
+    fire(job_id, "--settle")
+    after = record(root, job_id)
+    assert (after["state"], after["next_run_at"], after["last_status"]) == ("completed", None, "error")
+
+
+def test_a_paused_job_that_was_cut_off_stays_paused(root: Path) -> None:
+    job_id = make_script(root, SLEEPER)
+    service(root).pause(job_id)
+    interrupt(root, job_id)
+    fire(job_id, "--settle")
+    assert (record(root, job_id)["state"], record(root, job_id)["next_run_at"]) == ("paused", None)
+
+
+def test_a_job_deleted_after_it_was_cut_off_leaves_nothing(root: Path, home: Home) -> None:
+    job_id = make_script(root, SLEEPER)
+    interrupt(root, job_id)
+    service(root).delete(job_id)
+    assert fire(job_id, "--settle").returncode == 0
+    assert os.listdir(home.state.runs) == []
+    assert service(root).list_jobs()["jobs"] == []
+
+
+def test_a_claim_whose_run_never_began_is_forgotten(root: Path, home: Home) -> None:
+    job_id = make_script(root, "echo ran\n")
+    os.makedirs(home.state.runs)
+    Path(home.state.runs, job_id).touch()
+    assert record_interrupted_runs(home) == []
+    assert os.listdir(home.state.runs) == []
+    assert record(root, job_id)["last_status"] is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"started_at": "soon"}', "\0" * 100])
+def test_a_run_whose_file_says_nothing_is_recorded_all_the_same(root: Path, home: Home, content: str) -> None:
+    job_id = make_script(root, "echo ran\n")
+    os.makedirs(home.state.runs)
+    Path(home.state.runs, job_id).write_text(content)
+    assert [job.id for job in record_interrupted_runs(home)] == [job_id]
+    assert record(root, job_id)["last_error"].startswith("interrupted: the run begun at ")
+    assert fire(job_id, *MANUAL).stdout == "ran\n"
+
+
+def test_whoever_asks_for_the_status_settles(root: Path) -> None:
+    job_id = make_script(root, SLEEPER)
+    interrupt(root, job_id)
+    assert service(root).status() == {}
+    assert service(root).show(job_id)["last_status"] == "error"
+
+
+def test_an_interrupted_run_leaves_no_output(root: Path) -> None:
+    job_id = make_script(root, SLEEPER)
+    interrupt(root, job_id)
+    fire(job_id, "--settle")
+    assert pages(root, job_id) == []
+
+
+def test_what_was_missed_since_the_run_was_cut_off_is_still_due(root: Path, home: Home) -> None:
+    """The machine went down during a run, and was off for days: the job catches up once."""
+    job_id = make_script(root, SLEEPER)
+    interrupt(root, job_id)
+    let_days_pass(root, job_id, 3)
+    record_interrupted_runs(home)
+    after = record(root, job_id)
+    now = datetime.datetime.now(UTC)
+    assert after["last_status"] == "error"
+    due = instant(after["next_run_at"])
+    assert due
+    assert due <= now
+
+
+def test_the_run_that_was_cut_off_is_not_run_again(root: Path) -> None:
+    job_id = make_script(root, SLEEPER)
+    make_due(root, job_id)
+    interrupt(root, job_id)
+    fire(job_id, "--settle")
+    again = fire(job_id)
+    assert again.stdout.startswith(f"Skipped: {job_id} is not due before ")
+
+
+def test_an_empty_run_file_is_not_a_run_that_was_cut_off(root: Path, home: Home) -> None:
+    """A runner creates the file before it locks it: who reads in between must not see a failed run."""
+    job_id = make_script(root, "true\n")
+    before = record(root, job_id)
+    path = Path(home.state.runs, job_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    [job] = with_unrecorded_runs(home, job_store.read(home))
+    assert job.record == before and lock.unrecorded(home) == []
+    assert record_interrupted_runs(home) == [] and record(root, job_id) == before
+    assert not path.exists()

@@ -1,0 +1,46 @@
+"""Jobs that were due and have not started: reads show it, and no file stores it."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_oscron.hermes.home import Home
+from hermes_oscron.runs import lock
+from tests.conftest import in_seconds, write_jobs
+from tests.fuzz.world import Ledger
+
+from .world import LATE_JOB, doctor, reconciler, service
+
+
+def test_a_job_that_is_due_and_has_not_started_is_an_error_that_no_file_stores(root: Path, home: Home) -> None:
+    due = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=20)).replace(microsecond=0)
+    path = write_jobs(root, {**LATE_JOB, "next_run_at": due.isoformat()})
+    before = path.read_bytes()
+    ledger = Ledger(str(root))
+    ledger.armed.update(reconciler(root, ledger).plans(due))
+    commands = service(root, ledger)
+    [listed] = commands.list_jobs()["jobs"]
+    for job in (listed, commands.show("a")):
+        assert (job["last_status"], job["state"], job["last_run_at"]) == ("error", "scheduled", LATE_JOB["last_run_at"])
+        assert f"It was due at {due:%Y-%m-%d %H:%M:%S %z} and has not started" in job["last_error"]
+        assert datetime.datetime.fromisoformat(job["next_run_at"]) > datetime.datetime.now(datetime.UTC)
+    assert any("default:a: It was due at" in sentence for sentence in doctor(root, ledger).diagnose())
+    held = lock.acquire(home, "a")
+    assert held and commands.show("a")["last_status"] == "ok", "it runs"
+    held.release()
+    assert path.read_bytes() == before
+
+
+def test_a_job_that_has_just_become_due_is_not_late(root: Path) -> None:
+    due = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=1)
+    write_jobs(root, {**LATE_JOB, "next_run_at": due.replace(microsecond=0).isoformat()})
+    assert service(root, Ledger(str(root))).show("a")["last_status"] == "ok"
+
+
+@pytest.mark.parametrize("fields", [{"enabled": False}, {"state": "paused"}, {"state": "completed"},
+                                    {"run_claim": {"at": in_seconds(-1), "by": "the gateway"}}])
+def test_a_job_that_should_not_start_or_that_the_gateway_runs_is_not_late(root: Path, fields: dict[str, Any]) -> None:
+    write_jobs(root, {**LATE_JOB, "next_run_at": "2026-01-02T09:00:00+00:00", **fields})
+    assert service(root, Ledger(str(root))).show("a")["last_status"] == "ok"

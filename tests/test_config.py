@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from hermes_oscron import config
+from hermes_oscron.config import Config, ConfigError
+
+
+def load(root: Path, text: str) -> Config:
+    (root / "oscron.toml").write_text(text)
+    return config.load(str(root))
+
+
+def test_without_a_file_everything_is_the_default(root: Path) -> None:
+    assert config.load(str(root)) == load(root, "") == Config()
+    assert Config() == Config(agent="auto", command=(), timeout=3600.0, auth="token", hosts=(), scheduler="auto",
+                              listen="")
+
+
+def test_every_setting_is_read(root: Path) -> None:
+    assert load(root, """
+        [exec]
+        agent = "/opt/hermes/bin/hermes"
+        command = ["claude", "-p"]
+        timeout = 90
+        [web]
+        auth = "none"
+        hosts = ["jobs.example.org", "10.0.0.1"]
+        listen = "unix:/run/hermes-oscron"
+        [scheduler]
+        kind = "foreground"
+    """) == Config("/opt/hermes/bin/hermes", ("claude", "-p"), 90.0, "none", ("jobs.example.org", "10.0.0.1"),
+                    "foreground", "unix:/run/hermes-oscron")
+
+
+def test_a_setting_that_is_not_there_is_refused_by_its_name(root: Path) -> None:
+    for text, name in (("[exec]\ncomand = ['x']", "exec.comand"), ("[wep]\nauth = 'none'", "wep.auth"),
+                       ("auth = 'none'", "'auth'"), ("exec = 5", "'exec'")):
+        with pytest.raises(ConfigError, match=name) as error:
+            load(root, text)
+        assert str(root / "oscron.toml") in str(error.value)
+
+
+def test_a_wrong_value_is_refused_with_what_the_setting_takes(root: Path) -> None:
+    for text in ('exec.command = "claude -p"', "exec.command = []", "exec.command = ['']", "exec.command = [1]",
+                 "exec.timeout = 0", "exec.timeout = -5", "exec.timeout = '1h'", "exec.timeout = true",
+                 "exec.timeout = nan", "web.auth = 'None'", "web.auth = false", "web.hosts = 'x'",
+                 "web.listen = '127.0.0.1:80'", "web.listen = 'unix:run'", "web.listen = 5",
+                 "scheduler.kind = 'cron.d'"):
+        with pytest.raises(ConfigError, match=rf"oscron\.toml: {text.split(' ')[0]} takes "):
+            load(root, text)
+
+
+def test_a_timeout_without_end_is_refused(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"exec\.timeout takes "):
+        load(root, "exec.timeout = inf")
+
+
+def test_a_file_that_is_not_toml_is_named(root: Path) -> None:
+    for text in ("[exec", "a = ", "[a]\n[a]"):
+        with pytest.raises(ConfigError, match=r"oscron\.toml cannot be read"):
+            load(root, text)
+
+
+def test_a_file_that_is_no_text_is_named(root: Path) -> None:
+    (root / "oscron.toml").write_bytes(b"\xff\xfe[\x00e\x00")
+    with pytest.raises(ConfigError, match=r"oscron\.toml cannot be read"):
+        config.load(str(root))

@@ -1,0 +1,275 @@
+"""An answer from memory is the one that the disk would give, after a change by any program."""
+
+import datetime
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_oscron.clock import CLOCK, Clock
+from hermes_oscron.hermes import job_store
+from hermes_oscron.hermes.home import Home, home_of
+from hermes_oscron.runs import lock
+from hermes_oscron.runs.model import Run
+from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.schedulers.protocol import Availability
+from hermes_oscron.service.jobs import JobService
+from hermes_oscron.service.late import GRACE
+from hermes_oscron.service.selection import Selection
+from hermes_oscron.web.job_list_cache import JobListCache
+
+from ..conftest import Api, needs_root, write_jobs
+from ..manual_clock import ManualClock
+
+DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
+
+
+class Available(Foreground):
+    """A foreground scheduler that takes no `serve` to be available."""
+
+    def availability(self) -> Availability:
+        return Availability(True)
+
+
+class CountingService(JobService):
+    """Counts how often the jobs are read."""
+
+    def __init__(self, selection: Selection, clock: Clock) -> None:
+        super().__init__(selection, clock)
+        self.selection = selection
+        self.readings = 0
+
+    def list_jobs(self, all_profiles: bool = False) -> dict[str, Any]:
+        self.readings += 1
+        return super().list_jobs(all_profiles)
+
+
+def counting_service(root: Path, clock: Clock = CLOCK) -> CountingService:
+    return CountingService(Selection(str(root), Available(str(root))), clock)
+
+
+def cache_of(service: CountingService) -> JobListCache:
+    return JobListCache(service.selection, service)
+
+
+@pytest.fixture
+def service(root: Path) -> CountingService:
+    return counting_service(root)
+
+
+@pytest.fixture
+def cache(service: CountingService) -> JobListCache:
+    return cache_of(service)
+
+
+def names(cache: JobListCache) -> list[str]:
+    return [job["name"] for job in json.loads(cache.body(all_profiles=False))["jobs"]]
+
+
+def content(name: str) -> str:
+    return json.dumps({"jobs": [{"id": "a", "name": name, "prompt": "p", "schedule": DAILY}]})
+
+
+def rewrite(path: Path, name: str) -> None:
+    """Overwrite the file at `path`; its size and the time of its change stay."""
+    before = path.stat()
+    path.write_text(content(name))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino) == (
+        before.st_size, before.st_mtime_ns, before.st_ino)
+
+
+def test_while_nothing_changes_the_answer_is_made_once(
+    cache: JobListCache, service: CountingService, root: Path
+) -> None:
+    write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY})
+    time.sleep(0.05)
+    assert [names(cache) for _ in range(20)] == [["x"]] * 20
+    assert service.readings == 1
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(cache: JobListCache, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
+    path.write_text(content("00"))
+    for n in range(10, 30):
+        time.sleep(0.025)
+        assert names(cache) == names(cache)
+        rewrite(path, str(n))
+        assert names(cache) == [str(n)]
+
+
+def test_changes_within_one_tick_of_the_clock_are_seen(cache: JobListCache, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
+    path.write_text(content("000"))
+    for n in range(100, 600):
+        rewrite(path, str(n))
+        assert names(cache) == [str(n)]
+
+
+def test_files_that_take_turns_within_one_tick_are_seen(cache: JobListCache, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
+    for n in range(100, 600):
+        replacement = path.with_name("new")
+        replacement.write_text(content(str(n)))
+        replacement.rename(path)
+        assert names(cache) == [str(n)]
+
+
+def test_a_change_by_another_within_the_tick_of_our_own_is_seen(home: Home, root: Path) -> None:
+    write_jobs(root, {"id": "a", "name": "first", "prompt": "p"})
+    for n in range(100, 300):
+        job_store.change(home, "a", lambda job, n=n: job.with_fields({"name": f"ours {n}"}))
+        path = root / "cron" / "jobs.json"
+        theirs = path.read_text().replace(f"ours {n}", f"them {n}")
+        before = path.stat()
+        path.write_text(theirs)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert job_store.find_record(home, "a")["name"] == f"them {n}"
+
+
+def test_another_zone_is_seen_though_its_file_keeps_size_and_time(
+    cache: JobListCache, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HERMES_TIMEZONE")
+    write_jobs(root, {"id": "a", "schedule": DAILY})
+    path = root / "config.yaml"
+    path.write_text("timezone: Asia/Tokyo\n")
+    before = path.stat()
+    for zone, offset in (("Asia/Tokyo", "+09:00"), ("Asia/Dubai", "+04:00"), ("Asia/Tokyo", "+09:00")):
+        path.write_text(f"timezone: {zone}\n")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        job, = json.loads(cache.body(all_profiles=False))["jobs"]
+        assert job["next_run_at"].endswith(offset)
+
+
+def test_a_profile_that_comes_or_goes_is_seen(cache: JobListCache, root: Path) -> None:
+    def count() -> int:
+        return int(json.loads(cache.body(all_profiles=False))["other_profile_count"])
+
+    assert count() == 0
+    write_jobs(root / "profiles" / "work", {"id": "a", "schedule": DAILY})
+    assert count() == 1
+    (root / "profiles" / "work").rename(root / "elsewhere")
+    assert count() == 0
+
+
+def test_a_clock_that_is_set_back_is_seen(root: Path) -> None:
+    write_jobs(root, {"id": "a", "schedule": DAILY})
+    day, clock = datetime.timedelta(days=1), ManualClock()
+    now = clock.now()
+    cache = cache_of(counting_service(root, clock))
+    shown = []
+    for ahead in (now + day, now, now + 2 * day):
+        clock.set(ahead)
+        job, = json.loads(cache.body(all_profiles=False))["jobs"]
+        shown.append(datetime.datetime.fromisoformat(job["next_run_at"]))
+    assert [moment - shown[1] for moment in shown] == [day, 0 * day, 2 * day]
+
+
+def test_while_a_one_shot_runs_the_answer_is_from_memory_too(
+    cache: JobListCache, service: CountingService, root: Path
+) -> None:
+    due = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=5)
+    write_jobs(root, {"id": "a", "name": "x", "schedule": {"kind": "once", "run_at": due.isoformat()},
+                      "next_run_at": due.isoformat()})
+    time.sleep(0.05)
+    assert [names(cache) for _ in range(5)] == [["x"]] * 5
+    assert service.readings == 1
+
+
+@pytest.fixture
+def coarse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A Hermes root on a file system that keeps whole seconds: ext4 with inodes of 128 bytes (ext4(5))."""
+    disk, place = tmp_path / "disk.img", tmp_path / "coarse"
+    place.mkdir()
+    with disk.open("wb") as file:
+        file.truncate(8 * 1024**2)
+    subprocess.run(["mkfs.ext4", "-q", "-I", "128", disk], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", disk, place], check=True)
+    monkeypatch.setenv("HERMES_HOME", str(place))
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@needs_root
+def test_changes_within_a_second_are_seen_where_times_are_whole_seconds(coarse: Path) -> None:
+    cache = cache_of(counting_service(coarse))
+    here = home_of(str(coarse), "default")
+    path = write_jobs(coarse, {"id": "a", "name": "?", "schedule": DAILY})
+    path.write_text(content("00"))
+    os.makedirs(here.state.runs)
+    for n in range(10, 20):
+        assert names(cache) == names(cache) and not lock.running(here)
+        time.sleep(0.1)
+        path.write_text(content(str(n)))
+        assert names(cache) == [str(n)]
+        run_lock = lock.acquire(here, "a")
+        assert run_lock and list(lock.running(here)) == ["a"]
+        run_lock.release()
+
+
+def test_whoever_runs_a_job_the_status_says_so_at_once(http_api: Api, home: Home) -> None:
+    for _ in range(20):
+        run_lock = lock.acquire(home, "a")
+        assert run_lock
+        run_lock.write(Run("a", time.time(), "manual"))
+        assert list(http_api.running()) == ["a"] and http_api.get("/api/crons/status?job_id=a")["running"]
+        run_lock.release()
+        assert http_api.running() == {} and not http_api.get("/api/crons/status?job_id=a")["running"]
+
+
+def test_while_nothing_runs_the_status_is_answered_from_memory_and_a_run_is_seen_within_any_tick(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.makedirs(home.state.runs)
+    listed: list[str] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    for _ in range(200):
+        assert not lock.running(home)
+        run_lock = lock.acquire(home, "a")
+        assert run_lock and list(lock.running(home)) == ["a"]
+        run_lock.release()
+    time.sleep(0.05)
+    assert not lock.running(home)
+    listed.clear()
+    assert not any(lock.running(home) or lock.unrecorded(home) for _ in range(20)) and listed == []
+
+
+def test_a_server_sees_a_change_that_keeps_size_and_time(http_api: Api, root: Path) -> None:
+    path = write_jobs(root, {"id": "a", "name": "?", "schedule": DAILY})
+    path.write_text(content("00"))
+    for n in range(10, 60):
+        rewrite(path, str(n))
+        assert http_api.job("a")["name"] == str(n)
+
+
+def test_a_list_from_memory_tells_when_a_job_is_late_and_when_it_runs_at_last(
+    root: Path, home: Home
+) -> None:
+    clock = ManualClock()
+    service = counting_service(root, clock)
+    cache = cache_of(service)
+    write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY, "next_run_at": clock.now().isoformat()})
+
+    def status() -> Any:
+        return json.loads(cache.body(all_profiles=False))["jobs"][0]["last_status"]
+
+    time.sleep(0.05)
+    assert status() is None and status() is None and service.readings == 1
+    due = clock.now()
+    clock.set(due + GRACE - datetime.timedelta(milliseconds=1))
+    assert status() is None and service.readings == 1
+    clock.set(due + GRACE)
+    assert status() == "error" and status() == "error" and service.readings == 2
+    run_lock = lock.acquire(home, "a")
+    assert run_lock and status() is None
+    run_lock.release()
+    assert status() == "error"
