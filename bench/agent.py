@@ -34,7 +34,7 @@ def main() -> None:
             time.sleep((dues[-1] - datetime.datetime.now(datetime.UTC)).total_seconds() + 75)
         medians = []
         for site, name in ((ours, "timer, runner, agent"), (theirs, "the agent's gateway")):
-            late = [min(call.at for call in model.told(f"{site.user}, job {i}.")) - due.timestamp()
+            late = [min(call.at for call in model.calls_with(f"{site.user}, job {i}.")) - due.timestamp()
                     for i, due in enumerate(dues)]
             medians.append(statistics.median(late))
             print(f"{name:<24} median {medians[-1]:6.1f} s   worst {max(late):6.1f} s")

@@ -58,12 +58,12 @@ def write_script(root: Path, name: str, text: str) -> str:
 
 
 def write_waiting_script(root: Path) -> str:
-    """A script that says `waited` and ends once `let_go` is called, or by itself after ten seconds; its name."""
+    """A script that says `waited` and ends after `release_script`, or by itself after ten seconds; its name."""
     return write_script(root, "waiting.sh", f'for i in $(seq 500); do [ -e "{root}/go" ] && break; sleep 0.02; done\n'
                                             "echo waited\n")
 
 
-def let_go(root: Path) -> None:
+def release_script(root: Path) -> None:
     """End the waiting script in `root`."""
     (root / "go").touch()
 

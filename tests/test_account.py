@@ -35,7 +35,7 @@ def installation(tmp_path: Path, account: str) -> Path:
 
 
 @needs_root
-def test_nothing_of_root_s_goes_with_the_account(tmp_path: Path) -> None:
+def test_the_account_gets_no_terminal_group_or_variable_of_root(tmp_path: Path) -> None:
     (tmp_path / "become.py").write_text(BECOME)
     command = f"{sys.executable} {tmp_path}/become.py {installation(tmp_path, 'nobody')}"
     done = subprocess.run(["script", "--quiet", "--return", "--command", command, "/dev/null"], capture_output=True,
@@ -50,7 +50,7 @@ def test_nothing_of_root_s_goes_with_the_account(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_who_interrupts_the_command_interrupts_the_account_s_part_of_it(tmp_path: Path) -> None:
+def test_ctrl_c_also_interrupts_the_part_that_runs_as_the_account(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", BECOME, installation(tmp_path, "nobody"), "wait"],
                                stdout=subprocess.PIPE, text=True)
     assert process.stdout
@@ -62,7 +62,7 @@ def test_who_interrupts_the_command_interrupts_the_account_s_part_of_it(tmp_path
 
 
 @needs_root
-def test_an_account_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_deleted_account_is_an_error(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", BECOME, installation(tmp_path, "nemo")], capture_output=True,
                           text=True, check=False)
     assert done.returncode == 1 and "'nemo', which does not exist" in done.stderr

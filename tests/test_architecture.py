@@ -91,7 +91,7 @@ def test_the_guide_names_files_that_exist() -> None:
         assert (PACKAGE / name).exists() or (PACKAGE.parent / name).exists(), name
 
 
-def test_the_guide_lists_every_file_of_our_own() -> None:
+def test_the_guide_lists_every_state_file() -> None:
     state = State("/home")
     names = {Path(getattr(state, name)).name for name, value in vars(State).items() if isinstance(value, property)}
     section = GUIDE.read_text().partition("## State on disk")[2]

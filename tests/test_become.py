@@ -48,7 +48,7 @@ def test_the_account_cannot_type_into_root_s_terminal(tmp_path: Path) -> None:
     assert said.endswith(b"read: .\r\n"), said
 
 
-def test_the_account_gets_none_of_root_s_descriptors_and_nothing_to_read() -> None:
+def test_the_account_gets_no_descriptor_of_root_and_an_empty_input() -> None:
     with Path("/etc/shadow").open() as shadow:
         os.set_inheritable(shadow.fileno(), True)
         done = run("sh", "-c", "ls -l /proc/$$/fd; cat; id -u; id -G", input=b"root's own", close_fds=False)
@@ -58,7 +58,7 @@ def test_the_account_gets_none_of_root_s_descriptors_and_nothing_to_read() -> No
     assert lines[-2:] == ["65534", "65534"]
 
 
-def test_what_the_account_prints_does_not_drive_a_terminal() -> None:
+def test_control_characters_of_the_account_do_not_reach_the_terminal() -> None:
     done = run("printf", r"\033]0;title\007 \233 ä\n\ttab\r\n\302\233")
     assert done.stdout.decode() == "?]0;title? \N{REPLACEMENT CHARACTER} ä\n\ttab?\n?"
     assert run("sh", "-c", r"printf '\033c' >&2").stderr == b"?c"
@@ -81,7 +81,7 @@ def test_a_command_that_the_account_freezes_ends_on_a_signal(command: str) -> No
     process.stdout.close()
 
 
-def test_a_command_that_takes_too_long_is_ended() -> None:
+def test_a_command_that_exceeds_its_time_limit_is_ended() -> None:
     done = run("sh", "-c", "kill -STOP $$", seconds=0.5)
     assert done.returncode == become.TIMED_OUT and b"longer than" in done.stderr
 
@@ -92,7 +92,7 @@ def test_a_process_that_the_account_leaves_behind_does_not_keep_root_waiting() -
     assert done.stdout == b"done\n" and time.monotonic() - begun < 10
 
 
-def test_root_s_reader_may_go_away() -> None:
+def test_a_closed_pipe_of_root_is_not_an_error() -> None:
     piped = f"{' '.join(AS_NOBODY)} 20 yes | head -n 1"
     assert subprocess.run(["sh", "-c", piped], capture_output=True, timeout=20, check=True).stdout == b"y\n"
 
@@ -107,7 +107,7 @@ print(sys.stdin.read())
 
 
 @pytest.mark.parametrize(("arguments", "read"), [(["create", "every 2h", "-"], "a prompt"), (["list"], "")])
-def test_only_a_command_that_is_to_read_reads_what_root_gives(tmp_path: Path, arguments: list[str], read: str) -> None:
+def test_only_a_command_that_needs_input_gets_input(tmp_path: Path, arguments: list[str], read: str) -> None:
     (tmp_path / "installation").write_text("HERMES_OSCRON_ACCOUNT=nobody\nPATH=/usr/bin\n")
     source = f"{READ.format(prefix=str(tmp_path))}"
     script = f"'{sys.executable}' -c \"$0\" \"$@\"; cat"
@@ -117,7 +117,7 @@ def test_only_a_command_that_is_to_read_reads_what_root_gives(tmp_path: Path, ar
     assert done.stdout.decode().strip() == "a prompt"
 
 
-def test_a_signal_reaches_what_the_account_started() -> None:
+def test_a_signal_reaches_the_processes_of_the_account() -> None:
     process = subprocess.Popen([*AS_NOBODY, "300", "sh", "-c", "trap 'echo ended; exit 3' TERM; echo on; sleep 60"],
                                stdout=subprocess.PIPE)
     assert process.stdout and process.stdout.readline() == b"on\n"

@@ -11,7 +11,7 @@ def load(root: Path, text: str) -> Config:
     return config.load(str(root))
 
 
-def test_without_a_file_everything_is_the_default(root: Path) -> None:
+def test_without_a_file_every_setting_has_its_default(root: Path) -> None:
     assert config.load(str(root)) == load(root, "") == Config()
     assert Config() == Config(agent="auto", command=(), timeout=3600.0, auth="token", hosts=(), scheduler="auto",
                               listen="")
@@ -33,7 +33,7 @@ def test_every_setting_is_read(root: Path) -> None:
                     "foreground", "unix:/run/hermes-oscron")
 
 
-def test_a_setting_that_is_not_there_is_refused_by_its_name(root: Path) -> None:
+def test_an_unknown_setting_is_refused_by_its_name(root: Path) -> None:
     for text, name in (("[exec]\ncomand = ['x']", "exec.comand"), ("[wep]\nauth = 'none'", "wep.auth"),
                        ("auth = 'none'", "'auth'"), ("exec = 5", "'exec'")):
         with pytest.raises(ConfigError, match=name) as error:
@@ -41,7 +41,7 @@ def test_a_setting_that_is_not_there_is_refused_by_its_name(root: Path) -> None:
         assert str(root / "oscron.toml") in str(error.value)
 
 
-def test_a_wrong_value_is_refused_with_what_the_setting_takes(root: Path) -> None:
+def test_a_wrong_value_is_refused_with_the_accepted_values(root: Path) -> None:
     for text in ('exec.command = "claude -p"', "exec.command = []", "exec.command = ['']", "exec.command = [1]",
                  "exec.timeout = 0", "exec.timeout = -5", "exec.timeout = '1h'", "exec.timeout = true",
                  "exec.timeout = nan", "web.auth = 'None'", "web.auth = false", "web.hosts = 'x'",
@@ -62,7 +62,7 @@ def test_a_file_that_is_not_toml_is_named(root: Path) -> None:
             load(root, text)
 
 
-def test_a_file_that_is_no_text_is_named(root: Path) -> None:
+def test_a_file_that_is_not_text_is_named(root: Path) -> None:
     (root / "oscron.toml").write_bytes(b"\xff\xfe[\x00e\x00")
     with pytest.raises(ConfigError, match=r"oscron\.toml cannot be read"):
         config.load(str(root))

@@ -6,7 +6,7 @@ from pathlib import Path
 from hermes_oscron import files
 
 
-def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_created_folder_is_accessible_only_to_its_owner(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         files.make_private_dir(str(tmp_path / "a" / "b"))
@@ -15,7 +15,7 @@ def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     assert [stat.S_IMODE((tmp_path / path).stat().st_mode) for path in ("a", "a/b")] == [0o700, 0o700]
 
 
-def test_what_a_killed_writer_left_is_swept_after_an_hour(tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_writer_are_removed_after_an_hour(tmp_path: Path) -> None:
     now = time.time()
     for name in (".jobs.json.12.tmp", "mine.tmp", "jobs.json", ".jobs.json.13.tmp", ".hidden"):
         (tmp_path / name).touch()

@@ -31,7 +31,7 @@ def test_try_shows_a_fired_job_and_leaves_nothing(tmp_path: Path) -> None:
     assert not [path for path in places["HOME"].rglob("*hermes*") if ".cache" not in path.parts]
 
 
-def test_nothing_in_the_folder_where_it_is_run_is_run(tmp_path: Path) -> None:
+def test_no_file_of_the_working_directory_is_run(tmp_path: Path) -> None:
     for module in ("ensurepip", "venv", "json", "functools", "socket"):
         (tmp_path / f"{module}.py").write_text(f"open({str(tmp_path / 'taken')!r}, 'w')\n")
     subprocess.run([INSTALL, "--dry-run"], cwd=tmp_path, capture_output=True, timeout=300, check=True,
@@ -40,6 +40,6 @@ def test_nothing_in_the_folder_where_it_is_run_is_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--bogus",), ("--account",), ("--account", "nobody-of-that-name")])
-def test_what_it_cannot_do_it_says_in_a_sentence(arguments: tuple[str, ...]) -> None:
+def test_a_failure_is_reported_in_one_sentence(arguments: tuple[str, ...]) -> None:
     refused = install(*arguments)
     assert refused.returncode == 1 and refused.stderr.startswith("install.sh: ")

@@ -121,7 +121,7 @@ def test_the_api_has_one_port() -> None:
         assert named <= {str(DEFAULT_PORT)}, file
 
 
-def test_our_state_is_where_install_looks_for_it() -> None:
+def test_install_looks_for_the_state_in_its_folder() -> None:
     folder = State("").folder.removeprefix("/")
     assert set(re.findall(r"\$\(hermes_root\)/(cron/[a-z]+)", INSTALL)) == {folder}
 

@@ -97,7 +97,7 @@ class Model:
         return (f"model:\n  default: stub-model\n  provider: custom\n  base_url: {self.url}\n  api_key: x\n"
                 "# the rest is the agent's own defaults\n")
 
-    def told(self, text: str) -> list[Call]:
+    def calls_with(self, text: str) -> list[Call]:
         """The calls in which `text` came."""
         return [call for call in self.calls if text in call.text]
 

@@ -49,12 +49,12 @@ def executions(root: Path, job_id: str) -> list[str]:
         root, f"from cron.executions import list_executions; answer = list_executions(job_id='{job_id}')")]
 
 
-def test_a_prompt_is_run_by_the_agent_and_its_record_is_ours(hermes: Path, model: Model) -> None:
+def test_the_agent_runs_a_prompt_and_hermes_oscron_records_it(hermes: Path, model: Model) -> None:
     job_id = make(hermes, prompt="Say ping.", name="pinger", model="special-model")
     make_due(hermes, job_id)
     ended = fire(job_id)
     assert ended.returncode == 0, ended.stderr
-    [call] = model.told("Say ping.")
+    [call] = model.calls_with("Say ping.")
     assert call.model == "special-model"
     assert "The model was here." in page(hermes, job_id).partition("## Response")[2]
     job = service(hermes).show(job_id)
@@ -67,7 +67,7 @@ def test_a_prompt_is_run_by_the_agent_and_its_record_is_ours(hermes: Path, model
     assert "Say ping." not in " ".join(ended.args)
 
 
-def test_an_interval_keeps_its_grid_though_the_agent_counts_from_the_end_of_a_run(hermes: Path) -> None:
+def test_an_interval_keeps_its_grid_when_the_agent_counts_from_the_end_of_a_run(hermes: Path) -> None:
     job_id = make(hermes, schedule="every 2h")
     write_jobs(hermes, {**record(hermes, job_id), "next_run_at": "2026-01-01T00:30:00+00:00"})
     assert fire(job_id).returncode == 0
@@ -75,7 +75,7 @@ def test_an_interval_keeps_its_grid_though_the_agent_counts_from_the_end_of_a_ru
     assert due and (due.hour % 2, due.minute, due.second, due.microsecond) == (0, 30, 0, 0)
 
 
-def test_a_failing_model_is_a_failed_run_with_a_sentence(hermes: Path, model: Model) -> None:
+def test_a_model_error_is_a_failed_run_with_a_readable_error(hermes: Path, model: Model) -> None:
     def fail(_call: Call) -> str:
         raise ModelFailure("the model has a headache")
 
@@ -89,7 +89,7 @@ def test_a_failing_model_is_a_failed_run_with_a_sentence(hermes: Path, model: Mo
     assert len(pages(hermes, job_id)) == 1
 
 
-def test_what_is_silent_is_written_and_not_delivered(hermes: Path, model: Model) -> None:
+def test_a_silent_response_is_saved_and_not_delivered(hermes: Path, model: Model) -> None:
     model.answer = lambda _call: "[SILENT]"
     job_id = make(hermes, deliver="telegram:1")
     assert fire(job_id, *MANUAL).returncode == 0
@@ -98,7 +98,7 @@ def test_what_is_silent_is_written_and_not_delivered(hermes: Path, model: Model)
     assert "[SILENT]" in page(hermes, job_id)
 
 
-def test_a_delivery_that_fails_is_told_and_the_run_is_not_failed_by_it(hermes: Path) -> None:
+def test_a_failed_delivery_is_reported_and_the_run_still_succeeds(hermes: Path) -> None:
     job_id = make(hermes, deliver="telegram:1")
     ended = fire(job_id, *MANUAL)
     assert ended.returncode == 0
@@ -107,7 +107,7 @@ def test_a_delivery_that_fails_is_told_and_the_run_is_not_failed_by_it(hermes: P
     assert "Not delivered: " in ended.stderr
 
 
-def test_a_script_whose_output_is_delivered_is_run_by_the_agent(hermes: Path, model: Model) -> None:
+def test_the_agent_runs_a_script_whose_output_is_delivered(hermes: Path, model: Model) -> None:
     job_id = make_script(hermes, "echo from the script\n", deliver="telegram:1")
     assert fire(job_id, *MANUAL).returncode == 0
     assert "from the script" in page(hermes, job_id) and "no_agent" in page(hermes, job_id)
@@ -115,20 +115,20 @@ def test_a_script_whose_output_is_delivered_is_run_by_the_agent(hermes: Path, mo
     assert model.calls == []
 
 
-def test_without_an_agent_what_is_not_delivered_is_told(hermes: Path) -> None:
+def test_without_an_agent_a_missing_delivery_is_reported(hermes: Path) -> None:
     configure(hermes, '[exec]\nagent = "none"\n')
     job_id = make_script(hermes, "echo\n", deliver="telegram:1")
     assert fire(job_id, *MANUAL).returncode == 0
     assert "only the Hermes agent delivers" in record(hermes, job_id)["last_delivery_error"]
 
 
-def test_a_script_that_stays_here_runs_without_the_agent(hermes: Path) -> None:
+def test_a_script_with_local_delivery_runs_without_the_agent(hermes: Path) -> None:
     job_id = make_script(hermes, "echo plain\n")
     assert fire(job_id, *MANUAL).returncode == 0
     assert executions(hermes, job_id) == [] and "plain" in page(hermes, job_id)
 
 
-def test_a_command_of_the_configuration_runs_prompts_in_the_agent_s_place(hermes: Path, model: Model) -> None:
+def test_a_configured_command_runs_prompts_instead_of_the_agent(hermes: Path, model: Model) -> None:
     configure(hermes, f'[exec]\nagent = "{AGENT}/hermes"\ncommand = ["cat"]\n')
     job_id = make(hermes, prompt="to the command")
     assert fire(job_id, *MANUAL).returncode == 0
@@ -145,7 +145,7 @@ def test_the_output_of_another_job_a_skill_and_a_script_reach_the_model(hermes: 
     job_id = make(hermes, prompt="Herd it.", context_from=[first], skills=["herding"],
                   script=write_script(hermes, "weather.sh", "echo it rains\n"))
     assert fire(job_id, *MANUAL).returncode == 0
-    [call] = model.told("Herd it.")
+    [call] = model.calls_with("Herd it.")
     for told in ("The cat is on the mat.", "herded with fish", "it rains"):
         assert told in call.text
 
@@ -159,7 +159,7 @@ def test_a_paused_job_that_is_run_by_hand_stays_paused(hermes: Path, model: Mode
     assert len(model.calls) == 2
 
 
-def test_a_job_that_the_agent_removes_when_it_is_done_is_no_more_and_its_outputs_stay(hermes: Path) -> None:
+def test_a_job_that_the_agent_removes_after_its_last_run_keeps_its_outputs(hermes: Path) -> None:
     for fields in ({"schedule": in_seconds(3600)}, {"repeat": 1}):
         job_id = make(hermes, **fields)
         assert fire(job_id, *MANUAL).returncode == 0
@@ -180,7 +180,7 @@ def test_a_job_deleted_while_the_agent_runs_it_leaves_nothing(hermes: Path, mode
         assert os.listdir(hermes / "cron" / "oscron" / "runs") == []
 
 
-def test_a_killed_run_is_recorded_and_the_next_one_is_not_taken_for_it(hermes: Path, home: Home, model: Model) -> None:
+def test_a_killed_run_is_recorded_and_not_confused_with_the_next_one(hermes: Path, home: Home, model: Model) -> None:
     held = model.answer
 
     def kill(_call: Call) -> str:
@@ -203,7 +203,7 @@ def test_a_killed_run_is_recorded_and_the_next_one_is_not_taken_for_it(hermes: P
     assert record(hermes, job_id)["last_status"] == "ok"
 
 
-def test_an_agent_that_is_timed_out_is_a_failed_run(hermes: Path, model: Model) -> None:
+def test_an_agent_that_exceeds_the_timeout_is_a_failed_run(hermes: Path, model: Model) -> None:
     configure(hermes, f'[exec]\nagent = "{AGENT}/hermes"\ntimeout = 4\n')
     model.answer = lambda _call: str(wait_for(lambda: record(hermes, job_id)["last_status"], 30))
     job_id = make(hermes)
@@ -217,8 +217,8 @@ def test_an_agent_that_is_timed_out_is_a_failed_run(hermes: Path, model: Model) 
     {"executions": "latest_execution = None", "jobs": "get_job = use_cron_store = None",
      "scheduler": "run_one_job = None", "scheduler_provider": "class CronScheduler: pass"},
 ])
-def test_an_agent_without_the_door_is_a_failed_run_with_a_sentence(hermes: Path, tmp_path: Path,
-                                                                   modules: dict[str, str]) -> None:
+def test_an_agent_without_the_entry_point_is_a_failed_run_with_a_readable_error(hermes: Path, tmp_path: Path,
+                                                                                modules: dict[str, str]) -> None:
     """One of before it had one, and one that has moved it."""
     venv.create(tmp_path / "other", symlinks=True)
     command = tmp_path / "other" / "bin" / "hermes"
@@ -235,7 +235,7 @@ def test_an_agent_without_the_door_is_a_failed_run_with_a_sentence(hermes: Path,
     assert record(hermes, job_id)["last_error"] in page(hermes, job_id)
 
 
-def test_an_agent_that_is_not_one_is_a_failed_run_with_a_sentence(hermes: Path) -> None:
+def test_a_missing_agent_command_is_a_failed_run_that_names_it(hermes: Path) -> None:
     configure(hermes, '[exec]\nagent = "/nowhere/hermes"\n')
     job_id = make(hermes)
     assert fire(job_id, *MANUAL).returncode == 1
@@ -250,18 +250,18 @@ def test_the_agent_is_found_on_the_path(hermes: Path, model: Model, monkeypatch:
     assert len(model.calls) == 1
 
 
-def test_a_job_runs_in_its_profile_and_is_recorded_in_its_owner_s(hermes: Path, model: Model) -> None:
+def test_a_job_runs_in_the_profile_it_names_and_is_recorded_in_its_owner(hermes: Path, model: Model) -> None:
     work = hermes / "profiles" / "work"
     (work / "cron").mkdir(parents=True)
     (work / "config.yaml").write_text(model.config.replace("stub-model", "work-model"))
     job_id = make(hermes, prompt="Say ping.", profile="work")
     assert fire(job_id, *MANUAL).returncode == 0
-    assert model.told("Say ping.")[0].model == "work-model"
+    assert model.calls_with("Say ping.")[0].model == "work-model"
     assert record(hermes, job_id)["last_status"] == "ok" and len(pages(hermes, job_id)) == 1
     assert not (work / "cron" / "output").exists() or not any((work / "cron" / "output").iterdir())
 
 
-def test_a_job_whose_profile_is_gone_runs_in_its_owner_s_and_says_so(hermes: Path, model: Model) -> None:
+def test_a_job_with_a_deleted_profile_runs_in_its_owner_and_logs_that(hermes: Path, model: Model) -> None:
     (hermes / "profiles" / "work").mkdir(parents=True)
     job_id = make(hermes, profile="work")
     (hermes / "profiles" / "work").rmdir()
@@ -270,7 +270,7 @@ def test_a_job_whose_profile_is_gone_runs_in_its_owner_s_and_says_so(hermes: Pat
     assert model.calls[0].model == "stub-model"
 
 
-def test_what_the_agent_s_own_scheduler_has_taken_is_not_run_again(hermes: Path, model: Model) -> None:
+def test_an_occurrence_claimed_by_the_agent_s_scheduler_is_not_run_again(hermes: Path, model: Model) -> None:
     daily, once = make(hermes), make(hermes, schedule=in_seconds(3600))
     for job_id in (daily, once):
         make_due(hermes, job_id)
@@ -283,7 +283,7 @@ def test_what_the_agent_s_own_scheduler_has_taken_is_not_run_again(hermes: Path,
     assert model.calls == []
 
 
-def test_what_we_run_is_not_due_to_the_agent_s_own_scheduler(hermes: Path, model: Model) -> None:
+def test_a_running_job_is_not_due_for_the_agent_s_scheduler(hermes: Path, model: Model) -> None:
     due_to_the_ticker: list[Any] = []
 
     def tick(_call: Call) -> str:
@@ -304,7 +304,7 @@ def test_what_we_run_is_not_due_to_the_agent_s_own_scheduler(hermes: Path, model
     assert due_to_the_ticker == [[], []] and "due: []" in page(hermes, script)
 
 
-def test_jobs_of_each_kind_are_the_same_to_the_agent_whoever_made_them(hermes: Path) -> None:
+def test_the_agent_stores_jobs_of_each_kind_as_hermes_oscron_does(hermes: Path) -> None:
     """The agent's own create_job and hermes-oscron write the same fields, for each kind of schedule."""
     ours_alone = {"armed_at", "profile", "toast_notifications"}
     differ = {"id", "created_at", "schedule", "schedule_display", "next_run_at"}
@@ -326,7 +326,7 @@ def test_jobs_of_each_kind_are_the_same_to_the_agent_whoever_made_them(hermes: P
         assert abs((due - theirs).total_seconds()) < 10
 
 
-def test_what_the_agent_changes_of_our_jobs_is_what_we_show(hermes: Path) -> None:
+def test_a_change_that_the_agent_makes_to_a_job_is_shown(hermes: Path) -> None:
     job_id = make(hermes, schedule="0 9 * * *")
     here = service(hermes)
     agent(hermes, f"from cron.jobs import *; answer = pause_job('{job_id}', 'because')")
@@ -343,7 +343,7 @@ def test_what_the_agent_changes_of_our_jobs_is_what_we_show(hermes: Path) -> Non
 
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_run_of_the_agent_s_that_ends_while_jobs_json_is_broken_is_recorded_as_it_was(
+def test_an_agent_run_that_ends_while_jobs_json_is_broken_is_recorded_later(
     hermes: Path, home: Home, model: Model, is_killed: bool, fails: bool,
 ) -> None:
     jobs = hermes / "cron" / "jobs.json"

@@ -38,7 +38,7 @@ def calls(program: Path) -> list[str]:
     return begun.read_text().splitlines() if begun.exists() else []
 
 
-def test_the_agent_takes_it_for_its_scheduler_while_hermes_oscron_is_there(hermes: Path, program: Path) -> None:
+def test_the_agent_uses_the_plugin_while_hermes_oscron_is_installed(hermes: Path, program: Path) -> None:
     assert agent(hermes, RESOLVED) == "oscron"
     program.unlink()
     assert agent(hermes, RESOLVED) == "builtin"
@@ -46,7 +46,7 @@ def test_the_agent_takes_it_for_its_scheduler_while_hermes_oscron_is_there(herme
     assert agent(hermes, RESOLVED) == "builtin"
 
 
-def test_the_gateway_s_scheduler_thread_ends_at_once_and_has_asked_for_a_sync(hermes: Path, program: Path) -> None:
+def test_the_gateway_s_scheduler_thread_requests_a_sync_and_ends_at_once(hermes: Path, program: Path) -> None:
     began = time.monotonic()
     agent(hermes, "import threading\nfrom cron.scheduler_provider import resolve_cron_scheduler\n"
                   "provider = resolve_cron_scheduler()\nstop = threading.Event()\n"
@@ -56,7 +56,7 @@ def test_the_gateway_s_scheduler_thread_ends_at_once_and_has_asked_for_a_sync(he
     assert not (hermes / "cron" / "ticker_heartbeat").exists()
 
 
-def test_what_is_made_by_the_agent_s_own_command_is_synced_at_once(hermes: Path, program: Path) -> None:
+def test_a_job_created_by_the_agent_s_command_is_synced_at_once(hermes: Path, program: Path) -> None:
     env = {**os.environ, "HERMES_HOME": str(hermes)}
     subprocess.run([f"{AGENT}/hermes", "cron", "create", "0 9 * * *", "Say ping.", "--name", "pinger"], env=env,
                    check=True, capture_output=True)
@@ -64,7 +64,7 @@ def test_what_is_made_by_the_agent_s_own_command_is_synced_at_once(hermes: Path,
     assert "pinger" in program.with_name("seen").read_text()
 
 
-def test_a_burst_of_changes_is_few_syncs_and_the_last_one_is_in(hermes: Path, program: Path) -> None:
+def test_a_burst_of_changes_causes_few_syncs_and_includes_the_last_change(hermes: Path, program: Path) -> None:
     agent(hermes, "from cron.jobs import create_job\n"
                   "from cron.scheduler import _notify_provider_jobs_changed as notify\n"
                   "for i in range(30):\n    create_job(f'say {i}', '0 9 * * *'); notify()\n")
@@ -72,7 +72,7 @@ def test_a_burst_of_changes_is_few_syncs_and_the_last_one_is_in(hermes: Path, pr
     assert "say 29" in program.with_name("seen").read_text()
 
 
-def test_a_sync_that_fails_is_a_warning_of_the_agent_s_and_nothing_worse(hermes: Path, program: Path) -> None:
+def test_a_failed_sync_is_only_a_warning_in_the_agent(hermes: Path, program: Path) -> None:
     program.write_text("#!/bin/sh\necho no systemd here >&2\nexit 1\n")
     said = agent(hermes, "import logging, sys\nlogging.basicConfig(stream=sys.stdout)\n"
                          "from cron.scheduler import _notify_provider_jobs_changed as notify\nnotify()")

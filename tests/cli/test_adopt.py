@@ -21,7 +21,7 @@ def jobs_of_an_agent(root: Path) -> None:
     )
 
 
-def test_the_dry_run_says_what_becomes_of_each_job_and_changes_nothing(cli: Cli, root: Path) -> None:
+def test_the_dry_run_prints_the_effect_on_each_job_and_changes_nothing(cli: Cli, root: Path) -> None:
     jobs_of_an_agent(root)
     before = (root / "cron" / "jobs.json").read_bytes()
     said = cli.out("adopt", "--dry-run")
@@ -36,12 +36,12 @@ def test_the_dry_run_says_what_becomes_of_each_job_and_changes_nothing(cli: Cli,
     assert (root / "cron" / "jobs.json").read_bytes() == before
 
 
-def test_without_it_the_jobs_are_synced_too(cli: Cli, root: Path, server: str) -> None:
+def test_adopt_without_dry_run_syncs_the_jobs(cli: Cli, root: Path, server: str) -> None:
     jobs_of_an_agent(root)
     assert "runs at once" in cli.out("adopt")
     wait_for(lambda: next(job for job in stored(root) if job["id"] == "missed").get("last_status") == "ok")
     assert "runs at once" not in cli.out("adopt", "--dry-run")
 
 
-def test_where_there_are_none_it_says_so(cli: Cli, root: Path) -> None:
+def test_a_home_without_jobs_is_reported(cli: Cli, root: Path) -> None:
     assert cli.out("adopt", "--dry-run") == f"There are no jobs in {root} yet.\n"

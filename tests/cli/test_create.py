@@ -13,7 +13,7 @@ def test_it_makes_the_job_and_shows_it(cli: Cli, root: Path) -> None:
         assert line in [" ".join(shown_line.split()) for shown_line in shown.splitlines()]
 
 
-def test_json_is_the_job_as_the_api_has_it(cli: Cli, root: Path) -> None:
+def test_json_prints_the_job_as_the_api_returns_it(cli: Cli, root: Path) -> None:
     job = cli.json("create", "every 2h", "say hello")
     assert (job["schedule"], job["state"], job["owner_profile"]) == (
         {"kind": "interval", "expression": "every 2h"}, "scheduled", "default")
@@ -26,7 +26,7 @@ def test_a_script_needs_no_prompt(cli: Cli, root: Path) -> None:
     assert (job["no_agent"], job["script"], job["prompt"], job["repeat"]["times"]) == (True, script, "", 1)
 
 
-def test_what_cannot_be_is_refused_in_one_sentence_and_nothing_is_made(cli: Cli, root: Path) -> None:
+def test_invalid_input_is_refused_in_one_sentence_and_creates_nothing(cli: Cli, root: Path) -> None:
     assert "0 0 30 2 *" in cli.refused("create", "0 0 30 2 *", "p")
     assert "prompt" in cli.refused("create", "30m")
     assert "past" in cli.refused("create", "2020-01-01T00:00", "p")
@@ -41,7 +41,7 @@ def test_a_missing_schedule_or_a_wrong_option_is_a_usage_error(cli: Cli, root: P
     assert stored(root) == []
 
 
-def test_an_unreadable_jobs_json_is_left_as_it_is(cli: Cli, root: Path) -> None:
+def test_an_unreadable_jobs_json_is_not_changed(cli: Cli, root: Path) -> None:
     path = root / "cron" / "jobs.json"
     path.parent.mkdir()
     path.write_text('{"jobs": [')
@@ -49,7 +49,7 @@ def test_an_unreadable_jobs_json_is_left_as_it_is(cli: Cli, root: Path) -> None:
     assert path.read_text() == '{"jobs": ['
 
 
-def test_a_configuration_that_cannot_be_is_refused_by_its_key(cli: Cli, root: Path) -> None:
+def test_an_invalid_configuration_is_refused_with_the_name_of_its_key(cli: Cli, root: Path) -> None:
     (root / "oscron.toml").write_text('[scheduler]\nkind = "sundial"\n')
     assert "scheduler.kind" in cli.refused("create", "30m", "p")
     assert stored(root) == []

@@ -6,7 +6,7 @@ from .conftest import Cli
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
 
-def test_the_job_and_its_outputs_are_gone_and_nothing_else(cli: Cli, root: Path) -> None:
+def test_only_the_job_and_its_outputs_are_deleted(cli: Cli, root: Path) -> None:
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY}, {"id": "b", "prompt": "p", "schedule": DAILY})
     for job_id in ("a", "b"):
         (root / "cron" / "output" / job_id).mkdir(parents=True)
@@ -15,7 +15,7 @@ def test_the_job_and_its_outputs_are_gone_and_nothing_else(cli: Cli, root: Path)
     assert [folder.name for folder in (root / "cron" / "output").iterdir()] == ["b"]
 
 
-def test_a_job_that_is_not_there_is_an_error(cli: Cli, root: Path) -> None:
+def test_a_missing_job_is_an_error(cli: Cli, root: Path) -> None:
     (root / "cron" / "output" / "stray").mkdir(parents=True)
     for job_id in ("stray", "..", "../output"):
         assert "no job" in cli.refused("delete", job_id)

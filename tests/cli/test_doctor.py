@@ -15,25 +15,25 @@ def complaints(cli: Cli) -> list[str]:
     return found
 
 
-def test_it_is_wrong_that_nothing_fires(cli: Cli) -> None:
+def test_a_foreground_installation_without_a_server_is_a_problem(cli: Cli) -> None:
     complaint, = complaints(cli)
     assert "serve" in complaint
 
 
-def test_all_is_well_where_a_server_fires(cli: Cli, api: Api) -> None:
+def test_a_running_foreground_server_is_not_a_problem(cli: Cli, api: Api) -> None:
     api.create()
     said = cli.out("doctor")
     assert "1 scheduled job," in said and "foreground" in said and "UTC" in said
     assert said.splitlines()[-1] == "OK: no problems found."
 
 
-def test_a_schedule_that_nothing_can_keep_is_wrong(cli: Cli, server: str, root: Path) -> None:
+def test_a_schedule_that_never_fires_is_a_problem(cli: Cli, server: str, root: Path) -> None:
     write_jobs(root, {"id": "good", "schedule": DAILY}, {"id": "bad", "schedule": {**DAILY, "expr": "61 * * * *"}})
     complaint, = complaints(cli)
     assert "default:bad" in complaint
 
 
-def test_a_run_that_was_cut_off_and_not_recorded_is_wrong(cli: Cli, server: str, root: Path) -> None:
+def test_an_unrecorded_cut_off_run_is_a_problem(cli: Cli, server: str, root: Path) -> None:
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
     runs = root / "cron" / "oscron" / "runs"
     runs.mkdir(exist_ok=True)
@@ -44,12 +44,12 @@ def test_a_run_that_was_cut_off_and_not_recorded_is_wrong(cli: Cli, server: str,
     assert complaints(cli) == []
 
 
-def test_an_open_door_is_named(cli: Cli, root: Path) -> None:
+def test_disabled_authentication_is_reported(cli: Cli, root: Path) -> None:
     (root / "oscron.toml").write_text('[scheduler]\nkind = "foreground"\n[web]\nauth = "none"\n')
     assert 'auth = "none"' in cli.run("doctor").stdout
 
 
-def test_an_unreadable_jobs_json_is_named(cli: Cli, server: str, root: Path) -> None:
+def test_an_unreadable_jobs_json_is_reported(cli: Cli, server: str, root: Path) -> None:
     path = root / "cron" / "jobs.json"
     path.write_text("{")
     result = cli.run("doctor")

@@ -12,6 +12,6 @@ def test_it_pauses_the_job_and_keeps_the_reason(cli: Cli, root: Path) -> None:
     assert cli.json("pause", job["id"]) == paused
 
 
-def test_a_job_that_is_not_there_is_an_error(cli: Cli) -> None:
+def test_a_missing_job_is_an_error(cli: Cli) -> None:
     assert "never-was" in cli.refused("pause", "never-was")
     cli.refused("pause", code=2)

@@ -6,7 +6,7 @@ from .conftest import Cli
 CONFIG = "model: m  # mine\n"
 
 
-def test_it_is_installed_and_removed_and_says_where(cli: Cli, root: Path) -> None:
+def test_install_and_remove_print_where_the_plugin_is(cli: Cli, root: Path) -> None:
     (root / "config.yaml").write_text(CONFIG)
     said = cli.out("plugin", "install")
     assert f"default: cron.provider is oscron in {root}/config.yaml." in said and "hermes gateway restart" in said
@@ -16,12 +16,12 @@ def test_it_is_installed_and_removed_and_says_where(cli: Cli, root: Path) -> Non
     assert cli.out("plugin", "remove") == ""
 
 
-def test_what_it_cannot_edit_is_refused_with_a_sentence(cli: Cli, root: Path) -> None:
+def test_a_configuration_that_cannot_be_edited_is_refused_with_a_sentence(cli: Cli, root: Path) -> None:
     (root / "config.yaml").write_text("cron: [\n")
     assert "config.yaml was not changed" in cli.refused("plugin", "install")
 
 
-def test_doctor_tells_of_a_gateway_that_fires_too_until_it_stands_down(cli: Cli, root: Path, server: str) -> None:
+def test_doctor_reports_a_gateway_that_also_fires_until_it_stops(cli: Cli, root: Path, server: str) -> None:
     beat = root / "cron" / "ticker_heartbeat"
     beat.parent.mkdir(exist_ok=True)
     beat.write_text(str(time.time()))

@@ -35,7 +35,7 @@ def test_a_dash_reads_the_prompt_from_standard_input(cli: Cli, root: Path, given
     (b"a\0b", "NUL"), (b"x" * (MAX_CHARS + 1), f"at most {MAX_CHARS} characters"),
     (("\U0001f600" * (MAX_CHARS + 1)).encode(), f"at most {MAX_CHARS} characters"),
 ], ids=["empty", "blank", "latin-1", "utf-16", "nul", "long", "long-in-bytes"])
-def test_a_prompt_that_cannot_be_is_refused_in_one_sentence_and_changes_nothing(
+def test_an_invalid_prompt_is_refused_in_one_sentence_and_changes_nothing(
         cli: Cli, root: Path, given: bytes, said: str) -> None:
     job_id = cli.json("create", "30m", "say hello")["id"]
     before = stored(root)
@@ -46,13 +46,13 @@ def test_a_prompt_that_cannot_be_is_refused_in_one_sentence_and_changes_nothing(
     assert stored(root) == before
 
 
-def test_a_closed_standard_input_is_an_empty_one(cli: Cli, root: Path) -> None:
+def test_a_closed_standard_input_is_an_empty_prompt(cli: Cli, root: Path) -> None:
     closed = subprocess.run(["bash", "-c", 'exec "$@" <&-', "bash", *COMMAND, "create", "30m", "-"],
                             capture_output=True, text=True, timeout=30, check=False)
     assert closed.returncode == 1 and "no prompt on standard input" in closed.stderr and stored(root) == []
 
 
-def test_an_empty_prompt_is_an_argument_still(cli: Cli, root: Path) -> None:
+def test_an_empty_prompt_still_counts_as_an_argument(cli: Cli, root: Path) -> None:
     job_id = cli.json("create", "30m", "say hello", "--name", "Hello")["id"]
     assert cli.refused("update", job_id, "--prompt", "")
     assert cli.json("update", job_id, "--name", "Hi")["prompt"] == "say hello"

@@ -14,11 +14,11 @@ def test_it_resumes_the_job_from_its_next_occurrence(cli: Cli, root: Path) -> No
     assert stored(root)[0]["enabled"] is True
 
 
-def test_a_one_shot_whose_time_has_gone_by_is_refused_and_stays_paused(cli: Cli, root: Path) -> None:
+def test_a_past_one_shot_is_refused_and_stays_paused(cli: Cli, root: Path) -> None:
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": ONCE, "state": "paused", "enabled": False})
     assert "past" in cli.refused("resume", "a")
     assert stored(root)[0]["state"] == "paused"
 
 
-def test_a_job_that_is_not_there_is_an_error(cli: Cli) -> None:
+def test_a_missing_job_is_an_error(cli: Cli) -> None:
     assert "never-was" in cli.refused("resume", "never-was")

@@ -21,18 +21,18 @@ def test_the_newest_five_outputs_are_listed_first(cli: Cli, root: Path) -> None:
         [str(day), f"{folder}/2026-03-{day:02}_09-00-00.md"] for day in (7, 6, 5, 4, 3)]
 
 
-def test_as_many_as_asked_for_are_listed(cli: Cli, root: Path) -> None:
+def test_the_requested_number_of_outputs_is_listed(cli: Cli, root: Path) -> None:
     folder = write_outputs(root, 7)
     assert len(cli.out("runs", "a", "-n", "50").splitlines()) == 7
     assert cli.json("runs", "a", "-n", "1") == [{"filename": "2026-03-07_09-00-00.md", "size": 7,
                                                  "path": f"{folder}/2026-03-07_09-00-00.md"}]
 
 
-def test_a_job_that_never_ran_has_none(cli: Cli, root: Path) -> None:
+def test_a_job_that_never_ran_has_no_outputs(cli: Cli, root: Path) -> None:
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
     assert cli.out("runs", "a") == "No runs yet.\n"
     assert cli.json("runs", "a") == []
 
 
-def test_a_job_that_is_not_there_is_an_error(cli: Cli) -> None:
+def test_a_missing_job_is_an_error(cli: Cli) -> None:
     assert "never-was" in cli.refused("runs", "never-was")

@@ -10,7 +10,7 @@ from .conftest import COMMAND, Cli
 YEARLY = {"kind": "cron", "expr": "0 0 1 1 *", "display": "x"}
 
 
-def test_it_listens_where_it_is_told(cli: Cli, root: Path, tmp_path: Path) -> None:
+def test_it_listens_on_the_given_host_and_port(cli: Cli, root: Path, tmp_path: Path) -> None:
     process, url = start_server("--host", "127.0.0.1", log=tmp_path / "log")
     try:
         assert Api(url, None).get("/health")["scheduler"] == "foreground"
@@ -20,25 +20,25 @@ def test_it_listens_where_it_is_told(cli: Cli, root: Path, tmp_path: Path) -> No
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_ctrl_c_ends_it_as_any_command(cli: Cli, root: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_server(cli: Cli, root: Path, tmp_path: Path) -> None:
     process, _ = start_server(log=tmp_path / "log")
     process.send_signal(signal.SIGINT)
     assert process.wait(10) in (0, 130)
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_a_port_that_is_taken_is_an_error(cli: Cli) -> None:
+def test_a_port_in_use_is_an_error(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert port in cli.refused("serve", "--port", port)
 
 
-def test_an_address_that_is_not_ours_is_an_error(cli: Cli) -> None:
+def test_an_address_of_another_machine_is_an_error(cli: Cli) -> None:
     for host in ("192.0.2.1", "no.such.host.invalid"):
         assert host in cli.refused("serve", "--host", host, "--port", "0")
 
 
-def test_it_listens_beyond_loopback_only_when_told(cli: Cli, root: Path, tmp_path: Path) -> None:
+def test_it_listens_beyond_loopback_only_with_the_option(cli: Cli, root: Path, tmp_path: Path) -> None:
     said = cli.refused("serve", "--host", "0.0.0.0", "--port", "0")
     assert "Other machines" in said and "--beyond-loopback" in said
     process, url = start_server("--host", "0.0.0.0", "--beyond-loopback", log=tmp_path / "log")
@@ -50,7 +50,7 @@ def test_it_listens_beyond_loopback_only_when_told(cli: Cli, root: Path, tmp_pat
     assert "can run code as this account" in (tmp_path / "log").read_text()
 
 
-def test_every_loopback_address_will_do(cli: Cli, tmp_path: Path) -> None:
+def test_every_loopback_address_is_accepted(cli: Cli, tmp_path: Path) -> None:
     process, url = start_server("--host", "127.0.0.2", log=tmp_path / "log")
     try:
         assert Api(url, None).call("GET", "/api/crons")[0] == 401
@@ -78,7 +78,7 @@ def test_it_does_not_start_on_jobs_that_it_cannot_read(cli: Cli, root: Path) -> 
     assert path.read_text() == "{"
 
 
-def test_what_was_missed_while_it_was_down_runs_once_unless_paused(cli: Cli, root: Path, tmp_path: Path) -> None:
+def test_a_job_missed_while_the_server_was_down_runs_once_unless_paused(cli: Cli, root: Path, tmp_path: Path) -> None:
     script = {"no_agent": True, "script": write_script(root, "a.sh", f"echo x >> {root}/$HERMES_JOB_ID")}
     missed = {"next_run_at": "2026-01-01T00:00:00+00:00", "last_run_at": "2025-01-01T00:00:00+00:00"}
     once = {"kind": "once", "run_at": in_seconds(-7200), "display": "x"}

@@ -42,7 +42,7 @@ def url_of(address: str, port: int) -> str:
 @pytest.mark.parametrize("arguments", [(), ("--host", "127.0.0.1"), ("--host", "::1"), ("--host", "LocalHost"),
                                        ("--host", "0.0.0.0", "--beyond-loopback"),
                                        ("--host", "::", "--beyond-loopback")], ids=" ".join)
-def test_both_addresses_are_served_on_the_same_port_and_free_for_nobody(
+def test_both_localhost_addresses_are_bound_on_the_same_port(
         cli: Cli, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with serving(tmp_path, *arguments) as (said, port):
         assert said.count(f":{port}") == 2
@@ -55,7 +55,7 @@ def test_both_addresses_are_served_on_the_same_port_and_free_for_nobody(
 
 @pytest.mark.parametrize("taken", ADDRESSES)
 @pytest.mark.parametrize("host", ADDRESSES)
-def test_an_address_that_another_has_is_refused_in_one_sentence_that_names_it(cli: Cli, taken: str, host: str) -> None:
+def test_an_address_in_use_is_refused_in_one_sentence_that_names_it(cli: Cli, taken: str, host: str) -> None:
     with listener(taken) as other:
         port = other.getsockname()[1]
         said = cli.refused("serve", "--host", host, "--port", str(port))
@@ -64,7 +64,7 @@ def test_an_address_that_another_has_is_refused_in_one_sentence_that_names_it(cl
             listener(address, port).close()
 
 
-def test_another_loopback_address_is_held_alone(cli: Cli, tmp_path: Path) -> None:
+def test_another_loopback_address_is_bound_alone(cli: Cli, tmp_path: Path) -> None:
     with serving(tmp_path, "--host", "127.0.0.2") as (said, port):
         assert said == f"http://127.0.0.2:{port}"
         for address in ADDRESSES:

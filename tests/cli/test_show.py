@@ -6,7 +6,7 @@ from .conftest import Cli
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
 
-def test_it_shows_what_a_person_wants_to_know(cli: Cli, root: Path) -> None:
+def test_it_shows_the_main_fields_of_the_job(cli: Cli, root: Path) -> None:
     write_jobs(root, {"id": "a", "name": "Hello", "prompt": "say\nhello", "schedule": DAILY, "last_status": "error",
                       "last_error": "exited with code 3.", "repeat": {"times": 5, "completed": 2}})
     lines = [" ".join(line.split()) for line in cli.out("show", "a").splitlines()]
@@ -23,7 +23,7 @@ def test_json_has_every_field(cli: Cli, root: Path) -> None:
         {"kind": "cron", "expression": "0 9 * * *"}, True, 1)
 
 
-def test_nothing_in_a_job_drives_the_terminal(cli: Cli, root: Path) -> None:
+def test_control_characters_of_a_job_do_not_reach_the_terminal(cli: Cli, root: Path) -> None:
     evil = "x\x1b]0;owned\x07\x1b[2J\ny"
     write_jobs(root, {"id": "a", "name": evil, "prompt": evil, "schedule": DAILY})
     written = cli.on_terminal("show", "a")
@@ -31,7 +31,7 @@ def test_nothing_in_a_job_drives_the_terminal(cli: Cli, root: Path) -> None:
     assert b"x ]0;owned [2J y" in written
 
 
-def test_nothing_that_a_run_left_drives_the_terminal(cli: Cli, root: Path) -> None:
+def test_control_characters_of_a_run_do_not_reach_the_terminal(cli: Cli, root: Path) -> None:
     evil = "x\x1b]0;owned\x07\x1b[2J\ny"
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY, "last_status": evil, "last_error": evil,
                       "script": evil})
@@ -39,7 +39,7 @@ def test_nothing_that_a_run_left_drives_the_terminal(cli: Cli, root: Path) -> No
     assert b"\x1b" not in written and b"\x07" not in written
 
 
-def test_a_job_that_is_not_there_is_an_error(cli: Cli) -> None:
+def test_a_missing_job_is_an_error(cli: Cli) -> None:
     for job_id in ("never-was", "../x", ""):
         assert "no job" in cli.refused("show", job_id)
     cli.refused("show", code=2)

@@ -8,14 +8,14 @@ from .conftest import Cli
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
 
-def test_what_is_in_step_is_left_alone_and_nothing_is_said(cli: Cli, root: Path) -> None:
+def test_a_sync_without_changes_prints_nothing(cli: Cli, root: Path) -> None:
     cli.out("create", "0 9 * * *", "say hello")
     before = (root / "cron" / "jobs.json").read_bytes()
     assert cli.out("sync") == ""
     assert (root / "cron" / "jobs.json").read_bytes() == before
 
 
-def test_a_job_that_someone_wrote_by_hand_gets_its_next_run(cli: Cli, root: Path) -> None:
+def test_a_job_written_by_hand_gets_its_next_run(cli: Cli, root: Path) -> None:
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY}, {"id": "bad", "schedule": {"kind": "moon"}},
                {"id": "b", "prompt": "p", "schedule": DAILY, "enabled": False})
     cli.out("sync")
@@ -35,7 +35,7 @@ def test_a_run_that_was_cut_off_is_recorded(cli: Cli, root: Path) -> None:
     assert not run.exists()
 
 
-def test_an_unreadable_jobs_json_is_named_and_left_as_it_is(cli: Cli, root: Path) -> None:
+def test_an_unreadable_jobs_json_is_reported_and_not_changed(cli: Cli, root: Path) -> None:
     path = root / "profiles" / "work" / "cron" / "jobs.json"
     path.parent.mkdir(parents=True)
     path.write_text("[}")

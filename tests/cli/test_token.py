@@ -6,7 +6,7 @@ from ..conftest import Api
 from .conftest import Cli
 
 
-def test_it_makes_the_token_once_and_prints_it(cli: Cli, root: Path) -> None:
+def test_the_token_is_created_once_and_printed(cli: Cli, root: Path) -> None:
     path = root / "cron" / "oscron" / "token"
     assert not path.exists()
     token = cli.out("token")
@@ -15,11 +15,11 @@ def test_it_makes_the_token_once_and_prints_it(cli: Cli, root: Path) -> None:
     assert cli.out("token") == token
 
 
-def test_it_is_the_one_that_the_server_asks_for(cli: Cli, server: str) -> None:
+def test_the_printed_token_is_the_one_that_the_server_requires(cli: Cli, server: str) -> None:
     assert Api(server, cli.out("token").strip()).call("GET", "/api/crons")[0] == 200
 
 
-def test_an_emptied_token_file_is_made_anew(cli: Cli, root: Path) -> None:
+def test_an_empty_token_file_is_replaced(cli: Cli, root: Path) -> None:
     path = root / "cron" / "oscron" / "token"
     path.parent.mkdir(parents=True)
     path.touch(0o600)
@@ -27,7 +27,7 @@ def test_an_emptied_token_file_is_made_anew(cli: Cli, root: Path) -> None:
     assert result.returncode == 0 and len(result.stdout.strip()) >= 32, result.stderr[-300:]
 
 
-def test_rotate_makes_a_new_one_that_the_running_server_asks_for(cli: Cli, server: str, root: Path) -> None:
+def test_rotate_creates_a_token_that_the_running_server_requires(cli: Cli, server: str, root: Path) -> None:
     old = cli.out("token").strip()
     new = cli.out("token", "--rotate").strip()
     assert new != old and new == cli.out("token").strip() and len(new) >= 32
@@ -36,7 +36,7 @@ def test_rotate_makes_a_new_one_that_the_running_server_asks_for(cli: Cli, serve
     assert Api(server, new).call("GET", "/api/crons")[0] == 200
 
 
-def test_a_pipe_in_its_place_keeps_nobody_waiting(cli: Cli, root: Path) -> None:
+def test_a_pipe_as_the_token_file_is_refused_without_waiting(cli: Cli, root: Path) -> None:
     path = root / "cron" / "oscron" / "token"
     path.parent.mkdir(parents=True)
     os.mkfifo(path)
@@ -44,7 +44,7 @@ def test_a_pipe_in_its_place_keeps_nobody_waiting(cli: Cli, root: Path) -> None:
     assert result.returncode == 1 and str(path) in result.stderr and "Traceback" not in result.stderr
 
 
-def test_nothing_that_is_printed_drives_a_terminal(cli: Cli, root: Path) -> None:
+def test_control_characters_do_not_reach_the_terminal(cli: Cli, root: Path) -> None:
     path = root / "cron" / "oscron" / "token"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"\x1b]0;evil\x07")

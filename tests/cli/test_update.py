@@ -4,13 +4,13 @@ from ..conftest import stored, write_script
 from .conftest import Cli
 
 
-def test_only_what_is_given_changes(cli: Cli) -> None:
+def test_only_the_given_fields_change(cli: Cli) -> None:
     job = cli.json("create", "0 9 * * *", "say hello", "--name", "Hello", "--repeat", "3")
     changed = cli.json("update", job["id"], "--name", "Hi")
     assert changed == {**job, "name": "Hi"} == cli.json("show", job["id"])
 
 
-def test_everything_it_offers_can_be_changed(cli: Cli, root: Path) -> None:
+def test_every_option_changes_its_field(cli: Cli, root: Path) -> None:
     job = cli.json("create", "0 9 * * *", "say hello")
     changed = cli.json("update", job["id"], "--schedule", "every 2h", "--prompt", "say bye", "--script",
                        write_script(root, "a.sh", ""), "--repeat", "5")
@@ -23,7 +23,7 @@ def test_an_empty_text_clears_the_field(cli: Cli) -> None:
     assert cli.json("update", job["id"], "--name", "")["name"] == "say hello"
 
 
-def test_what_cannot_be_is_refused_and_changes_nothing(cli: Cli, root: Path) -> None:
+def test_invalid_input_is_refused_and_changes_nothing(cli: Cli, root: Path) -> None:
     job = cli.json("create", "0 9 * * *", "say hello")
     before = stored(root)
     assert "61" in cli.refused("update", job["id"], "--schedule", "61 * * * *", "--name", "x")
@@ -32,6 +32,6 @@ def test_what_cannot_be_is_refused_and_changes_nothing(cli: Cli, root: Path) -> 
     assert stored(root) == before
 
 
-def test_its_help_names_no_default_since_what_is_not_given_stays(cli: Cli) -> None:
+def test_the_help_names_no_defaults_since_omitted_options_change_nothing(cli: Cli) -> None:
     assert "[default: forever]" in cli.out("create", "--help")
     assert "default" not in cli.out("update", "--help")

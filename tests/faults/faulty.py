@@ -51,7 +51,7 @@ class Timers(MutableMapping[str, Plan]):
         except FileNotFoundError:
             raise KeyError(instance) from None
         except (EOFError, pickle.UnpicklingError):
-            return plan_of_nothing(instance)
+            return damaged_plan(instance)
         return plan
 
     def __setitem__(self, instance: str, plan: Plan) -> None:
@@ -67,7 +67,7 @@ class Timers(MutableMapping[str, Plan]):
         return len(os.listdir(self._folder))
 
 
-def plan_of_nothing(instance: str) -> Plan:
+def damaged_plan(instance: str) -> Plan:
     """Return what a torn file holds: nothing that any job wants."""
     return Plan(instance, None, None, None)  # type: ignore[arg-type]
 
@@ -83,7 +83,7 @@ class Faulty:
         self.world.put({"version": 2, "jobs": JOBS, "theirs": [1]})
         self.world.sync()
 
-    def suffer(self, command: str, fault: Callable[[], None]) -> tuple[int, Any] | None:
+    def run_with_fault(self, command: str, fault: Callable[[], None]) -> tuple[int, Any] | None:
         """Return the status and the answer of `command` in a process that `fault` has met; None if that ended it."""
         reading, writing = os.pipe()
         child = os.fork()
@@ -101,7 +101,7 @@ class Faulty:
         os.waitpid(child, 0)
         return tuple(json.loads(told)) if told else None  # type: ignore[return-value]
 
-    def assert_one_sync_puts_it_right(self, changed: Iterable[str] = ()) -> None:
+    def assert_one_sync_repairs_it(self, changed: Iterable[str] = ()) -> None:
         """No record but those `changed` is lost or torn, every job is armed, and nothing is left to do."""
         self.world.sync()
         stored = self.world.stored()
@@ -115,7 +115,7 @@ class Faulty:
         assert not again.armed and not again.disarmed and not again.problems
 
 
-def assert_told(answer: tuple[int, Any] | None) -> None:
+def assert_reported(answer: tuple[int, Any] | None) -> None:
     """The `answer` is what was requested, or a sentence that names what failed."""
     assert answer is not None
     status, said = answer

@@ -50,7 +50,7 @@ def assert_all_fire_in_time(faulty: Faulty, clock: ManualClock) -> None:
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
-def test_after_a_jump_and_back_one_sync_has_all_fire_in_time(
+def test_after_the_clock_jumps_and_returns_one_sync_makes_all_jobs_fire_in_time(
     faulty: Faulty, clock: ManualClock, jump: datetime.timedelta,
 ) -> None:
     faulty.world.sync()
@@ -64,7 +64,7 @@ def test_after_a_jump_and_back_one_sync_has_all_fire_in_time(
     assert all("has not started" in fault for fault in faulty.world.diagnose()), "the ledger starts nothing"
 
 
-def test_a_clock_set_back_leaves_no_interval_waiting_for_the_old_future(faulty: Faulty, clock: ManualClock) -> None:
+def test_no_interval_waits_for_the_old_future_after_the_clock_is_set_back(faulty: Faulty, clock: ManualClock) -> None:
     ran = NOW + 400 * DAY
     content = faulty.world.document()
     for job in content["jobs"]:

@@ -15,7 +15,7 @@ from hermes_oscron.hermes.home import home_of
 from hermes_oscron.runs import lock
 from hermes_oscron.runs.interrupted import record_interrupted_runs
 from tests.conftest import needs_root, wait_for
-from tests.faults.faulty import COMMANDS, JOBS, Faulty, assert_told
+from tests.faults.faulty import COMMANDS, JOBS, Faulty, assert_reported
 from tests.runner.jobs import firing, make_due, make_script, page, pages, record
 
 NOBODY = 65534
@@ -66,26 +66,26 @@ def nothing() -> None:
 
 @needs_root
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_full_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, command: str) -> None:
+def test_a_full_disk_is_reported_and_repaired_by_one_later_sync(disk: Path, tmp_path: Path, command: str) -> None:
     faulty = Faulty(disk / "hermes", tmp_path / "timers")
     statuses = set()
     for left in range(5):
         before = faulty.world.jobs_file.read_bytes()
         with filled(disk, left):
-            answer = faulty.suffer(command, nothing)
-            assert_told(answer)
+            answer = faulty.run_with_fault(command, nothing)
+            assert_reported(answer)
             assert answer
             if answer[0] != 200:
                 assert faulty.world.jobs_file.read_bytes() == before
         statuses.add(answer[0])
-        faulty.assert_one_sync_puts_it_right(["one"] if command == "delete" else [])
+        faulty.assert_one_sync_repairs_it(["one"] if command == "delete" else [])
         if answer[0] == 200:
             break
     assert 200 in statuses, "with some pages left it works"
 
 
 @needs_root
-def test_a_fire_on_a_full_disk_is_made_up_for_by_one_sync(disk: Path, tmp_path: Path) -> None:
+def test_a_fire_that_failed_on_a_full_disk_is_caught_up_by_one_sync(disk: Path, tmp_path: Path) -> None:
     faulty = Faulty(disk / "hermes", tmp_path / "timers")
     faulty.world.put({"jobs": [{**JOBS[0], "next_run_at": "2026-01-01T09:00:00+00:00"}]})
     with filled(disk, 0):
@@ -102,7 +102,7 @@ def test_a_fire_on_a_full_disk_is_made_up_for_by_one_sync(disk: Path, tmp_path: 
 @needs_root
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
 @pytest.mark.parametrize("is_stopped", [False, True])
-def test_a_run_that_ends_on_a_full_disk_is_recorded_as_it_was_when_there_is_room(
+def test_a_run_that_ends_on_a_full_disk_is_recorded_when_there_is_room(
     disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_stopped: bool,
 ) -> None:
     place = disk / "hermes" if kind == "tmpfs" else tmp_path / "ext4"
@@ -135,22 +135,22 @@ def test_a_run_that_ends_on_a_full_disk_is_recorded_as_it_was_when_there_is_room
 
 @needs_root
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_read_only_disk_is_told_and_one_sync_after_it_is_enough(disk: Path, tmp_path: Path, command: str) -> None:
+def test_a_read_only_disk_is_reported_and_repaired_by_one_later_sync(disk: Path, tmp_path: Path, command: str) -> None:
     faulty = Faulty(disk / "hermes", tmp_path / "timers")
     before = faulty.world.jobs_file.read_bytes()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     try:
-        assert_told(faulty.suffer(command, nothing))
+        assert_reported(faulty.run_with_fault(command, nothing))
         assert faulty.world.jobs_file.read_bytes() == before
     finally:
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-    faulty.assert_one_sync_puts_it_right()
+    faulty.assert_one_sync_repairs_it()
 
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o500, 0o000])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_folder_that_is_not_ours_is_told_and_one_sync_after_it_is_enough(
+def test_a_folder_of_another_account_is_reported_and_repaired_by_one_later_sync(
     disk: Path, tmp_path: Path, command: str, mode: int,
 ) -> None:
     faulty = Faulty(disk / "hermes", tmp_path / "timers")
@@ -162,11 +162,11 @@ def test_a_folder_that_is_not_ours_is_told_and_one_sync_after_it_is_enough(
     cron = faulty.root / "cron"
     cron.chmod(mode)
     try:
-        assert_told(faulty.suffer(command, lambda: os.setresuid(NOBODY, NOBODY, NOBODY)))
+        assert_reported(faulty.run_with_fault(command, lambda: os.setresuid(NOBODY, NOBODY, NOBODY)))
     finally:
         cron.chmod(0o700)
     assert faulty.world.jobs_file.read_bytes() == before
-    faulty.assert_one_sync_puts_it_right()
+    faulty.assert_one_sync_repairs_it()
 
 
 def leave_files(free: int) -> None:
@@ -184,19 +184,19 @@ def leave_files(free: int) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_without_files_to_open_it_is_told_and_one_sync_after_it_is_enough(tmp_path: Path, command: str) -> None:
+def test_a_lack_of_descriptors_is_reported_and_repaired_by_one_later_sync(tmp_path: Path, command: str) -> None:
     for free in range(12):
         place = tmp_path / str(free)
         place.mkdir()
         faulty = Faulty(place / "hermes", place / "timers")
-        assert_told(faulty.suffer(command, lambda at=free: leave_files(at)))  # type: ignore[misc]
-        faulty.assert_one_sync_puts_it_right(["one"] if command == "delete" else [])
+        assert_reported(faulty.run_with_fault(command, lambda at=free: leave_files(at)))  # type: ignore[misc]
+        faulty.assert_one_sync_repairs_it(["one"] if command == "delete" else [])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", ["config.yaml", "active_profile", "oscron.toml", "cron/jobs.json",
                                   "cron/oscron/scheduler"])
-def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: str, command: str) -> None:
+def test_a_pipe_instead_of_a_file_is_refused_without_waiting(tmp_path: Path, name: str, command: str) -> None:
     faulty = Faulty(tmp_path / "hermes", tmp_path / "timers")
     pipe, content = faulty.root / name, b""
     if pipe.exists():
@@ -204,9 +204,9 @@ def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name
         pipe.unlink()
     os.mkfifo(pipe)
     try:
-        assert_told(faulty.suffer(command, nothing))
+        assert_reported(faulty.run_with_fault(command, nothing))
     finally:
         pipe.unlink()
     if content:
         pipe.write_bytes(content)
-    faulty.assert_one_sync_puts_it_right(["one"] if command == "delete" and not content else [])
+    faulty.assert_one_sync_repairs_it(["one"] if command == "delete" and not content else [])

@@ -27,13 +27,13 @@ def kill_at(step: int) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_verb_killed_at_any_step_is_put_right_by_one_sync(tmp_path: Path, command: str) -> None:
+def test_one_sync_repairs_a_command_killed_at_any_step(tmp_path: Path, command: str) -> None:
     for step in range(500):
         place = tmp_path / str(step)
         place.mkdir()
         faulty = Faulty(place / "hermes", place / "timers")
-        ended = faulty.suffer(command, lambda at=step: kill_at(at))  # type: ignore[misc]
-        faulty.assert_one_sync_puts_it_right(["one"] if command == "delete" else [])
+        ended = faulty.run_with_fault(command, lambda at=step: kill_at(at))  # type: ignore[misc]
+        faulty.assert_one_sync_repairs_it(["one"] if command == "delete" else [])
         if ended:
             assert ended[0] == 200, ended
             break

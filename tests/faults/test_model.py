@@ -37,7 +37,7 @@ def found(job: Evidence) -> str:
     return "\n".join(judge(job, UNTIL - 10))
 
 
-def test_what_ran_as_it_should_is_right() -> None:
+def test_a_correct_history_has_no_fault() -> None:
     tally: Counter[str] = Counter()
     assert judge(evidence(well()), UNTIL - 10, tally) == []
     assert tally == {"punctual": 4}
@@ -56,13 +56,13 @@ def test_a_lost_occurrence_is_found() -> None:
     assert "due at 100 and did not run" in found(evidence([], schedule=Schedule(100, 0)))
 
 
-def test_one_that_ran_too_late_is_found() -> None:
+def test_a_run_that_was_too_late_is_found() -> None:
     runs = well()
     runs[1] = run(150)
     assert "due at 120 and did not run" in found(evidence(runs))
 
 
-def test_what_a_fault_delayed_must_be_made_up_for_soon_after_it() -> None:
+def test_an_occurrence_delayed_by_a_fault_must_run_soon_after_it() -> None:
     delay = Fault(115, 140, "the disk was full", delays=True)
     runs = well()
     runs[1] = run(142)
@@ -73,7 +73,7 @@ def test_what_a_fault_delayed_must_be_made_up_for_soon_after_it() -> None:
     assert "not made up for by 145" in found(evidence(runs, faults=[delay]))
 
 
-def test_one_run_makes_up_for_several_and_a_second_is_one_too_many() -> None:
+def test_one_run_catches_up_several_occurrences_and_a_second_is_a_fault() -> None:
     off = Fault(100, 200, "the machine was off", delays=True)
     runs = [run(60.3), run(203), run(240.3)]
     assert found(evidence(runs, faults=[off])) == ""
@@ -93,11 +93,11 @@ def test_two_runs_at_once_are_found() -> None:
     assert "ran twice at once" in found(evidence(runs))
 
 
-def test_what_is_due_while_the_job_runs_is_skipped() -> None:
+def test_an_occurrence_during_a_run_is_skipped() -> None:
     assert found(evidence([run(60.3, seconds=70), *well()[2:]])) == ""
 
 
-def test_a_run_by_hand_is_asked_for_once() -> None:
+def test_a_manual_run_runs_once_per_request() -> None:
     calls = [Call(70, 70.5)]
     runs = [run(60.3), run(70.8), *well()[1:]]
     assert found(evidence(runs, calls=calls)) == ""
@@ -106,20 +106,20 @@ def test_a_run_by_hand_is_asked_for_once() -> None:
     assert "nothing had asked" in found(evidence(runs, calls=calls))
 
 
-def test_what_was_paused_or_deleted_does_not_run() -> None:
+def test_a_paused_or_deleted_job_does_not_run() -> None:
     changes = [Change(29.5, 30, MINUTELY), Change(100, 100.5, None)]
     assert found(evidence(well()[:1], changes=changes)) == ""
     assert "ran at 120.30" in found(evidence(well()[:2], changes=changes))
 
 
-def test_a_change_in_that_moment_leaves_an_occurrence_open() -> None:
+def test_an_occurrence_during_a_change_may_run_or_not() -> None:
     changes = [Change(29.5, 30, MINUTELY), Change(119.5, 120.5, None)]
     assert found(evidence(well()[:1], changes=changes)) == found(evidence(well()[:2], changes=changes)) == ""
 
 
 @pytest.mark.parametrize("record", [Record(122.4, "error", "interrupted: it was killed."),
                                     Record(122.4, "error", "exited with code 4."), Record(122.4, "error", "")])
-def test_a_good_end_that_is_recorded_otherwise_is_found(record: Record) -> None:
+def test_a_success_that_is_recorded_as_something_else_is_found(record: Record) -> None:
     records = [record_of(run) for run in well()]
     records[1] = record
     assert "recorded at 122.40" in found(evidence(well(), records=records))
@@ -146,7 +146,7 @@ def test_a_killed_run_is_an_error_and_is_not_run_again() -> None:
     assert "ran at 125.00" in found(evidence(again, faults=faults, records=[*records, record_of(run(125))]))
 
 
-def test_a_killed_run_that_nobody_injected_is_found() -> None:
+def test_a_killed_run_without_an_injected_kill_is_found() -> None:
     runs = well()
     runs[1] = run(120.3, killed=True)
     assert "never ended; nothing killed it" in found(evidence(runs))
@@ -162,12 +162,12 @@ def test_an_end_without_a_record_or_an_output_is_found() -> None:
     assert "not whole" in found(evidence(well(), outputs=[f"{page} {page}" for page in outputs]))
 
 
-def test_a_record_of_a_run_that_never_was_is_found() -> None:
+def test_a_record_without_a_run_is_found() -> None:
     records = [*map(record_of, well()), Record(45, "ok", "")]
     assert "its script wrote: nothing" in found(evidence(well(), records=records))
 
 
-def test_a_runner_killed_before_its_script_leaves_a_record_or_is_made_up_for() -> None:
+def test_a_runner_killed_before_its_script_has_a_record_or_a_catch_up_run() -> None:
     runs = [*well()[:1], *well()[2:]]
     faults = [Fault(120, 120.2, "kill -9 of the runner at its start", kills=True)]
     assert "not made up for" in found(evidence(runs, faults=faults))
@@ -176,7 +176,7 @@ def test_a_runner_killed_before_its_script_leaves_a_record_or_is_made_up_for() -
     assert found(evidence(runs, faults=faults, records=records)) == ""
 
 
-def test_on_a_full_disk_an_output_may_be_missing_and_the_record_says_so() -> None:
+def test_on_a_full_disk_a_missing_output_must_be_in_the_record() -> None:
     faults = [Fault(121, 130, "the disk was full", delays=True, fills=True)]
     outputs = [f"# {run.token}" for run in well() if run.start != 120.3]
     records = [record_of(run) for run in well()]
@@ -186,7 +186,7 @@ def test_on_a_full_disk_an_output_may_be_missing_and_the_record_says_so() -> Non
     assert "recorded at 122.40" in found(evidence(well(), faults=faults, outputs=outputs, records=records))
 
 
-def test_a_one_shot_that_was_run_by_hand_before_its_time_has_had_its_run() -> None:
+def test_a_one_shot_run_by_hand_before_its_time_is_not_missed() -> None:
     calls = [Call(50, 50.5)]
     assert found(evidence([run(50.7)], schedule=Schedule(100, 0), calls=calls)) == ""
     assert "ran at 100.30" in found(evidence([run(50.7), run(100.3)], schedule=Schedule(100, 0), calls=calls))

@@ -8,7 +8,7 @@ PAGE = (SOURCE / "docs" / "faults.md").read_text()
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
 
 
-def test_every_line_names_a_test_that_is_there() -> None:
+def test_every_line_names_an_existing_test() -> None:
     lines = [line for line in PAGE.splitlines() if line.startswith("| ")][1:]
     assert len(lines) > 10 and all("`tests/" in line for line in lines)
     for path, name in NAMED:

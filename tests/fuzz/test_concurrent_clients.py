@@ -184,7 +184,7 @@ def watch(path: Path, ended: threading.Event, seen: list[int]) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_clients_at_once_lose_nothing_and_leave_what_should_be(apis: list[Api], root: Path, seed: int) -> None:
+def test_concurrent_clients_lose_no_change_and_end_in_a_correct_state(apis: list[Api], root: Path, seed: int) -> None:
     shared: list[str] = []
     clients: list[Client] = [HttpClient(f"{seed}-{n}", shared, Api(apis[n % 2].url, apis[0].token)) for n in range(6)]
     clients += [TerminalClient(f"{seed}-terminal", shared), AgentClient(f"{seed}-agent", shared, root)]
@@ -212,14 +212,14 @@ def test_clients_at_once_lose_nothing_and_leave_what_should_be(apis: list[Api], 
     assert seen and not list((root / "cron").glob(".*.tmp"))
     for api in apis:
         assert {job["id"] for job in api.get("/api/crons")["jobs"]} == {record["id"] for record in records}
-    armed_is_desired(root)
+    assert_enabled_jobs_are_armed(root)
 
 
 ALLOWED = {"create": {200}, "list": {200}, "status": {200}, "output": {200, 404}, "bad": {400, 404},
            "update": {200, 400, 404}, "pause": {200, 404}, "resume": {200, 404}, "delete": {200, 404}}
 
 
-def armed_is_desired(root: Path) -> None:
+def assert_enabled_jobs_are_armed(root: Path) -> None:
     """One sync, and what is armed is what is enabled, by the schedule it has."""
     ledger = Ledger(str(root))
     selection = Selection(str(root), ledger)
@@ -230,7 +230,7 @@ def armed_is_desired(root: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_threads_of_one_server_arm_what_they_wrote(root: Path, seed: int,
+def test_concurrent_threads_of_one_server_arm_the_last_change_written(root: Path, seed: int,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a sync: the last one written is the one armed."""
     (root / "scripts").rmdir()

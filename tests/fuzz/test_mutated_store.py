@@ -49,14 +49,14 @@ def verbs(job_id: str) -> list[Callable[[World], tuple[int, Any]]]:
     ]
 
 
-def same(one: Any, other: Any) -> bool:
+def equal_json(one: Any, other: Any) -> bool:
     """Equality that includes NaN and distinguishes 1 from True."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 @settings(CALM, max_examples=100)
 @given(ZONES, CHANGES, st.sampled_from(["odd", "sound"]))
-def test_a_record_of_any_shape_fails_no_verb_and_loses_nothing(zone: str, changes: dict[str, Any], at: str) -> None:
+def test_a_record_of_any_shape_breaks_no_command_and_is_preserved(zone: str, changes: dict[str, Any], at: str) -> None:
     with new_world(zone) as world:
         odd = record("odd", **changes)
         entries = [odd, *SOUND["jobs"], changes, 7, None]  # type: ignore[misc]
@@ -66,7 +66,7 @@ def test_a_record_of_any_shape_fails_no_verb_and_loses_nothing(zone: str, change
             assert status in (200, 400, 404), answer
             kept = world.document()
             assert kept["extra"] == SOUND["extra"] and kept["version"] == 2
-            assert all(any(same(entry, other) for other in kept["jobs"]) for entry in (7, None))
+            assert all(any(equal_json(entry, other) for other in kept["jobs"]) for entry in (7, None))
             for entry in kept["jobs"]:
                 if isinstance(entry, dict) and entry.get("id") in ("one", "two", "three"):
                     assert entry["theirs"] == {"kept": [1, "é"]}
@@ -97,7 +97,7 @@ ACCIDENTS = st.lists(st.tuples(st.sampled_from(["flip", "truncate", "splice", "r
 
 @settings(CALM, max_examples=120)
 @given(ACCIDENTS, st.sampled_from(["one", "sound"]))
-def test_bytes_by_accident_are_read_or_left_as_they_are(cuts: list[tuple[str, int, bytes]], at: str) -> None:
+def test_random_bytes_are_read_or_left_unchanged(cuts: list[tuple[str, int, bytes]], at: str) -> None:
     with new_world() as world:
         content = garbled(json.dumps(SOUND, indent=1).encode(), cuts)
         world.put(content)
@@ -130,7 +130,7 @@ NESTED = [content.replace(b":}", b":1}") for content in NESTED]
 
 
 @pytest.mark.parametrize("number", range(len(NESTED)))
-def test_deep_nesting_is_read_or_left_as_it_is(number: int) -> None:
+def test_deep_nesting_is_read_or_left_unchanged(number: int) -> None:
     with new_world() as world:
         world.put(NESTED[number])
         status, _ = world.get()
@@ -145,7 +145,7 @@ def test_deep_nesting_is_read_or_left_as_it_is(number: int) -> None:
 @pytest.mark.parametrize("content", [b"", b" ", b"\xef\xbb\xbf", b"null", b"7", b'"x"', b'{"jobs": null}',
                                      b"\xff\xfe{}", b'{"jobs": {}}', b"[", b'{"jobs": [' + b"9" * 5000,
                                      b"\0" * 4096])
-def test_what_is_no_list_of_jobs_is_told_and_left(content: bytes) -> None:
+def test_a_file_without_a_list_of_jobs_is_reported_and_left_unchanged(content: bytes) -> None:
     with new_world() as world:
         world.put(content)
         refuses(world, content)
@@ -153,7 +153,7 @@ def test_what_is_no_list_of_jobs_is_told_and_left(content: bytes) -> None:
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b"\xef\xbb\xbf[]", b'{"jobs": []}', b'{"jobs": [1, null, {}]}',
                                      b'{"jobs": [' + b"9" * 5000 + b"]}"])
-def test_what_is_a_list_of_jobs_is_taken(content: bytes) -> None:
+def test_any_list_of_jobs_is_accepted(content: bytes) -> None:
     with new_world() as world:
         world.put(content)
         status, answer = world.post("create", {"prompt": "x", "schedule": "every 2h"})
@@ -188,7 +188,7 @@ def make_broken_link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [make_folder, make_loop, make_pipe, make_device])
-def test_what_is_no_file_is_told_by_every_verb_and_by_the_terminal(make: Callable[[Path], None]) -> None:
+def test_every_command_reports_a_jobs_json_that_is_not_a_file(make: Callable[[Path], None]) -> None:
     with new_world() as world:
         make(world.jobs_file)
         before = world.jobs_file.lstat()
@@ -210,7 +210,7 @@ def test_a_link_stays_a_link_and_its_file_is_the_one_that_changes() -> None:
         assert world.jobs_file.is_symlink() and json.loads(real.read_text())["jobs"][0]["state"] == "paused"
 
 
-def test_a_link_to_nowhere_is_no_place_to_write() -> None:
+def test_nothing_is_written_through_a_dangling_link() -> None:
     with new_world() as world:
         make_broken_link(world.jobs_file)
         status, answer = world.post("create", {"prompt": "x", "schedule": "every 2h"})
@@ -218,7 +218,7 @@ def test_a_link_to_nowhere_is_no_place_to_write() -> None:
         assert world.jobs_file.is_symlink()
 
 
-def test_of_two_jobs_with_one_id_the_first_counts_and_deleting_it_deletes_both() -> None:
+def test_the_first_of_two_jobs_with_one_id_counts_and_delete_removes_both() -> None:
     with new_world() as world:
         world.put({"jobs": [record("one", name="first"), record("two"), record("one", name="second")]})
         assert world.jobs()["one"]["name"] == "first"
@@ -238,7 +238,7 @@ ODD_STORES = [{**SOUND, "jobs": [record("odd", **changes)]} for changes in (
 
 
 @pytest.mark.parametrize("store", ODD_STORES)
-def test_the_terminal_shows_odd_records_without_a_trace(store: Any) -> None:
+def test_the_terminal_shows_odd_records_without_a_traceback(store: Any) -> None:
     with new_world("America/New_York") as world:
         (world.root / "oscron.toml").write_text('[scheduler]\nkind = "foreground"\n')
         world.put(store)
@@ -255,7 +255,7 @@ UNREADABLE = st.sampled_from(["9" * 5000, "-" + "1" * 4301, "1e400", "-1.5E+999"
 @settings(CALM, max_examples=60)
 @given(UNREADABLE, st.sampled_from(["schedule", "minutes", "next_run_at", "repeat", "theirs", "name", "skills"]),
        st.sampled_from(["odd", "sound"]))
-def test_a_value_that_python_cannot_read_stops_no_other_job_and_stays(value: str, key: str, at: str) -> None:
+def test_a_value_that_python_cannot_read_is_kept_and_affects_no_other_job(value: str, key: str, at: str) -> None:
     with new_world() as world:
         odd = record("odd", **({"schedule": {"kind": "interval", "minutes": "?"}} if key == "minutes" else {key: "?"}))
         content = json.dumps({"jobs": [odd, *SOUND["jobs"]], "extra": "?"}).replace('"?"', value)  # type: ignore[misc]
@@ -272,7 +272,7 @@ def test_a_value_that_python_cannot_read_stops_no_other_job_and_stays(value: str
 
 @settings(CALM, max_examples=200)
 @given(NUMERALS)
-def test_a_schedule_with_any_number_in_it_is_taken_or_refused_in_a_sentence(words: str) -> None:
+def test_a_schedule_with_any_number_is_accepted_or_refused_in_a_sentence(words: str) -> None:
     zone, now = ZoneInfo("UTC"), datetime.datetime.now(datetime.UTC)
     with contextlib.suppress(ScheduleError):
         parse_schedule(words, zone, now)
@@ -307,7 +307,7 @@ def break_everywhere(monkeypatch: pytest.MonkeyPatch, function: Callable[..., An
 
 @pytest.mark.parametrize(("function", "fails_for"), FUNCTIONS,
                          ids=["canonical", "next_run", "state_of", "instant"])
-def test_an_error_that_nobody_expects_stays_with_its_record(
+def test_an_unexpected_error_affects_only_its_own_record(
     function: Callable[..., Any], fails_for: Callable[[Any], bool], monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:

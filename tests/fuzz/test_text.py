@@ -44,7 +44,7 @@ def plain_texts(value: str) -> dict[str, str]:
 @example(plain_texts("".join(piece for piece in PIECES if piece != "\0")))
 @example(plain_texts("\ud83d\ude00 written as two halves"))
 @example(plain_texts("\0"))
-def test_what_is_accepted_comes_back_and_what_is_not_is_refused_by_a_sentence(texts: dict[str, str]) -> None:
+def test_any_text_is_stored_unchanged_or_refused_with_a_sentence(texts: dict[str, str]) -> None:
     with new_world() as world:
         sent = json.loads(json.dumps(texts))  # as any client's JSON has it: two halves of a pair are one character
         status, answer = world.post("create", {"schedule": "0 9 * * *", **given_of(sent)})
@@ -82,7 +82,7 @@ def structure(unit: str) -> list[str]:
 
 @settings(QUIET, max_examples=200)
 @given(NASTY.filter(lambda text: "\0" not in text and text.strip()), st.booleans())
-def test_no_name_has_more_lines_in_a_unit_or_a_crontab_than_a_plain_one(text: str, paused: bool) -> None:
+def test_no_name_adds_lines_to_a_unit_or_a_crontab(text: str, paused: bool) -> None:
     now = datetime.datetime.now(datetime.UTC)
     with new_world() as world:
         jobs = [world.post("create", {"schedule": "*/20 9 * * 1-5", "prompt": prompt, "name": name,
@@ -101,7 +101,7 @@ def test_no_name_has_more_lines_in_a_unit_or_a_crontab_than_a_plain_one(text: st
 
 @settings(QUIET, max_examples=60)
 @given(NASTY.filter(lambda text: "\0" not in text and text.strip()))
-def test_a_command_gets_the_prompt_as_it_is_and_a_name_that_an_environment_can_hold(text: str) -> None:
+def test_a_command_gets_the_prompt_unchanged_and_a_name_valid_in_the_environment(text: str) -> None:
     """A half of a pair has no bytes; it is a question mark."""
     with new_world() as world:
         (world.root / "oscron.toml").write_text('[exec]\ncommand = ["cat"]\n')
@@ -127,7 +127,7 @@ def test_a_nul_is_refused_in_every_field(field: str, verb: str) -> None:
         assert status == 400 and answer["error"].isprintable() and world.jobs_file.read_bytes() == before
 
 
-def test_the_terminal_shows_a_nasty_job_on_lines_of_its_own() -> None:
+def test_the_terminal_shows_a_nasty_job_on_separate_lines() -> None:
     text = "".join(piece for piece in PIECES if piece != "\0")[:190]
     with new_world() as world:
         (world.root / "oscron.toml").write_text('[scheduler]\nkind = "foreground"\n')

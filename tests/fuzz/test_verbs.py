@@ -61,7 +61,7 @@ class Verbs(RuleBasedStateMachine):
         self.stack.close()
 
     @initialize()
-    def somebody_else_s_keys(self) -> None:
+    def foreign_keys(self) -> None:
         self.world.put({"jobs": [], "theirs": [1, {"a": None}]})
 
     def expect(self, job: Any, job_id: str) -> None:
@@ -163,14 +163,14 @@ class Verbs(RuleBasedStateMachine):
         self.expect(self.world.service.show(job_id), job_id)
 
     @rule(job_id=ids, value=st.integers() | TEXTS)
-    def somebody_else_writes_a_key(self, job_id: str, value: Any) -> None:
+    def another_program_adds_a_key(self, job_id: str, value: Any) -> None:
         document = self.world.document()
         next(record for record in document["jobs"] if record["id"] == job_id)["theirs"] = {"is": [value]}
         self.world.put(document)
         self.theirs[job_id] = {"is": [value]}
 
     @rule()
-    def somebody_takes_the_timers_away(self) -> None:
+    def a_stray_timer_is_armed(self) -> None:
         self.world.scheduler.armed = {"default:stray": Plan("default:stray", interval(60), ZoneInfo("UTC"), None)}
         report = self.world.sync()
         assert report.disarmed == ["default:stray"] and not report.problems
@@ -218,18 +218,18 @@ class Verbs(RuleBasedStateMachine):
         self.refused("update", {"job_id": job_id, "name": "other", "schedule": schedule}, 400)
 
     @rule(job_id=ids, verb=st.sampled_from(OF_A_JOB[1:]), key=st.sampled_from(["x", "name", ""]))
-    def too_much(self, job_id: str, verb: str, key: str) -> None:
+    def extra_key(self, job_id: str, verb: str, key: str) -> None:
         self.refused(verb, {"job_id": job_id, key: "x"}, 400)
 
     @rule(job_id=ids, prompt=st.sampled_from(["", " \n"]))
-    def nothing_to_do(self, job_id: str, prompt: str) -> None:
+    def empty_prompt(self, job_id: str, prompt: str) -> None:
         self.refused("update", {"job_id": job_id, "prompt": prompt}, 400)
         self.refused("create", {"schedule": "every 2h", "prompt": prompt}, 400)
 
     # What always holds
 
     @invariant()
-    def what_is_listed_is_the_model(self) -> None:
+    def the_list_equals_the_model(self) -> None:
         listed = self.world.jobs()
         assert list(listed) == list(self.model)
         for job_id, job in listed.items():
@@ -237,7 +237,7 @@ class Verbs(RuleBasedStateMachine):
         assert self.world.get("/status") == (200, {"running": {}})
 
     @invariant()
-    def what_is_armed_is_what_should_be(self) -> None:
+    def enabled_jobs_are_armed(self) -> None:
         armed = self.world.scheduler.armed
         assert armed.keys() == {f"default:{job_id}" for job_id, job in self.model.items() if job["enabled"]}
         for instance, plan in armed.items():
@@ -246,7 +246,7 @@ class Verbs(RuleBasedStateMachine):
         assert self.world.scheduler.ran == self.runs
 
     @invariant()
-    def the_file_holds_the_jobs_and_what_others_keep_there(self) -> None:
+    def the_file_has_the_jobs_and_foreign_keys(self) -> None:
         stored = self.world.stored()
         assert stored.keys() == self.model.keys() and len(stored) == len(self.world.document()["jobs"])
         assert {job_id: record["theirs"] for job_id, record in stored.items() if "theirs" in record} == self.theirs

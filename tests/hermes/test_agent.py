@@ -19,7 +19,7 @@ def environment(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nowhere(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def no_agent(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """`root`, where no agent can be found."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -33,39 +33,39 @@ def write_command(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_it_is_found_on_the_path_in_the_home_and_among_one_s_own_commands(
-        nowhere: str, environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert python_of(nowhere, Config()) is None
+def test_the_agent_is_found_on_the_path_in_the_home_and_in_local_bin(
+        no_agent: str, environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert python_of(no_agent, Config()) is None
     for link in (tmp_path / ".local" / "bin" / "hermes", tmp_path / "sbin" / "hermes"):
         link.parent.mkdir(parents=True)
         link.symlink_to(environment / "hermes")
         monkeypatch.setenv("PATH", f"relative::{tmp_path}/sbin:/usr/bin")
-        assert python_of(nowhere, Config()) == f"{environment}/python3"
+        assert python_of(no_agent, Config()) == f"{environment}/python3"
         link.unlink()
-    (Path(nowhere) / "hermes-agent").mkdir()
-    (Path(nowhere) / "hermes-agent" / "venv").symlink_to(environment.parent)
-    assert python_of(nowhere, Config()) == f"{environment}/python3"
+    (Path(no_agent) / "hermes-agent").mkdir()
+    (Path(no_agent) / "hermes-agent" / "venv").symlink_to(environment.parent)
+    assert python_of(no_agent, Config()) == f"{environment}/python3"
 
 
-def test_its_python_is_the_one_its_command_names_where_none_is_beside_it(nowhere: str, environment: Path,
+def test_the_shebang_names_the_python_if_none_is_beside_the_command(no_agent: str, environment: Path,
                                                                         tmp_path: Path) -> None:
     python = f"{environment}/python3"
     for text in (f"#!{python}\nimport sys\n", f"#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\nimport sys\n",
                  f"#!/bin/sh\nexec \"{python}\" -m hermes_cli \"$@\"\n"):
         command = write_command(tmp_path / "opt" / "hermes", text)
-        assert python_of(nowhere, Config(agent=command)) == python
+        assert python_of(no_agent, Config(agent=command)) == python
 
 
-def test_what_is_named_and_is_none_is_told(nowhere: str, tmp_path: Path) -> None:
+def test_a_configured_path_that_is_not_an_agent_is_an_error_that_names_it(no_agent: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     other = write_command(tmp_path / "other" / "hermes", "#!/bin/sh\necho\n")
     for named in (str(tmp_path / "missing"), str(folder), other):
         with pytest.raises(AgentNotFound, match=named):
-            python_of(nowhere, Config(agent=named))
+            python_of(no_agent, Config(agent=named))
 
 
-def test_none_is_none(nowhere: str, environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_setting_none_disables_the_agent(no_agent: str, environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{environment}:{os.environ['PATH']}")
-    assert python_of(nowhere, Config(agent="none")) is None
-    assert python_of(nowhere, Config()) == f"{environment}/python3"
+    assert python_of(no_agent, Config(agent="none")) is None
+    assert python_of(no_agent, Config()) == f"{environment}/python3"

@@ -21,7 +21,7 @@ LAYOUTS = [
 
 
 @pytest.mark.parametrize("text", LAYOUTS)
-def test_it_is_set_and_taken_away_without_touching_a_byte_of_the_rest(text: str) -> None:
+def test_the_provider_is_set_and_removed_without_changing_any_other_byte(text: str) -> None:
     before = yaml.safe_load(text) or {}
     if isinstance(before.get("cron"), list):
         with pytest.raises(EditError):
@@ -43,7 +43,7 @@ def test_it_is_set_and_taken_away_without_touching_a_byte_of_the_rest(text: str)
     "a: [", "cron: &c\n  a: 1\nd: *c\n", "a: 1\n...\n", "a: 1\n---\nb: 2\n", "- 1\n", "a: !mine 1\n", "just words",
     "\ta: 1\n",
 ])
-def test_what_cannot_be_edited_is_refused_with_a_sentence(text: str) -> None:
+def test_a_file_that_cannot_be_edited_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(EditError, match=r"it is n|its layout"):
         with_provider(text, "oscron")
 
@@ -70,7 +70,7 @@ def documents(draw: st.DrawFn, depth: int = 0) -> str:
 
 @given(documents(), st.sampled_from(["", "\n", "\n\n"]), st.booleans())
 @example("a: 1\ncron:\n provider:\n  a: 1\n  model: 1", "", False)
-def test_whatever_the_layout_it_comes_back_byte_by_byte(text: str, end: str, crlf: bool) -> None:
+def test_any_layout_is_restored_byte_by_byte(text: str, end: str, crlf: bool) -> None:
     text = (text + end).replace("\n", "\r\n" if crlf else "\n")
     try:
         before = yaml.safe_load(text)
@@ -82,7 +82,7 @@ def test_whatever_the_layout_it_comes_back_byte_by_byte(text: str, end: str, crl
 
 
 @pytest.mark.parametrize("text", [text for text in LAYOUTS if text and "- 1" not in text])
-def test_where_the_agent_has_written_the_file_anew_what_it_says_comes_back(text: str) -> None:
+def test_a_file_rewritten_by_the_agent_is_restored_with_its_content(text: str) -> None:
     before = yaml.safe_load(text) or {}
     after, made = with_provider(text, "oscron")
     rewritten = yaml.safe_dump({"new": 1, **yaml.safe_load(after)})
@@ -92,12 +92,12 @@ def test_where_the_agent_has_written_the_file_anew_what_it_says_comes_back(text:
     assert (restored, cron.pop("provider", None), cron) == (before, was.pop("provider", None), was)
 
 
-def test_a_provider_that_somebody_else_has_set_since_stays() -> None:
+def test_a_provider_set_later_by_another_program_is_kept() -> None:
     _, made = with_provider("cron:\n  a: 1\n", "oscron")
     assert without_provider("cron:\n  provider: chronos\n", "oscron", made) == "cron:\n  provider: chronos\n"
 
 
-def test_a_provider_set_by_hand_is_taken_out_with_its_line() -> None:
+def test_a_provider_set_by_hand_is_removed_with_its_line() -> None:
     for text, without in (("cron:\n  a: 1\n  provider: oscron # mine\n  b: 2\n", "cron:\n  a: 1\n  b: 2\n"),
                           ("a: 1\ncron:\n  provider: oscron\n", "a: 1\n"),
                           ("cron: {provider: oscron, a: 1}", "cron: {a: 1}"),

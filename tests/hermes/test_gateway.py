@@ -22,7 +22,7 @@ def ticker(root: Path) -> None:
     (root / "cron" / "ticker_heartbeat").write_text("1.0")
 
 
-def test_where_the_agent_s_scheduler_never_ran_nothing_is_written(root: Path, home: Home) -> None:
+def test_nothing_is_written_if_the_agent_s_scheduler_never_ran(root: Path, home: Home) -> None:
     path = write_jobs(root, {"id": "a", "schedule": DAILY, "next_run_at": LONG_AGO})
     before = path.read_bytes()
     assert gateway.take_turn(home, "a", scheduled=True)
@@ -39,7 +39,7 @@ def test_an_occurrence_is_taken_once(root: Path, home: Home) -> None:
 
 @pytest.mark.usefixtures("ticker")
 @pytest.mark.parametrize("state", ["scheduled", "paused"])
-def test_a_manual_run_of_a_job_that_is_due_takes_that_occurrence(root: Path, home: Home, state: str) -> None:
+def test_a_manual_run_of_a_due_job_takes_that_occurrence(root: Path, home: Home, state: str) -> None:
     write_jobs(root, {"id": "a", "schedule": DAILY, "state": state,
                       "next_run_at": LONG_AGO if state == "scheduled" else None})
     assert gateway.take_turn(home, "a", scheduled=False)
@@ -50,7 +50,7 @@ def test_a_manual_run_of_a_job_that_is_due_takes_that_occurrence(root: Path, hom
 
 
 @pytest.mark.usefixtures("ticker")
-def test_a_one_shot_is_taken_once_by_whomever(root: Path, home: Home) -> None:
+def test_a_one_shot_is_taken_once_by_a_fire_or_a_manual_run(root: Path, home: Home) -> None:
     write_jobs(root, {"id": "a", "schedule": {"kind": "once", "run_at": LONG_AGO}, "next_run_at": LONG_AGO})
     assert gateway.take_turn(home, "a", scheduled=False)
     assert not gateway.take_turn(home, "a", scheduled=True)
@@ -59,14 +59,14 @@ def test_a_one_shot_is_taken_once_by_whomever(root: Path, home: Home) -> None:
 
 
 @pytest.mark.usefixtures("ticker")
-def test_a_schedule_that_nothing_can_keep_stops_no_run(root: Path, home: Home) -> None:
+def test_a_schedule_that_never_fires_does_not_prevent_a_run(root: Path, home: Home) -> None:
     write_jobs(root, {"id": "a", "schedule": {"kind": "moon"}, "next_run_at": LONG_AGO})
     for scheduled in (True, False):
         assert gateway.take_turn(home, "a", scheduled)
 
 
 @pytest.mark.usefixtures("ticker")
-def test_who_keeps_the_tick_lock_is_not_waited_for_for_ever(root: Path, home: Home,
+def test_waiting_for_the_tick_lock_ends(root: Path, home: Home,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "TICK_LOCK_TIMEOUT_S", 0.05)
     write_jobs(root, {"id": "a", "schedule": DAILY, "next_run_at": LONG_AGO})
@@ -81,7 +81,7 @@ def write_heartbeat(home: Home, text: str) -> None:
         file.write(text)
 
 
-def test_it_lives_while_it_has_ticked_of_late(home: Home) -> None:
+def test_the_gateway_is_alive_if_its_last_tick_is_recent(home: Home) -> None:
     assert not gateway.is_alive(home)
     for age, alive in ((0, True), (100, True), (300, False), (-60, False)):
         write_heartbeat(home, str(time.time() - age))
@@ -91,7 +91,7 @@ def test_it_lives_while_it_has_ticked_of_late(home: Home) -> None:
         assert not gateway.is_alive(home)
 
 
-def test_what_is_forgotten_lives_again_with_its_next_tick(home: Home) -> None:
+def test_a_removed_heartbeat_can_be_removed_again(home: Home) -> None:
     gateway.remove_heartbeat(home)
     write_heartbeat(home, str(time.time()))
     gateway.remove_heartbeat(home)

@@ -8,7 +8,7 @@ from hermes_oscron.hermes.home import ProfileNotFound
 from hermes_oscron.hermes.timezone import home_zone, machine_zone
 
 
-def test_the_root_is_what_hermes_home_names_else_in_the_account_s_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_root_is_hermes_home_or_else_in_the_account_s_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     for value, root in (("/srv/hermes", "/srv/hermes"), ("~/h/", "/home/ada/h"), ("", "/home/ada/.hermes")):
         monkeypatch.setenv("HERMES_HOME", value)
@@ -23,7 +23,7 @@ def test_hermes_home_may_name_a_profile(root: Path, monkeypatch: pytest.MonkeyPa
     assert (homes.hermes_root(), homes.active_profile(str(root))) == (str(root), "work")
 
 
-def test_default_is_the_first_profile_and_folders_are_the_others(root: Path) -> None:
+def test_default_is_the_first_profile_and_each_folder_is_another(root: Path) -> None:
     assert homes.profile_names(str(root)) == ["default"]
     for name in ("work", "art", "default", ".hidden", "no spaces"):
         (root / "profiles" / name).mkdir(parents=True)
@@ -31,7 +31,7 @@ def test_default_is_the_first_profile_and_folders_are_the_others(root: Path) -> 
     assert homes.profile_names(str(root)) == ["default", "art", "work"]
 
 
-def test_the_active_profile_is_default_unless_its_file_names_one_that_is_there(root: Path) -> None:
+def test_the_active_profile_is_default_unless_its_file_names_an_existing_one(root: Path) -> None:
     (root / "profiles" / "work").mkdir(parents=True)
     assert homes.active_profile(str(root)) == "default"
     for content, active in ((b"work\n", "work"), (b"gone\n", "default"), (b"", "default"), (b"../x", "default"),
@@ -48,7 +48,7 @@ def test_every_profile_has_files_of_its_own(root: Path) -> None:
     assert default.root == work.root == str(root)
 
 
-def test_a_profile_that_is_not_there_is_unknown(root: Path) -> None:
+def test_a_missing_profile_is_unknown(root: Path) -> None:
     (root / "outside").mkdir()
     (root / "profiles").mkdir()
     for name in ("nobody", "../outside", "", ".", "a/b"):
@@ -77,7 +77,7 @@ def test_the_zone_is_the_environment_s_then_the_profile_s_then_the_machine_s(
     assert home_zone(home) == machine_zone()
 
 
-def test_the_zone_is_read_from_however_config_yaml_writes_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_zone_is_read_from_any_form_of_config_yaml(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HERMES_TIMEZONE")
     home, machine = homes.home_of(str(root), "default"), machine_zone()
     berlin = ZoneInfo("Europe/Berlin")

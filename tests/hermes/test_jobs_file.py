@@ -69,14 +69,14 @@ def test_a_home_without_a_file_has_no_jobs(home: Home, root: Path) -> None:
     assert not (root / "cron").exists()
 
 
-def test_what_is_added_is_read_and_found_in_order(home: Home) -> None:
+def test_added_jobs_are_read_and_found_in_order(home: Home) -> None:
     for job_id in ("b", "a", "c"):
         jobs_file.add(home, {"id": job_id, "prompt": "é"})
     assert [record["id"] for record in jobs_file.read(home)] == ["b", "a", "c"]
     assert jobs_file.find(home, "a") == {"id": "a", "prompt": "é"}
 
 
-def test_a_change_and_a_removal_leave_the_others_alone(home: Home) -> None:
+def test_a_change_and_a_removal_do_not_affect_other_jobs(home: Home) -> None:
     for job_id in ("a", "b", "c"):
         jobs_file.add(home, {"id": job_id})
     assert change(home, "b", rename) == {"id": "b", "name": "renamed"}
@@ -84,7 +84,7 @@ def test_a_change_and_a_removal_leave_the_others_alone(home: Home) -> None:
     assert jobs_file.read(home) == [{"id": "b", "name": "renamed"}, {"id": "c"}]
 
 
-def test_a_job_that_is_not_there_is_an_error_and_changes_nothing(home: Home, root: Path) -> None:
+def test_a_missing_job_is_an_error_and_changes_nothing(home: Home, root: Path) -> None:
     jobs_file.add(home, {"id": "a"})
     before = (root / "cron" / "jobs.json").read_bytes()
     for fails in (lambda: jobs_file.find(home, "x"), lambda: change(home, "x", rename),
@@ -108,7 +108,7 @@ def test_a_change_that_fails_or_changes_nothing_does_not_write(home: Home, root:
     assert (root / "cron" / "jobs.json").stat().st_ino == before.st_ino
 
 
-def test_the_file_is_the_agent_s_format_and_its_owner_s_alone(home: Home, root: Path) -> None:
+def test_the_file_has_the_agent_s_format_and_only_its_owner_can_read_it(home: Home, root: Path) -> None:
     jobs_file.add(home, {"id": "a"})
     path = root / "cron" / "jobs.json"
     content = json.loads(path.read_text())
@@ -120,7 +120,7 @@ def test_the_file_is_the_agent_s_format_and_its_owner_s_alone(home: Home, root: 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_what_nobody_here_knows_survives(home: Home, root: Path) -> None:
+def test_unknown_keys_are_preserved(home: Home, root: Path) -> None:
     path = write_jobs(root, {"id": "a", "new": {"x": [None, 1.5, "é"]}}, "odd", {"id": 5}, {"id": "../x"},  # type: ignore[arg-type]
                       version=7, nested={"k": []})
     change(home, "a", rename)
@@ -131,7 +131,7 @@ def test_what_nobody_here_knows_survives(home: Home, root: Path) -> None:
     assert (content["version"], content["nested"]) == (7, {"k": []})
 
 
-def test_what_is_no_job_is_not_read_as_one(home: Home, root: Path) -> None:
+def test_an_entry_that_is_not_a_job_is_not_read(home: Home, root: Path) -> None:
     write_jobs(root, {"id": "a"}, "odd", {"id": 5}, {"id": "../x"}, {"id": ""}, {})  # type: ignore[arg-type]
     assert jobs_file.read(home) == [{"id": "a"}]
 
@@ -147,7 +147,7 @@ def test_a_bare_list_and_a_byte_order_mark_are_read_as_the_agent_reads_them(home
         assert json.loads(path.read_text())["jobs"] == [{"id": "a"}, {"id": "b"}]
 
 
-def test_a_change_by_someone_else_is_seen_at_once(home: Home, root: Path) -> None:
+def test_a_change_by_another_program_is_seen_at_once(home: Home, root: Path) -> None:
     jobs_file.add(home, {"id": "a"})
     write_jobs(root, {"id": "a", "by": "agent"}, {"id": "b"})
     assert jobs_file.read(home) == [{"id": "a", "by": "agent"}, {"id": "b"}]
@@ -158,7 +158,7 @@ def test_a_change_by_someone_else_is_seen_at_once(home: Home, root: Path) -> Non
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"jobs": {}}', b'{"jobs": null}', b"5", b"\xff\xfe\x00",
                                      b"[" * 100_000])
-def test_an_unreadable_file_stops_every_verb_and_is_left_as_it_is(home: Home, root: Path, content: bytes) -> None:
+def test_an_unreadable_file_is_always_refused_and_not_changed(home: Home, root: Path, content: bytes) -> None:
     path = root / "cron" / "jobs.json"
     path.parent.mkdir()
     path.write_bytes(content)
@@ -171,7 +171,7 @@ def test_an_unreadable_file_stops_every_verb_and_is_left_as_it_is(home: Home, ro
     assert path.read_bytes() == content
 
 
-def test_a_file_behind_a_link_is_replaced_where_it_is(home: Home, root: Path, tmp_path: Path) -> None:
+def test_a_file_behind_a_link_is_replaced_and_the_link_stays(home: Home, root: Path, tmp_path: Path) -> None:
     (root / "cron").mkdir()
     (tmp_path / "real.json").write_text('{"jobs": []}')
     (root / "cron" / "jobs.json").symlink_to(tmp_path / "real.json")
@@ -180,7 +180,7 @@ def test_a_file_behind_a_link_is_replaced_where_it_is(home: Home, root: Path, tm
     assert json.loads((tmp_path / "real.json").read_text())["jobs"] == [{"id": "a"}]
 
 
-def test_eight_processes_that_write_at_once_lose_nothing(home: Home, root: Path) -> None:
+def test_eight_concurrent_writers_lose_no_change(home: Home, root: Path) -> None:
     processes = [writer(str(n), 25) for n in range(8)]
     for process in processes:
         process.communicate(timeout=60)
@@ -190,7 +190,7 @@ def test_eight_processes_that_write_at_once_lose_nothing(home: Home, root: Path)
     assert files(root) == {"jobs.json", ".jobs.lock"}
 
 
-def test_a_writer_killed_at_any_instant_leaves_a_whole_file_with_all_it_had_added(home: Home, root: Path) -> None:
+def test_a_writer_killed_at_any_instant_leaves_a_complete_file(home: Home, root: Path) -> None:
     added: set[str] = set()
     for n in range(10):
         process = writer(str(n), 100_000, size=20_000)
@@ -234,7 +234,7 @@ def test_a_writer_holds_hermes_s_own_lock(home: Home, root: Path) -> None:
     assert taken == ["a"]
 
 
-def test_a_lock_that_is_never_let_go_is_named(home: Home, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_never_released_is_named(home: Home, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs_file, "locked", functools.partial(file_access.locked, timeout_s=0.1))
     (root / "cron").mkdir()
     with (root / "cron" / ".jobs.lock").open("w") as lock:
@@ -257,7 +257,7 @@ def test_readers_need_no_lock_and_never_see_half_a_file(home: Home, root: Path) 
 
 
 @needs_root
-def test_a_full_disk_leaves_the_old_file_whole(home: Home, root: Path) -> None:
+def test_a_full_disk_leaves_the_old_file_intact(home: Home, root: Path) -> None:
     with small_disk(root / "cron"):
         jobs_file.add(home, {"id": "a"})
         before = (root / "cron" / "jobs.json").read_bytes()
@@ -272,7 +272,7 @@ def test_a_full_disk_leaves_the_old_file_whole(home: Home, root: Path) -> None:
         assert jobs_file.read(home) == [{"id": "a"}, {"id": "c"}]
 
 
-def test_threads_of_one_process_lose_nothing_either(home: Home) -> None:
+def test_concurrent_threads_of_one_process_lose_no_change(home: Home) -> None:
     jobs_file.add(home, {"id": "a", "count": 0})
 
     def count() -> None:

@@ -19,7 +19,7 @@ def test_an_output_is_named_after_its_second(home: Home, root: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_an_output_of_the_same_second_overwrites_none_and_is_newer(home: Home) -> None:
+def test_a_second_output_of_the_same_second_is_kept_as_the_newer_one(home: Home) -> None:
     for text in ("first", "second", "third"):
         outputs.write(home, "a", NOON, text)
     assert [content for _, content in outputs.newest(home, "a", 5)] == ["third", "second", "first"]
@@ -31,13 +31,13 @@ def test_more_than_ten_outputs_of_one_second_are_in_order_too(home: Home) -> Non
     assert [content for _, content in outputs.newest(home, "a", 20)] == [str(n) for n in range(11, -1, -1)]
 
 
-def test_an_older_second_is_older_however_often_it_was_written(home: Home) -> None:
+def test_an_output_of_an_earlier_second_is_older_than_any_of_a_later_one(home: Home) -> None:
     for when, text in ((NOON, "1"), (NOON, "2"), (NOON + SECOND, "3"), (NOON + SECOND, "4")):
         outputs.write(home, "a", when, text)
     assert [content for _, content in outputs.newest(home, "a", 5)] == ["4", "3", "2", "1"]
 
 
-def test_the_newest_fifty_stay(home: Home) -> None:
+def test_the_newest_50_outputs_are_kept(home: Home) -> None:
     for n in range(53):
         outputs.write(home, "a", NOON + n * SECOND, str(n))
     outputs.write(home, "b", NOON, "other")
@@ -45,7 +45,7 @@ def test_the_newest_fifty_stay(home: Home) -> None:
     assert len(outputs.filenames(home, "b")) == 1
 
 
-def test_what_is_no_output_is_neither_listed_nor_cleared_away(home: Home, root: Path) -> None:
+def test_other_files_are_neither_listed_nor_removed(home: Home, root: Path) -> None:
     folder = root / "cron" / "output" / "a"
     folder.mkdir(parents=True)
     for name in ("notes.txt", ".2026-01-01_00-00-00.md.7.tmp"):
@@ -56,50 +56,50 @@ def test_what_is_no_output_is_neither_listed_nor_cleared_away(home: Home, root: 
     assert (folder / "notes.txt").exists()
 
 
-def test_a_job_that_never_ran_has_none(home: Home) -> None:
+def test_a_job_that_never_ran_has_no_outputs(home: Home) -> None:
     assert (outputs.filenames(home, "a"), outputs.newest(home, "a", 5)) == ([], [])
     outputs.remove(home, "a")
 
 
-def test_removing_takes_all_of_one_job(home: Home, root: Path) -> None:
+def test_remove_deletes_all_outputs_of_one_job(home: Home, root: Path) -> None:
     for job_id in ("a", "b"):
         outputs.write(home, job_id, NOON, "x")
     outputs.remove(home, "a")
     assert [path.name for path in (root / "cron" / "output").iterdir()] == ["b"]
 
 
-def test_a_file_that_is_not_utf_8_is_read_as_far_as_it_is(home: Home, root: Path) -> None:
+def test_invalid_utf_8_is_read_with_replacement_characters(home: Home, root: Path) -> None:
     (root / "cron" / "output" / "a").mkdir(parents=True)
     (root / "cron" / "output" / "a" / "2026-01-01_00-00-00.md").write_bytes(b"caf\xe9 au lait")
     assert outputs.newest(home, "a", 1)[0][1] == "caf\ufffd au lait"
 
 
-def test_text_that_utf_8_cannot_say_is_written_all_the_same(home: Home) -> None:
+def test_text_that_utf_8_cannot_encode_is_written_with_replacements(home: Home) -> None:
     outputs.write(home, "a", NOON, "x\ud800y")
     assert outputs.newest(home, "a", 1)[0][1] == "x?y"
 
 
-def test_up_to_8000_characters_there_is_no_window() -> None:
+def test_an_output_of_up_to_8000_characters_is_not_cut() -> None:
     for text in ("", "x" * 8000, "é" * 8000, "## Response" + "x" * 7989):
         assert output_page.window(text) == text
 
 
-def test_over_8000_characters_the_window_is_the_beginning_and_the_response() -> None:
+def test_a_longer_output_is_cut_to_its_beginning_and_its_response() -> None:
     answer = "## Response\n\n" + "a" * 9000
     assert output_page.window("h" * 200 + "p" * 10_000 + "\n" + answer) == "h" * 200 + "\n...\n" + answer
 
 
-def test_the_response_is_where_the_heading_is_and_not_where_a_prompt_speaks_of_it() -> None:
+def test_the_response_begins_at_its_heading_and_not_at_a_mention_in_the_prompt() -> None:
     asked = "see ### Response: " + "p" * 10_000
     assert output_page.window(f"{asked}\n## Response\n\nyes") == asked[:200] + "\n...\n## Response\n\nyes"
     assert output_page.window(asked) == asked[-8000:]
 
 
-def test_over_8000_characters_without_a_response_the_window_is_the_end() -> None:
+def test_a_longer_output_without_a_response_is_cut_to_its_end() -> None:
     assert output_page.window("x" + "y" * 8000) == "y" * 8000
 
 
-def test_what_a_run_used_is_in_the_lines_of_its_heading() -> None:
+def test_usage_is_read_from_the_lines_of_the_heading() -> None:
     for line, used in (
         ("**Tokens:** 1,234 in / 56 out", {"input_tokens": 1234, "output_tokens": 56, "total_tokens": 1290}),
         ("**Tokens:** 12 input, 3 output (20 total)", {"input_tokens": 12, "output_tokens": 3, "total_tokens": 20}),
@@ -118,13 +118,13 @@ def test_what_a_run_used_is_in_the_lines_of_its_heading() -> None:
         assert output_page.usage(f"# Cron Job: x\n\n**Job ID:** a\n{line}\n\n## Prompt\n\nhi\n") == used, line
 
 
-def test_what_the_job_says_is_no_heading() -> None:
+def test_usage_is_not_read_from_the_text_of_the_job() -> None:
     for page in ("## Prompt\n\n**Model:** x\n", "# Cron Job: x\n\n---\n\n**Model:** x\n",
                  "**Model:** y\n\n## Response\n**Model:** x\n**Cost:** $5\n"):
         assert output_page.usage(page) in ({}, {"model": "y"})
 
 
-def test_several_outputs_together_have_an_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_total_size_of_several_outputs_is_limited(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "MAX_ANSWER_CHARS", 2000)
     for n in range(5):
         outputs.write(home, "a", NOON + n * SECOND, str(n) * 900)

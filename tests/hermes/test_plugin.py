@@ -24,7 +24,7 @@ def tree(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_it_goes_into_every_profile_and_out_again_without_a_trace(root: Path, home: Home) -> None:
+def test_install_and_remove_leave_every_profile_as_it_was(root: Path, home: Home) -> None:
     write_config(root)
     write_config(root / "profiles" / "work", "cron:\r\n  provider: chronos # theirs\r\n")
     (root / "profiles" / "bare").mkdir()
@@ -41,7 +41,7 @@ def test_it_goes_into_every_profile_and_out_again_without_a_trace(root: Path, ho
     assert not plugin.is_installed(home) and plugin.remove(str(root)) == []
 
 
-def test_installing_again_brings_it_up_to_date_and_forgets_nothing(root: Path) -> None:
+def test_a_second_install_updates_the_plugin_and_can_still_be_undone(root: Path) -> None:
     path = write_config(root)
     plugin.install(str(root), PROGRAM, {})
     plugin.install(str(root), "/new/hermes-oscron", {})
@@ -63,7 +63,7 @@ def test_a_configuration_that_cannot_be_edited_stops_it_before_anything_is_writt
         plugin.install(str(root), PROGRAM, {})
 
 
-def test_what_was_changed_in_the_configuration_since_stays(root: Path) -> None:
+def test_later_changes_of_the_configuration_are_kept(root: Path) -> None:
     path = write_config(root)
     plugin.install(str(root), PROGRAM, {})
     path.write_text("# a word\n" + path.read_text() + "new: 1\n")
@@ -71,13 +71,13 @@ def test_what_was_changed_in_the_configuration_since_stays(root: Path) -> None:
     assert path.read_text() == f"# a word\n{CONFIG}new: 1\n"
 
 
-def test_a_pipe_in_the_place_of_the_configuration_keeps_nobody_waiting(root: Path) -> None:
+def test_a_pipe_instead_of_the_configuration_is_refused_without_waiting(root: Path) -> None:
     os.mkfifo(root / "config.yaml")
     with pytest.raises(PluginError, match=r"config\.yaml cannot be read"):
         plugin.install(str(root), PROGRAM, {})
 
 
-def test_the_files_are_their_owner_s_alone(root: Path) -> None:
+def test_only_their_owner_can_read_the_files(root: Path) -> None:
     config = write_config(root)
     config.chmod(0o640)
     plugin.install(str(root), PROGRAM, {})

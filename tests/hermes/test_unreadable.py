@@ -20,7 +20,7 @@ def write(root: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("value", UNREADABLE, ids=lambda value: value[:5])
-def test_a_value_that_python_cannot_read_survives_a_change(home: Home, root: Path, value: str) -> None:
+def test_a_value_that_python_cannot_read_is_preserved_by_a_change(home: Home, root: Path, value: str) -> None:
     path = write(root, f'{{"jobs": [{{"id": "a", "odd": {value}}}, {{"id": "b"}}], "other": {value}}}')
     assert [record["id"] for record in jobs_file.read(home)] == ["a", "b"]
     for job_id in ("a", "b"):

@@ -21,7 +21,7 @@ def test_a_one_shot_that_has_not_run_is_still_due() -> None:
     assert next_run(job(ONCE), at("11T00:00:00")) == at("10T09:00:00")
 
 
-def test_a_run_by_a_clock_that_was_ahead_does_not_answer_a_one_shot() -> None:
+def test_a_run_recorded_by_a_clock_that_was_ahead_does_not_count_for_a_one_shot() -> None:
     once = job(ONCE, last_run_at="2026-03-12T09:00:00+00:00")
     assert next_run(once, at("09T09:00:00")) == at("10T09:00:00")
     assert next_run(once, at("12T09:00:01")) is None
@@ -39,7 +39,7 @@ def test_a_job_without_a_usable_schedule_never_fires() -> None:
     assert not never_fires(job(), at("10T08:00:00")) and not never_fires(job(ONCE), at("11T08:00:00"))
 
 
-def test_a_job_is_due_from_the_written_second_on() -> None:
+def test_a_job_is_due_from_the_stored_second_on() -> None:
     daily = job(next_run_at="2026-03-10T09:00:00+00:00", last_run_at="2026-03-09T09:00:01+00:00")
     assert not is_due(daily, at("10T08:59:59.999"))
     assert is_due(daily, at("10T09:00:00")) and is_due(daily, at("12T00:00:00"))
@@ -55,19 +55,19 @@ def test_a_job_without_a_written_next_run_is_due() -> None:
         assert is_due(job(**written), at("10T08:00:00"))
 
 
-def test_an_occurrence_that_the_last_run_answered_is_not_due_again() -> None:
+def test_an_occurrence_covered_by_the_last_run_is_not_due_again() -> None:
     daily = after_run(job(), "10T09:00:03")
     assert not is_due(daily, at("10T09:00:04")) and is_due(daily, at("11T09:00:00"))
 
 
-def test_after_a_clock_is_set_back_a_job_does_not_wait_for_a_date_that_was_never_meant() -> None:
+def test_after_the_clock_is_set_back_a_job_does_not_wait_for_the_old_future() -> None:
     daily = job(next_run_at="2027-06-02T09:00:00+00:00", last_run_at="2027-06-01T09:00:01+00:00",
                 created_at="2026-01-01T00:00:00+00:00")
     assert is_due(daily, at("10T09:00:00.5"))
     assert not is_due(daily, at("10T08:30:00")) and not is_due(daily, at("10T09:05:00"))
 
 
-def test_a_clock_set_back_a_little_does_not_run_an_answered_occurrence_again() -> None:
+def test_a_clock_set_back_a_little_does_not_repeat_an_occurrence() -> None:
     assert not is_due(after_run(job(), "10T09:00:03"), at("10T08:59:59"))
 
 
@@ -76,7 +76,7 @@ def test_an_occurrence_that_the_agent_has_taken_is_not_due() -> None:
     assert not is_due(daily, at("10T09:00:00.5"))
 
 
-def test_a_scheduler_of_minutes_moves_an_interval_back_to_its_grid_but_not_into_the_past() -> None:
+def test_a_minute_scheduler_moves_an_interval_to_its_grid_but_not_to_the_past() -> None:
     hourly = job(HOURLY, next_run_at="2026-03-10T09:12:34+00:00")
     assert first_due(hourly, at("10T09:00:00"), SECOND) == at("10T09:12:34")
     assert first_due(hourly, at("10T09:00:00"), MINUTE) == at("10T09:12:00")

@@ -31,7 +31,7 @@ def test_an_interval_counts_from_its_creation_on_the_grid_of_the_scheduler() -> 
     assert by_cron.next_run_at == at("09T13:00:00")
 
 
-def test_a_one_shot_runs_once_unless_the_client_says_otherwise() -> None:
+def test_a_one_shot_runs_once_unless_the_client_sets_repeat() -> None:
     once = Schedule("once", ONCE["run_at"])
     assert created(once).repeat == (1, 0)
     assert created(once, repeat=3).repeat == (3, 0)
@@ -48,7 +48,7 @@ def test_a_job_needs_something_to_run() -> None:
             created(Schedule("cron", "0 9 * * *"), **fields)
 
 
-def test_an_edit_changes_what_is_given_and_nothing_else() -> None:
+def test_an_edit_changes_only_the_given_fields() -> None:
     before = job(name="old", model="m", colour="red", deliver="telegram")
     after = lifecycle.edit(before, {"name": "new", "model": ""}, None, NOW, SECOND)
     assert after.record == {**before.record, "name": "new", "model": None}
@@ -85,7 +85,7 @@ def test_only_a_job_without_a_limit_is_resumed_after_completion() -> None:
         assert lifecycle.resume(job(state="completed", repeat=repeat), NOW, SECOND).state == state
 
 
-def test_a_run_that_went_well_is_recorded_with_the_next_one() -> None:
+def test_a_successful_run_is_recorded_with_the_next_occurrence() -> None:
     after = after_run(job(last_error="old", last_delivery_error="old"), "10T09:00:03").record
     assert {key: after[key] for key in ("last_run_at", "last_status", "last_error", "last_delivery_error", "state",
                                         "next_run_at", "repeat")} == {
@@ -94,7 +94,7 @@ def test_a_run_that_went_well_is_recorded_with_the_next_one() -> None:
         "repeat": {"times": None, "completed": 1}}
 
 
-def test_a_failed_run_is_recorded_and_the_job_goes_on() -> None:
+def test_a_failed_run_is_recorded_and_the_job_stays_scheduled() -> None:
     after = after_run(job(), "10T09:00:03", "exited with code 3.")
     assert (after.record["last_status"], after.record["last_error"]) == ("error", "exited with code 3.")
     assert after.next_run_at == at("11T09:00:00")
@@ -112,7 +112,7 @@ def test_an_interval_does_not_drift_with_the_length_of_its_runs() -> None:
         assert hourly.next_run_at == at(f"10T{following}")
 
 
-def test_a_run_completes_a_one_shot_however_it_ended() -> None:
+def test_any_end_of_its_run_completes_a_one_shot() -> None:
     for error in (None, "exited with code 1."):
         done = after_run(job(ONCE), "10T09:00:01", error)
         assert (done.state, done.record["enabled"], done.next_run_at) == ("completed", False, None)
@@ -150,7 +150,7 @@ def test_a_run_of_a_job_without_a_usable_schedule_is_recorded_with_the_reason() 
     assert after.record["state"] == "error" and "not a schedule" in after.record["last_error"]
 
 
-def test_a_claim_is_one_that_the_agent_s_scheduler_honours() -> None:
+def test_the_agent_s_scheduler_respects_our_claim() -> None:
     recurring = lifecycle.claim(job(next_run_at="2026-03-10T09:00:00+00:00"), at("10T09:00:00.5"))
     once = lifecycle.claim(job(ONCE), at("10T09:00:00.5"))
     assert instant(recurring.record["next_run_at"]) == at("11T09:00:00")
@@ -169,7 +169,7 @@ def test_the_agent_s_arithmetic_is_replaced_after_its_run() -> None:
     assert lifecycle.correct_after_agent(rescheduled, before, at("10T09:07:00")) == rescheduled
 
 
-def test_a_next_run_of_another_program_is_replaced_by_ours() -> None:
+def test_a_next_run_written_by_another_program_is_replaced() -> None:
     for written in (None, "2026-03-10T11:17:00+00:00"):
         fresh = lifecycle.refresh_next_run(job(zone=BERLIN, next_run_at=written), NOW, SECOND)
         assert fresh.record["next_run_at"] == "2026-03-10T09:00:00+01:00"
@@ -186,7 +186,7 @@ def test_a_one_shot_that_has_run_is_completed() -> None:
     assert (done.state, done.record["enabled"]) == ("completed", False)
 
 
-def test_undo_takes_back_the_command_and_keeps_a_run_that_ended_since() -> None:
+def test_undo_reverts_the_command_and_keeps_a_run_that_ended_since() -> None:
     before = job(next_run_at="2026-03-09T09:00:00+00:00", name="old")
     after = lifecycle.edit(before, {"name": "new"}, Schedule("cron", "0 8 * * *"), NOW, SECOND)
     assert lifecycle.undo(after, before, after, NOW).record == before.record
@@ -195,7 +195,7 @@ def test_undo_takes_back_the_command_and_keeps_a_run_that_ended_since() -> None:
     assert ran.next_run_at == at("10T09:00:00")
 
 
-def test_undo_keeps_the_next_run_of_a_job_whose_schedule_nobody_can_read() -> None:
+def test_undo_keeps_the_next_run_of_a_job_with_an_unreadable_schedule() -> None:
     before = job({"kind": "moon"}, next_run_at="2026-03-10T09:00:00+00:00", name="old")
     after = before.with_fields({"name": "new"})
     ran = after.with_fields({"last_run_at": "2026-03-09T12:00:40+00:00"})

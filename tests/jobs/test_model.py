@@ -38,12 +38,12 @@ def test_an_unusable_schedule_is_a_value_with_a_reason(stored: Any) -> None:
     assert broken.schedule is None and broken.schedule_error
 
 
-def test_keys_that_are_not_known_stay() -> None:
+def test_unknown_keys_are_preserved() -> None:
     changed = job(colour={"deep": [1]}).with_schedule(Schedule("cron", "0 8 * * *")).with_fields({"name": "x"})
     assert changed.record["colour"] == {"deep": [1]}
 
 
-def test_a_change_leaves_the_job_it_comes_from_as_it_was() -> None:
+def test_a_change_does_not_modify_the_original_job() -> None:
     before = job(name="old", repeat={"times": 3, "completed": 1, "more": True})
     after = before.with_fields({"name": "new"}).with_repeat(4, 2)
     assert before.record["name"] == "old" and before.repeat == (3, 1)
@@ -59,7 +59,7 @@ def test_dates_are_iso_texts_or_unix_seconds() -> None:
         assert record.instant(value) is None, value
 
 
-def test_the_state_comes_from_whichever_field_the_agent_used() -> None:
+def test_the_state_is_read_from_any_field_that_the_agent_uses() -> None:
     for fields, state in (({}, "scheduled"), ({"enabled": True, "state": "scheduled"}, "scheduled"),
                           ({"enabled": False}, "paused"), ({"state": "paused"}, "paused"),
                           ({"state": "completed", "enabled": False}, "completed"),
@@ -67,11 +67,11 @@ def test_the_state_comes_from_whichever_field_the_agent_used() -> None:
         assert job(**fields).state == state
 
 
-def test_a_repeat_count_of_another_form_is_no_limit() -> None:
+def test_a_repeat_count_of_another_form_is_not_a_limit() -> None:
     for repeat in (None, 3, {"times": None}, {"times": 0, "completed": None}):
         assert job(repeat=repeat).repeat == (None, 0)
 
 
-def test_a_job_is_parsed_from_its_record_alone() -> None:
+def test_a_job_is_parsed_only_from_its_record() -> None:
     parsed = Job.from_record("work", {"id": "x", "schedule": DAILY}, UTC)
     assert (parsed.id, parsed.instance, parsed.is_scheduled) == ("x", "work:x", True)

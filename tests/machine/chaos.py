@@ -75,7 +75,7 @@ class Job:
 
 
 @dataclass
-class Happening:
+class Incident:
     """A fault, which goes on while `done` is infinite; of all jobs of its sites where `jobs` is None."""
 
     begun: float
@@ -89,7 +89,7 @@ class Happening:
         return job.site in self.sites and (self.jobs is None or job in self.jobs)
 
 
-class Look(NamedTuple):
+class State(NamedTuple):
     """The state of a site at `at`: its records by id, None if jobs.json cannot be read, the jobs that are armed,
     those whose timer was damaged, and those whose run was cut off and is not recorded yet."""
 
@@ -112,7 +112,7 @@ class Chaos:
     def __init__(self, box: Box, sites: list[Site], seed: str) -> None:
         self.box, self.sites, self.seed = box, sites, seed
         self.jobs: list[Job] = []
-        self.happenings: list[Happening] = []
+        self.incidents: list[Incident] = []
         self.wrong: list[str] = []
         """Problems that were seen while it happened."""
         self.steps: list[str] = []
@@ -211,12 +211,12 @@ class Chaos:
 
     @contextlib.contextmanager
     def _fault(self, what: str, sites: list[Site], jobs: list[Job] | None = None, **kinds: bool) -> Iterator[None]:
-        happening = Happening(time.time(), what, sites, jobs, kinds)
-        self.happenings.append(happening)
+        incident = Incident(time.time(), what, sites, jobs, kinds)
+        self.incidents.append(incident)
         try:
             yield
         finally:
-            happening.done = time.time()
+            incident.done = time.time()
 
     def _kill_runner(self, site: Site, dice: random.Random) -> None:
         self._kill_of_job(site, dice, RUNNER, "kill -9 of the runner")
@@ -249,9 +249,9 @@ class Chaos:
         for begun, victim in killed:
             if job := self._job_of(victim):
                 what, done = "kill -9 of the runner at its start", time.time()
-                self.happenings.append(Happening(begun, what, [site], [job], {"kills": True}, done))
+                self.incidents.append(Incident(begun, what, [site], [job], {"kills": True}, done))
                 if isinstance(site, CrontabSite):  # cron does not notice; the next occurrence or sync makes up for it
-                    self.happenings.append(Happening(begun, what, [site], [job], {"delays": True}, done + 130))
+                    self.incidents.append(Incident(begun, what, [site], [job], {"delays": True}, done + 130))
 
     def _kill_server(self, site: Site, _dice: random.Random) -> None:
         for victim in self._processes(SERVER, site):
@@ -259,7 +259,7 @@ class Chaos:
 
     def _kill_server_at_work(self, site: Site, dice: random.Random) -> None:
         """Kill the server while it does a verb; what it leaves half done is put right by a sync."""
-        job = self._some(site, dice)
+        job = self._random_job(site, dice)
         with self._fault("kill -9 of the API during a verb", [site], [job] if job else None, delays=True):
             self._kill_new(SERVER, site, lambda: self._verb(site, dice), dice.uniform(0, 0.5), 1, running=True)
             self._resolve()
@@ -368,12 +368,12 @@ class Chaos:
             self._sync(site)
 
     def _reboot(self, _site: Site, dice: random.Random) -> None:
-        self._off(self.box.power_off, "a reboot", dice)
+        self._power_off(self.box.power_off, "a reboot", dice)
 
     def _cut_power(self, _site: Site, dice: random.Random) -> None:
-        self._off(self.box.cut_power, "a power cut", dice)
+        self._power_off(self.box.cut_power, "a power cut", dice)
 
-    def _off(self, how: Callable[[], None], what: str, dice: random.Random) -> None:
+    def _power_off(self, how: Callable[[], None], what: str, dice: random.Random) -> None:
         """Switch the machine off and on again; a power cut makes the jobs late that are due at the turn of a minute."""
         self._on.clear()
         with self._fault(what, self.sites, delays=True, kills=True):
@@ -419,18 +419,18 @@ class Chaos:
 
     def _run(self, site: Site, dice: random.Random) -> None:
         fired = [job for job in self._alive(site) if job.records and job.changes[-1].schedule]
-        if job := dice.choice(fired) if fired else self._some(site, dice):
+        if job := dice.choice(fired) if fired else self._random_job(site, dice):
             begun = time.time()
             status, answer = self._post(site, "run", job_id=job.id)
             if status == 200 and answer["ok"]:
                 job.calls.append(Call(begun, time.time()))
             elif status == 0:
-                self.happenings.append(Happening(begun, "an unanswered run by hand", [site], [job], {}, time.time()))
+                self.incidents.append(Incident(begun, "an unanswered run by hand", [site], [job], {}, time.time()))
                 job.calls.append(Call(begun, time.time()))
 
     def _verb(self, site: Site, dice: random.Random) -> None:
         """Do a verb on some job."""
-        job = self._some(site, dice)
+        job = self._random_job(site, dice)
         if not job:
             return
         verb = dice.choices(("pause", "resume", "update", "delete"), (2, 6, 4, 1))[0]
@@ -463,7 +463,7 @@ class Chaos:
 
     def _edit(self, site: Site, dice: random.Random) -> None:
         """Edit a record by hand, as the agent and careful people do: under the lock, and by a rename."""
-        job = self._some(site, dice)
+        job = self._random_job(site, dice)
         if not job:
             return
         how = dice.choices(("pause", "resume", "schedule", "rename", "delete"), (2, 3, 3, 2, 1))[0]
@@ -508,7 +508,7 @@ class Chaos:
     def _alive(self, site: Site) -> list[Job]:
         return [job for job in self.jobs if job.site is site and job.alive]
 
-    def _some(self, site: Site, dice: random.Random) -> Job | None:
+    def _random_job(self, site: Site, dice: random.Random) -> Job | None:
         return dice.choice(alive) if (alive := self._alive(site)) else None
 
     # Files and processes of the machine
@@ -640,9 +640,9 @@ class Chaos:
             if not self._on.is_set():
                 continue
             try:
-                before = self._look(site)
+                before = self._state_of(site)
                 status, told = site.doctor()
-                after = self._look(site)
+                after = self._state_of(site)
             except (AssertionError, OSError):
                 if self._on.is_set():
                     self.wrong.append(f"{site.user}: doctor: {traceback.format_exc()}")
@@ -650,17 +650,17 @@ class Chaos:
             if self._on.is_set() and not self._happens(["a reboot", "a power cut"], site, before, after):
                 self._judge_doctor(site, before, status, told, after)
 
-    def _look(self, site: Site) -> Look:
+    def _state_of(self, site: Site) -> State:
         at, records = time.time(), self._records(site)
         if isinstance(site, CrontabSite):
             lines = [line for line in site.crontab().decode().splitlines() if not line.startswith("#")]
             armed = set(re.findall(r"default:([0-9a-f]{12}) ", "\n".join(lines)))
-            return Look(at, records, armed, set(), self._cut_off(site))
+            return State(at, records, armed, set(), self._cut_off(site))
         armed = {unit.partition(":")[2].removesuffix(".timer") for unit in site.armed_timers()}
         folder = self._inside(site.unit_dir)
         spoilt = {job_id for job_id in armed if not (path := folder / f"hermes-job@default:{job_id}.timer").exists()
                   or SPOILT in path.read_bytes()}
-        return Look(at, records, armed, spoilt, self._cut_off(site))
+        return State(at, records, armed, spoilt, self._cut_off(site))
 
     def _cut_off(self, site: Site) -> set[str]:
         """The jobs that have a run on disk and no runner."""
@@ -669,11 +669,11 @@ class Chaos:
             return begun - {job.id for each in self._processes(RUNNER, site) if (job := self._job_of(each))}
         return set()
 
-    def _judge_doctor(self, site: Site, before: Look, status: int, told: str, after: Look) -> None:
+    def _judge_doctor(self, site: Site, before: State, status: int, told: str, after: State) -> None:
         """Say which sentence of doctor was false between two looks."""
         self.doctors += 1
         sentences = [line for line in told.splitlines() if line.startswith("WRONG")]
-        false = [sentence for sentence in sentences if not self._is_true(site, sentence, before, after)]
+        false = [sentence for sentence in sentences if not self._is_justified(site, sentence, before, after)]
         if status and not sentences:
             false.append(f"exit status {status} without a reason")
         if not status and (missed := self._steady_trouble(site, before, after)):
@@ -681,7 +681,7 @@ class Chaos:
         self.wrong += [f"{site.user}: between {before.at:.2f} and {after.at:.2f} doctor said what was false: {sentence}"
                        for sentence in false]
 
-    def _is_true(self, site: Site, sentence: str, before: Look, after: Look) -> bool:
+    def _is_justified(self, site: Site, sentence: str, before: State, after: State) -> bool:
         if named := re.search(r"default:([0-9a-f]{12})", sentence):
             job = next((job for job in self.jobs if job.id == named[1]), None)
             if job is None or job.busy_until > before.at - 1 or self._happens(None, site, before, after, job):
@@ -699,18 +699,18 @@ class Chaos:
                 ["jobs.json was torn"], site, before, after)
         return self._happens(["jobs.json was torn", "the disk was full", "restart of cron"], site, before, after)
 
-    def _happens(self, what: list[str] | None, site: Site, before: Look, after: Look, job: Job | None = None) -> bool:
+    def _happens(self, what: list[str] | None, site: Site, before: State, after: State, job: Job | None = None) -> bool:
         """Tell whether a fault of `site`, or of `job`, was going on between two looks or shortly before."""
         return any(each.begun <= after.at and each.done >= before.at - (EDIT_S if job else 1)
                    and (each.what in what if what is not None else True) and site in each.sites
-                   and (job is None or each.hits(job)) for each in list(self.happenings))
+                   and (job is None or each.hits(job)) for each in list(self.incidents))
 
     def _is_running(self, job: Job, at: float) -> bool:
         """Tell whether a one-shot was due and began less than some seconds before `at`, or has not ended."""
         runs = self._runs().get(job.id, [])
         return any(run.start <= at and (run.end is None or run.end > at) for run in runs)
 
-    def _steady_trouble(self, site: Site, before: Look, after: Look) -> str:
+    def _steady_trouble(self, site: Site, before: State, after: State) -> str:
         """Problems at both looks that no process was about to solve."""
         if before.records is None and after.records is None:
             return "jobs.json cannot be read"
@@ -744,7 +744,7 @@ class Chaos:
         runs = self._runs()
         return {job.id: Evidence(
             job.name, LATE_S, job.changes, not job.alive,
-            [Fault(each.begun, each.done, each.what, **each.kinds) for each in self.happenings if each.hits(job)],
+            [Fault(each.begun, each.done, each.what, **each.kinds) for each in self.incidents if each.hits(job)],
             job.calls, sorted(runs.get(job.id, []), key=lambda run: run.start), job.records,
             [path.read_text(errors="replace")
              for path in self._inside(f"{job.site.hermes}/cron/output/{job.id}").glob("*.md")],
@@ -784,12 +784,12 @@ def _differ(before: Schedule | None, now: Schedule | None) -> bool:
     return (now.first - before.first) % now.period_s != 0
 
 
-def _is_recurring(look: Look, job_id: str) -> bool:
+def _is_recurring(look: State, job_id: str) -> bool:
     record = (look.records or {}).get(job_id)
     return record is not None and record["schedule"]["kind"] != "once"
 
 
-def _trouble_of(look: Look, job_id: str) -> str:
+def _trouble_of(look: State, job_id: str) -> str:
     """Return what is wrong with the arming of a job at a look; "" if nothing is, or if that cannot be judged."""
     if look.records is None:
         return ""

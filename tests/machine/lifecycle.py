@@ -31,7 +31,7 @@ class Lifecycle:
 
     # Create
 
-    def test_a_one_shot_fires_once_at_its_time_and_is_done(self, site: Site) -> None:
+    def test_a_one_shot_fires_once_at_its_time_and_is_completed(self, site: Site) -> None:
         schedule = site.soon(3)
         job_id = site.create("date +%s.%N; sleep 2; echo whole", schedule=schedule, name="once")["id"]
         due = site.api.job(job_id)["next_run_at"]
@@ -59,7 +59,7 @@ class Lifecycle:
 
     # Update, pause, resume, delete
 
-    def test_update_arms_the_new_schedule_and_no_old_one(self, site: Site) -> None:
+    def test_update_arms_only_the_new_schedule(self, site: Site) -> None:
         job_id = site.create(schedule=DAILY, name="before")["id"]
         job = site.verb("update", job_id, schedule="30 10 * * 1-5", name="after")["job"]
         assert site.next_fire(job_id) == instant(job["next_run_at"])
@@ -73,7 +73,7 @@ class Lifecycle:
         resumed = site.verb("resume", job_id)["job"]
         assert site.armed(job_id) and site.next_fire(job_id) == instant(resumed["next_run_at"])
 
-    def test_a_verb_before_its_time_decides_whether_a_job_fires(self, site: Site) -> None:
+    def test_a_command_before_the_fire_decides_whether_a_job_fires(self, site: Site) -> None:
         """Of seven jobs for the same time, three fire."""
         schedule, fired = site.soon(15), f"{site.hermes}/{secrets.token_hex(4)}"
 
@@ -100,7 +100,7 @@ class Lifecycle:
         status, sentence = site.api.refused("/api/crons/resume", {"job_id": paused})
         assert status == 400 and "past" in sentence
 
-    def test_what_a_paused_job_missed_stays_missed_and_a_repeat_is_used_up(self, site: Site) -> None:
+    def test_occurrences_missed_while_paused_stay_missed_and_repeat_is_used_up(self, site: Site) -> None:
         """A minute passes for two jobs: one is paused, the other may run once."""
         if time.time() % 60 > 50:
             time.sleep(61 - time.time() % 60)
@@ -116,7 +116,7 @@ class Lifecycle:
         assert len(site.api.outputs(used_up)) == 1
         wait_for(lambda: not site.armed(used_up))
 
-    def test_a_run_under_way_ends_as_it_began_whatever_becomes_of_its_job(self, site: Site) -> None:
+    def test_a_run_in_progress_ends_normally_when_its_job_is_changed(self, site: Site) -> None:
         schedule = site.soon(4)
         updated, paused, deleted = (site.create("sleep 4; echo as it began", schedule=schedule)["id"] for _ in "123")
         sleep_until(schedule)
@@ -134,7 +134,7 @@ class Lifecycle:
         assert not site.armed(paused)
         wait_for(lambda: not site.traces(deleted))
 
-    def test_delete_leaves_no_trace(self, site: Site) -> None:
+    def test_delete_removes_everything_of_the_job(self, site: Site) -> None:
         scheduled, paused = (site.create(schedule=DAILY, enabled=enabled)["id"] for enabled in (True, False))
         for job_id in (scheduled, paused):
             site.api.run_to_end(job_id)
@@ -145,7 +145,7 @@ class Lifecycle:
 
     # Run
 
-    def test_run_answers_before_the_end_and_a_paused_job_stays_paused(self, site: Site) -> None:
+    def test_run_returns_before_the_run_ends_and_a_paused_job_stays_paused(self, site: Site) -> None:
         job_id = site.create("sleep 3; echo by hand", schedule=DAILY, enabled=False)["id"]
         begun = time.monotonic()
         assert site.verb("run", job_id) == {"ok": True, "job_id": job_id, "status": "running"}
@@ -180,7 +180,7 @@ class Lifecycle:
             job = site.api.job(job_id)
             assert (job["state"], job["last_status"], job["next_run_at"]) == ("completed", status, None)
 
-    def test_runs_by_hand_at_the_moment_of_a_fire_lose_none_and_never_run_twice_at_once(self, site: Site) -> None:
+    def test_manual_runs_at_the_moment_of_a_fire_lose_no_run_and_never_overlap(self, site: Site) -> None:
         """Systemd merges two starts at the same moment into one run."""
         schedule = site.soon(6)
         due = instant(schedule).timestamp()
@@ -207,13 +207,13 @@ class Lifecycle:
         assert site.api.run_to_end(job["id"])["next_run_at"] == job["next_run_at"]
         assert site.next_fire(job["id"]) == instant(job["next_run_at"])
 
-    def test_repeat_used_up_by_hand_is_completed_and_disarmed(self, site: Site) -> None:
+    def test_a_job_whose_repeat_is_used_up_by_hand_is_completed_and_disarmed(self, site: Site) -> None:
         job_id = site.create(schedule="every 1h", repeat=2)["id"]
         assert site.api.run_to_end(job_id)["state"] == "scheduled" and site.armed(job_id)
         assert site.api.run_to_end(job_id)["state"] == "completed"
         wait_for(lambda: not site.armed(job_id))
 
-    def test_a_job_runs_once_at_a_time_whoever_asks(self, site: Site) -> None:
+    def test_runs_of_one_job_never_overlap(self, site: Site) -> None:
         """Four callers, a terminal, and the clock."""
         schedule = site.soon(6)
         end = int(instant(schedule).timestamp() + site.late + 1)
@@ -250,7 +250,7 @@ class Lifecycle:
         assert job["state"] == "scheduled" and site.next_fire(job_id) == instant(job["next_run_at"])
         assert site.api.run_to_end(job_id)["last_status"] == "ok"
 
-    def test_nothing_of_a_killed_run_goes_on_after_a_sync(self, site: Site) -> None:
+    def test_no_process_of_a_killed_run_survives_a_sync(self, site: Site) -> None:
         job_id = site.create("exec sleep 31.41", schedule=DAILY)["id"]
         site.api.start_run(job_id)
         wait_for(lambda: site.run("pgrep -f '[s]leep 31.41'", check=False).stdout)
@@ -258,7 +258,7 @@ class Lifecycle:
         site.repair()
         wait_for(lambda: not site.api.running() and not site.run("pgrep -f '[s]leep 31.41'", check=False).stdout)
 
-    def test_a_server_that_goes_ends_no_run(self, site: Site) -> None:
+    def test_a_server_that_stops_ends_no_run(self, site: Site) -> None:
         for end in (site.stop_server, site.kill_server):
             job_id = site.create("sleep 3; echo whole", schedule=DAILY)["id"]
             site.api.start_run(job_id)
@@ -268,7 +268,7 @@ class Lifecycle:
             wait_until_quiet(site)
             assert site.api.job(job_id)["last_status"] == "ok"
 
-    def test_a_server_killed_at_any_point_leaves_what_a_sync_puts_right(self, site: Site) -> None:
+    def test_one_sync_repairs_a_server_killed_at_any_point(self, site: Site) -> None:
         """Clients create and delete while the server is killed again and again."""
         ended = threading.Event()
         dice = random.Random(4)
@@ -299,7 +299,7 @@ class Lifecycle:
 
     # Keeping what fires in step
 
-    def test_what_was_missed_runs_once_afterwards(self, site: Site) -> None:
+    def test_a_missed_job_runs_once_afterwards(self, site: Site) -> None:
         with site.unwatched():  # so that no sync of what is made here is to be waited for
             schedule = site.soon(12)
             missed = site.create("date +%s.%N", schedule=schedule)["id"]
@@ -316,9 +316,9 @@ class Lifecycle:
         assert site.api.job(paused)["last_run_at"] is None
 
     @pytest.mark.usefixtures("unwatched")
-    def test_what_was_disarmed_by_hand_is_told_and_put_back(self, site: Site) -> None:
+    def test_a_job_disarmed_by_hand_is_reported_and_armed_again(self, site: Site) -> None:
         job = site.create(schedule=DAILY)
-        site.take_away(job["id"])
+        site.disarm_by_hand(job["id"])
         assert not site.armed(job["id"])
         status, said = site.doctor()
         assert status == 1 and "WRONG: " in said

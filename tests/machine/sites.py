@@ -157,12 +157,12 @@ class Site:
                             f"systemctl {self.manager} list-units --all --plain --no-legend '*{job_id}*'",
                             check=False).stdout)
 
-    def take_away(self, job_id: str) -> None:
+    def disarm_by_hand(self, job_id: str) -> None:
         """Disarm `job_id` without hermes-oscron."""
         self.systemctl(f"stop hermes-job@default:{job_id}.timer")
 
     def repair(self) -> None:
-        """Do what arms again the jobs that `take_away` disarmed."""
+        """Do what arms again the jobs that `disarm_by_hand` disarmed."""
         self.oscron("sync")
 
     @contextlib.contextmanager
@@ -309,7 +309,7 @@ class CrontabSite(Site):
     def traces(self, job_id: str) -> str:
         return b"\n".join(self.lines(job_id)).decode() + super().traces(job_id)
 
-    def take_away(self, job_id: str) -> None:
+    def disarm_by_hand(self, job_id: str) -> None:
         self.run(f"crontab -l | grep -v {job_id} | crontab -")
 
     @contextlib.contextmanager
@@ -386,7 +386,7 @@ class ForegroundSite(Site):
     def traces(self, job_id: str) -> str:
         return str(self.run(f"grep -ro {job_id} hermes/cron; find hermes -name '*{job_id}*'", check=False).stdout)
 
-    def take_away(self, job_id: str) -> None:
+    def disarm_by_hand(self, job_id: str) -> None:
         self.kill_server()
 
     def repair(self) -> None:

@@ -41,33 +41,33 @@ def timer_of(site: Site, profile: str, job_id: str) -> str:
     return site.systemctl(f"show -P ActiveState hermes-job@{profile}:{job_id}.timer").strip()
 
 
-def test_from_http_to_the_output_by_timer_agent_and_model(site: Site, model: Model) -> None:
+def test_a_job_created_over_http_runs_by_timer_agent_and_model(site: Site, model: Model) -> None:
     due = soon(3)
     job_id = site.api.create(prompt="Say ping.", schedule="0 9 * * *")["id"]
     site.verb("update", job_id, schedule=due, repeat=2)
-    wait_for(lambda: model.told("Say ping."), 30)
+    wait_for(lambda: model.calls_with("Say ping."), 30)
     wait_for(lambda: site.api.outputs(job_id), 30)
     assert "The model was here." in site.api.outputs(job_id)[0]
-    assert len(model.told("Say ping.")) == 1
+    assert len(model.calls_with("Say ping.")) == 1
     assert model.calls[0].at >= datetime.datetime.fromisoformat(due).timestamp()
     assert "Say ping" not in site.journal(job_id)
 
 
-def test_what_hermes_cron_create_makes_fires_and_is_disarmed_when_the_agent_removes_it(site: Site,
-                                                                                       model: Model) -> None:
+def test_a_job_of_hermes_cron_create_fires_and_is_disarmed_when_removed(site: Site,
+                                                                        model: Model) -> None:
     due = soon(8)
     hermes(site, f"cron create {due} 'Say pong.' --name ponger")
     [job] = wait_for(lambda: site.api.get("/api/crons")["jobs"])
     wait_for(lambda: site.armed(job["id"]), 2)
     assert (job["name"], job["prompt"], job["next_run_at"]) == ("ponger", "Say pong.", due)
-    wait_for(lambda: model.told("Say pong."), 30)
+    wait_for(lambda: model.calls_with("Say pong."), 30)
     wait_for(lambda: site.api.get("/api/crons")["jobs"] == [], 30)
     wait_for(lambda: not site.armed_timers())
     assert "The model was here." in site.api.outputs(job["id"])[0]
-    assert len(model.told("Say pong.")) == 1
+    assert len(model.calls_with("Say pong.")) == 1
 
 
-def test_whatever_the_agent_changes_is_armed_so_within_a_second(site: Site) -> None:
+def test_a_change_by_the_agent_is_armed_within_a_second(site: Site) -> None:
     job_id = agent(site, "answer = create_job('x', '0 9 * * *')['id']")
     wait_for(lambda: site.armed(job_id), 2)
     agent(site, f"answer = update_job('{job_id}', {{'schedule': '30 10 * * *'}})")
@@ -80,7 +80,7 @@ def test_whatever_the_agent_changes_is_armed_so_within_a_second(site: Site) -> N
     wait_for(lambda: not site.armed(job_id), 2)
 
 
-def test_our_jobs_are_listed_edited_and_removed_by_hermes_cron(site: Site) -> None:
+def test_hermes_cron_lists_edits_and_removes_the_jobs_of_the_api(site: Site) -> None:
     job_id = site.api.create(name="ours", prompt="x", schedule="0 9 * * *")["id"]
     listed = hermes(site, "cron list")
     assert job_id in listed and "ours" in listed
@@ -104,17 +104,17 @@ def test_an_editor_s_change_is_armed_within_a_second(site: Site) -> None:
     assert site.api.job(job_id)["next_run_at"][11:16] == "11:45"
 
 
-def test_a_run_that_the_agent_is_asked_for_begins_at_once_and_only_once(site: Site, model: Model) -> None:
+def test_a_run_requested_through_the_agent_begins_once_and_at_once(site: Site, model: Model) -> None:
     job_id = site.api.create(prompt="Right away.", schedule="0 9 * * *")["id"]
     hermes(site, f"cron run {job_id}")
-    wait_for(lambda: model.told("Right away."), 20)
+    wait_for(lambda: model.calls_with("Right away."), 20)
     wait_for(lambda: site.api.job(job_id)["last_status"] == "ok" and not site.api.running(), 20)
     time.sleep(2)
-    assert len(model.told("Right away.")) == 1
+    assert len(model.calls_with("Right away.")) == 1
     assert site.api.job(job_id)["next_run_at"][11:16] == "09:00"
 
 
-def test_a_profile_that_is_new_is_watched_and_its_jobs_run_in_it(site: Site, model: Model) -> None:
+def test_a_new_profile_is_watched_and_its_jobs_run_in_it(site: Site, model: Model) -> None:
     home = f"{site.hermes}/profiles/work"
     try:
         site.put(f"{home}/config.yaml", model.config.replace("stub-model", "work-model"))
@@ -125,8 +125,8 @@ def test_a_profile_that_is_new_is_watched_and_its_jobs_run_in_it(site: Site, mod
         [row] = site.api.get("/api/crons?all_profiles=1")["jobs"]
         assert (row["owner_profile"], row["read_only"]) == ("work", True)
         assert site.api.get("/api/crons")["other_profile_count"] == 1
-        wait_for(lambda: model.told("Say work."), 30)
-        assert model.told("Say work.")[0].model == "work-model"
+        wait_for(lambda: model.calls_with("Say work."), 30)
+        assert model.calls_with("Say work.")[0].model == "work-model"
         wait_for(lambda: timer_of(site, "work", job_id) == "inactive", 20)
         assert "The model was here." in site.run(f"cat {home}/cron/output/{job_id}/*.md").stdout
     finally:
@@ -134,7 +134,7 @@ def test_a_profile_that_is_new_is_watched_and_its_jobs_run_in_it(site: Site, mod
     wait_for(lambda: "inactive" in site.systemctl("is-active hermes-oscron-watch@work.path", check=False), 3)
 
 
-def test_under_a_storm_of_writes_syncs_coalesce_and_nothing_is_left_out(site: Site) -> None:
+def test_many_quick_writes_cause_few_syncs_and_every_job_is_armed(site: Site) -> None:
     def syncs() -> int:
         said = site.box.run("journalctl --no-pager -o cat _SYSTEMD_USER_UNIT=init.scope + "
                             "USER_UNIT=hermes-oscron-sync.service", check=False).stdout
@@ -150,7 +150,7 @@ def test_under_a_storm_of_writes_syncs_coalesce_and_nothing_is_left_out(site: Si
     assert site.doctor()[0] == 0
 
 
-def test_a_killed_run_is_recorded_and_the_next_one_is_well(site: Site, model: Model) -> None:
+def test_a_killed_run_is_recorded_and_the_next_run_succeeds(site: Site, model: Model) -> None:
     held = model.answer
     model.answer = lambda _call: str(wait_for(lambda: site.api.job(job_id)["last_status"], 30))
     job_id = site.api.create(schedule="0 9 * * *")["id"]
@@ -191,7 +191,7 @@ save_jobs(jobs)
 
     site.install()
     assert site.armed_timers() == {f"hermes-job@default:{made[kind]}.timer" for kind in ("cron", "interval", "missed")}
-    wait_for(lambda: model.told("Say missed"), 20)
+    wait_for(lambda: model.calls_with("Say missed"), 20)
     wait_for(lambda: site.api.job(made["missed"])["last_status"] == "ok", 20)
     after = {job["id"]: job for job in site.api.get("/api/crons")["jobs"]}
     assert after.keys() == before.keys()
@@ -203,4 +203,4 @@ save_jobs(jobs)
         assert datetime.datetime.fromisoformat(after[job_id]["next_run_at"]) == due
         assert site.next_fire(job_id) == due
     assert site.api.outputs(made["cron"]) == ["an old output"]
-    assert len(model.told("Say missed")) == 1 and not model.told("Say cron")
+    assert len(model.calls_with("Say missed")) == 1 and not model.calls_with("Say cron")

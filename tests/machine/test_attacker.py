@@ -82,7 +82,7 @@ class Attack:
         self.box.put_bytes("/opt/jobs", content.encode("utf-8", "surrogatepass"))
         self.do(f"rm -rf cron/jobs.json; cat /opt/jobs >{self.jobs_file}")
 
-    def assert_nothing_came_of_it(self) -> None:
+    def assert_no_effect(self) -> None:
         assert self.box.run("systemctl is-active hermes-oscron-root.socket").stdout == "active\n"
         for unit, text in self.timers().items():
             assert_harmless(unit, text)
@@ -142,7 +142,7 @@ def attack(attacker: Attack) -> Iterator[Attack]:
     attacker.begin()
     try:
         yield attacker
-        attacker.assert_nothing_came_of_it()
+        attacker.assert_no_effect()
     finally:
         attacker.restore()
 
@@ -171,26 +171,26 @@ def test_malformed_requests_are_refused_in_a_sentence(attack: Attack) -> None:
         assert list(json.loads(attack.ask(request))) == ["error"], request
 
 
-def test_a_request_has_a_longest_length(attack: Attack) -> None:
+def test_the_length_of_a_request_is_limited(attack: Attack) -> None:
     assert attack.ask(b"x" * (5 << 20)) in ("BrokenPipeError\n", "ConnectionResetError\n")
     wait_for(lambda: attack.journal("--grep=Request is longer than"))
 
 
-def test_clients_that_send_nothing_are_hung_up_on_and_keep_nobody_out_for_long(attack: Attack) -> None:
+def test_silent_clients_are_disconnected_and_do_not_block_others_for_long(attack: Attack) -> None:
     silent = "import socket, time\nall = [socket.socket(socket.AF_UNIX) for _ in range(40)]\n" \
              "for each in all: each.connect('/run/hermes-oscron-root')\ntime.sleep(5)"
     attack.site.run(f"python3 -c {shlex.quote(silent)}")
     wait_for(lambda: "armed" in attack.ask(attack.arming), 20)
 
 
-def test_a_flood_of_requests_ends_and_leaves_the_socket(attack: Attack) -> None:
+def test_the_socket_works_after_a_flood_of_requests(attack: Attack) -> None:
     flood = "import socket\nfor _ in range(300):\n  each = socket.socket(socket.AF_UNIX)\n" \
             f"  each.connect('/run/hermes-oscron-root')\n  each.send({json.dumps(attack.arming).encode()!r})"
     attack.site.run(f"python3 -c {shlex.quote(flood)}", check=False)
     wait_for(lambda: "armed" in attack.ask(attack.arming), 60)
 
 
-def test_no_other_user_may_ask_even_where_the_socket_admits_them(attack: Attack) -> None:
+def test_another_user_is_refused_even_if_the_socket_admits_them(attack: Attack) -> None:
     requests: list[dict[str, Any]] = [
         {"command": "disarm"}, {"command": "disarm", "instances": [f"default:{attack.job_id}"]}, {"command": "watch"},
         attack.arming, {"command": "start", "instances": [f"default:{attack.job_id}"]}]
@@ -206,12 +206,12 @@ def test_no_other_user_may_ask_even_where_the_socket_admits_them(attack: Attack)
     assert attack.site.armed(attack.job_id) and attack.site.api.job(attack.job_id)["last_run_at"] is None
 
 
-def test_a_start_of_something_that_is_not_a_job_runs_as_the_account_and_does_nothing(attack: Attack) -> None:
+def test_a_start_of_a_name_that_is_not_a_job_does_nothing(attack: Attack) -> None:
     attack.ask({"command": "start", "instances": ["default:sshd.service", "default:nothing", "-:-"]})
     wait_for(lambda: "error" not in attack.ask({"command": "disarm", "instances": ["default:sshd.service", "-:-"]}))
 
 
-def test_what_is_not_in_jobs_json_is_not_armed(attack: Attack) -> None:
+def test_a_job_that_is_not_in_jobs_json_is_not_armed(attack: Attack) -> None:
     before = attack.timers()
     strangers = ["default:sshd", "default:x.service", "nobody:x", f"default:{attack.job_id[:-1]}", "-:-",
                  "treasure:taken"]
@@ -219,7 +219,7 @@ def test_what_is_not_in_jobs_json_is_not_armed(attack: Attack) -> None:
     assert attack.timers() == before
 
 
-def test_what_the_account_disarms_it_can_arm_again(attack: Attack) -> None:
+def test_the_account_can_arm_again_a_job_that_it_disarmed(attack: Attack) -> None:
     for request in ({"command": "disarm"}, {"command": "disarm", "instances": [f"default:{attack.job_id}"]}):
         attack.ask(request)
         assert not attack.timers() and not attack.site.armed(attack.job_id)
@@ -253,7 +253,7 @@ TRAPS = {
 }
 
 
-def test_a_trap_in_the_place_of_a_file_is_not_entered(attack: Attack) -> None:
+def test_a_trap_instead_of_a_file_is_not_followed(attack: Attack) -> None:
     for name, trap in TRAPS.items():
         attack.do(trap)
         began = time.monotonic()
@@ -269,7 +269,7 @@ def test_a_trap_in_the_place_of_a_file_is_not_entered(attack: Attack) -> None:
         attack.restore()
 
 
-def test_a_loop_of_links_ends_no_watching_for_good(attack: Attack) -> None:
+def test_watching_recovers_from_a_loop_of_links(attack: Attack) -> None:
     attack.do("ln -sfn jobs.json cron/jobs.json")
     failed = "systemctl is-failed hermes-oscron-changed.path"
     wait_for(lambda: attack.box.run(failed, check=False).stdout == "failed\n", 30)
@@ -278,7 +278,7 @@ def test_a_loop_of_links_ends_no_watching_for_good(attack: Attack) -> None:
     assert attack.box.run("systemctl is-active hermes-oscron-changed.path").stdout == "active\n"
 
 
-def test_a_crowd_of_profiles_takes_no_inotify_instance_from_root(attack: Attack) -> None:
+def test_many_profiles_use_no_inotify_instance_of_root(attack: Attack) -> None:
     attack.do("mkdir -p profiles; cd profiles; seq -f p%g 400 | xargs mkdir")
     attack.watch()
     watches = attack.box.run("systemctl list-units --plain --no-legend 'hermes-oscron-watch@*'").stdout.splitlines()
@@ -286,14 +286,14 @@ def test_a_crowd_of_profiles_takes_no_inotify_instance_from_root(attack: Attack)
     attack.box.run("python3 -c 'import ctypes; assert ctypes.CDLL(None).inotify_init() >= 0'")
 
 
-def test_the_account_has_no_room_in_root_s_run(attack: Attack) -> None:
+def test_the_account_owns_no_file_or_folder_in_run(attack: Attack) -> None:
     assert attack.box.run("find /run -xdev -user hermes ! -type s ! -type p").stdout == ""
 
 
 NASTY = "x\n[Service]\nExecStart=/bin/touch /opt/treasure/taken\n\\"
 
 
-def test_hostile_records_give_no_byte_to_a_unit(attack: Attack) -> None:
+def test_no_byte_of_a_hostile_record_reaches_a_unit(attack: Attack) -> None:
     cron = {"kind": "cron", "expr": "0 9 * * *"}
     nameless = ["../../../etc/systemd/system/x", "a/b", "x.service\n", "", "%n", "*", NASTY]
     records = [
@@ -314,7 +314,7 @@ def test_hostile_records_give_no_byte_to_a_unit(attack: Attack) -> None:
     assert {f"hermes-job@default:{job_id}.timer" for job_id in (attack.job_id, "name", "-x")} <= attack.timers().keys()
 
 
-def test_more_jobs_than_can_be_change_no_timer(attack: Attack) -> None:
+def test_too_many_jobs_are_refused_and_change_no_timer(attack: Attack) -> None:
     before = attack.timers()
     ids = [f"j{n}" for n in range(10_001)]
     attack.put_jobs(json.dumps({"jobs": [record(job_id) for job_id in ids]}))
@@ -322,7 +322,7 @@ def test_more_jobs_than_can_be_change_no_timer(attack: Attack) -> None:
     assert attack.timers() == before
 
 
-def test_no_more_timers_than_can_be_by_asking_one_at_a_time(attack: Attack) -> None:
+def test_the_limit_of_timers_holds_for_single_requests_too(attack: Attack) -> None:
     attack.put_jobs(json.dumps({"jobs": [*attack.sound, record("more")]}))
     attack.box.run("cd /run/systemd/system; seq -f 'hermes-job@default:x%g.timer' 9999 | xargs touch")
     try:
@@ -338,7 +338,7 @@ def test_the_same_id_ten_thousand_times_is_one_timer(attack: Attack) -> None:
     assert len(attack.timers()) <= 2
 
 
-def test_no_race_of_files_and_links_brings_in_what_the_account_may_not_read(attack: Attack) -> None:
+def test_no_race_of_files_and_links_reads_a_file_that_the_account_may_not_read(attack: Attack) -> None:
     race = """
 import json, os, socket, threading, time
 sound, ended = open("cron/jobs.json").read(), time.monotonic() + 8
@@ -375,7 +375,7 @@ threads = [threading.Thread(target=each) for each in (turn, ask, ask)]
 # Without the helper
 
 
-def test_the_account_may_not_tell_systemd_anything_itself(attack: Attack) -> None:
+def test_the_account_itself_may_not_command_systemd(attack: Attack) -> None:
     for command in ("systemctl start hermes-job@default:x.service", "systemctl stop hermes-oscron-root.socket",
                     "systemd-run --system /bin/true", "systemctl daemon-reload", "systemctl edit --stdin x </dev/null",
                     "touch /run/systemd/system/x.service", "touch /run/hermes-oscron-root.lock",
@@ -383,14 +383,14 @@ def test_the_account_may_not_tell_systemd_anything_itself(attack: Attack) -> Non
         assert attack.site.run(command, check=False).returncode != 0, command
 
 
-def test_nothing_that_root_runs_is_the_account_s_to_change(attack: Attack) -> None:
+def test_the_account_can_change_nothing_that_root_runs(attack: Attack) -> None:
     places = "/usr/local/lib/hermes-oscron /usr/local/bin /etc/systemd/system"
     assert not attack.box.run(f"find {places} ! -type l '(' ! -user root -o -perm /022 ')'").stdout
     environment = attack.box.run("systemctl show -P Environment hermes-oscron-root@x.service").stdout
     assert "PATH" not in environment and "PYTHON" not in environment and "LD_" not in environment
 
 
-def test_a_job_is_the_account_and_can_become_nobody_else(attack: Attack) -> None:
+def test_a_job_runs_as_the_account_and_cannot_change_its_user(attack: Attack) -> None:
     script = """id -u; id -G; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status
 for attempt in 'touch /etc/x' 'touch /usr/x' 'mount -t tmpfs x /mnt' 'setpriv --reuid=0 true' 'su -c true' \\
     'touch /run/systemd/system/x.timer' 'kill -0 1' 'cat /opt/treasure/jobs.json' 'dmesg' 'date -s 2030-01-01' \\
@@ -411,7 +411,7 @@ exit 0"""
     ("hermes-oscron.service", 3.0), ("hermes-oscron-root@x.service", 2.0), ("hermes-job@a:b.service", 3.0),
     ("hermes-oscron-sync.service", 3.0), ("hermes-oscron-changed.service", 3.0),
 ])
-def test_systemd_calls_each_unit_ok_or_better(sites: dict[str, Site], unit: str, exposure: float) -> None:
+def test_systemd_analyze_rates_each_unit_ok_or_better(sites: dict[str, Site], unit: str, exposure: float) -> None:
     told = sites["hermes"].box.run(f"systemd-analyze security --no-pager {unit} | tail -1").stdout
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+) (\w+)", told)
     assert found and float(found[1]) <= exposure and found[2] == "OK", told

@@ -52,7 +52,7 @@ def test_a_full_disk_refuses_a_run_with_path_and_reason(any_site: Site, folder: 
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_a_broken_runner_refuses_a_run_and_tells_where_to_look(any_site: Site, enabled: bool) -> None:
+def test_a_run_with_a_broken_runner_is_refused_with_the_reason(any_site: Site, enabled: bool) -> None:
     site = any_site
     job_id = site.create(schedule=DAILY, enabled=enabled)["id"]
     with site.before_each_runner("exit 127"):
@@ -74,14 +74,14 @@ def test_a_unit_that_systemd_does_not_start_refuses_a_run(site: Site) -> None:
     assert site.api.run_to_end(job_id)["last_status"] == "ok"
 
 
-def test_a_start_by_systemctl_runs_what_is_due_alone_and_says_how_to_run_it(site: Site) -> None:
+def test_a_start_by_systemctl_runs_only_a_due_job_and_prints_the_right_command(site: Site) -> None:
     job_id = site.create(schedule=DAILY)["id"]
     site.systemctl(f"start hermes-job@default:{job_id}.service")
     wait_for(lambda: f"'hermes-oscron run {job_id}' runs it now" in site.journal(job_id))
     assert not site.api.outputs(job_id)
 
 
-def test_a_request_that_a_killed_verb_left_makes_no_fire_a_manual_run(site: Site) -> None:
+def test_a_request_of_a_killed_command_makes_no_fire_a_manual_run(site: Site) -> None:
     job_id = site.create("sleep 3", schedule=soon(5))["id"]
     requests = f"{site.hermes}/cron/oscron/requests"
     site.run(f"mkdir -p {requests} && echo >'{requests}/{job_id}~0123456789ab'")
@@ -96,7 +96,7 @@ def test_a_request_that_a_killed_verb_left_makes_no_fire_a_manual_run(site: Site
 # A fire
 
 @pytest.mark.parametrize("signal", ["KILL", "TERM"])
-def test_a_runner_killed_before_its_run_began_is_told_and_the_job_runs_soon_and_once(site: Site, signal: str) -> None:
+def test_a_runner_killed_before_its_run_is_reported_and_the_job_runs_once(site: Site, signal: str) -> None:
     flag, due = f"{site.hermes}/kill-me", soon(4)
     site.run(f"touch '{flag}'")
     job_id = site.create("echo ran", schedule=due, name="mail")["id"]
@@ -121,7 +121,7 @@ def test_a_runner_that_is_always_killed_is_not_started_in_a_loop(site: Site) -> 
         assert state_of(site, job_id) == "failed"
 
 
-def test_a_sync_that_starts_an_overdue_job_says_so(any_site: Site) -> None:
+def test_a_sync_that_starts_an_overdue_job_reports_it(any_site: Site) -> None:
     site = any_site
     job_id = site.create(schedule=DAILY, name="mail")["id"]
     with site.unwatched():
@@ -146,7 +146,7 @@ def test_a_sync_that_was_killed_is_repeated(site: Site) -> None:
     job_id = site.create(schedule=DAILY)["id"]
     site.wait_for_syncs()
     lock = f"{site.hermes}/cron/oscron/arming.lock"
-    site.take_away(job_id)
+    site.disarm_by_hand(job_id)
     holder = site.run(f"flock '{lock}' sleep 60 >/dev/null 2>&1 & echo $!").stdout.strip()
     site.systemctl("start --no-block hermes-oscron-sync.service")
     wait_for(lambda: sync_state(site)[0] == "start")
@@ -164,7 +164,7 @@ def test_a_sync_that_the_helper_failed_is_repeated(sites: dict[str, Site]) -> No
     job_id = site.create(schedule=DAILY)["id"]
     site.wait_for_syncs()
     site.systemctl("stop hermes-oscron-root.socket")
-    site.take_away(job_id)
+    site.disarm_by_hand(job_id)
     site.systemctl("start hermes-oscron-sync.service", check=False)
     assert sync_state(site)[0] == "auto-restart"
     site.systemctl("start hermes-oscron-root.socket")
@@ -173,7 +173,7 @@ def test_a_sync_that_the_helper_failed_is_repeated(sites: dict[str, Site]) -> No
 
 
 @pytest.mark.parametrize("name", ["oscron.toml", "cron/jobs.json"])
-def test_a_sync_that_needs_somebody_to_edit_a_file_is_not_repeated(site: Site, name: str) -> None:
+def test_a_sync_that_fails_until_a_file_is_edited_is_not_repeated(site: Site, name: str) -> None:
     site.create(schedule=DAILY)
     path = f"{site.hermes}/{name}"
     with site.unwatched():

@@ -75,7 +75,7 @@ def night() -> Iterator[Night]:
         yield Night(box)
 
 
-def test_a_skipped_time_is_made_up_for_once_right_after_the_gap(night: Night) -> None:
+def test_a_skipped_time_is_caught_up_once_right_after_the_gap(night: Night) -> None:
     night.begin(SPRING - datetime.timedelta(seconds=20))
     skipped, twice_skipped, after, starred, before = (night.create(schedule) for schedule in (
         "30 2 * * *", "15,45 2 * * *", "0 3 * * *", "*/30 * * * *", "59 1 * * *"))
@@ -86,7 +86,7 @@ def test_a_skipped_time_is_made_up_for_once_right_after_the_gap(night: Night) ->
     assert json.loads(night.oscron(f"show {skipped['id']} --json"))["next_run_at"] == "2027-03-29T02:30:00+02:00"
 
 
-def test_a_repeated_hour_fires_by_elapsed_time_what_is_to_be_fired_so(night: Night) -> None:
+def test_a_starred_expression_fires_by_elapsed_time_in_a_repeated_hour(night: Night) -> None:
     night.begin(AUTUMN - datetime.timedelta(seconds=20))
     fixed, starred, interval, once = (
         night.create(schedule) for schedule in ("0,1 2 * * *", "*/30 * * * *", "every 1m", "2027-10-31T01:01:00Z"))

@@ -22,7 +22,7 @@ def site(crontab_site: CrontabSite) -> Iterator[CrontabSite]:
     crontab_site.clear()
 
 
-def let_be_due(site: CrontabSite, job_id: str, due: str) -> None:
+def set_due(site: CrontabSite, job_id: str, due: str) -> None:
     """Make `job_id` due at the time `due` by an edit of jobs.json."""
     path = f"{site.hermes}/cron/jobs.json"
     content = json.loads(site.run(f"cat {path}").stdout)
@@ -66,20 +66,20 @@ def test_a_job_has_the_environment_of_the_installation_and_nothing_is_mailed(mac
     assert "OK: no problems found" in site.doctor()[1]
 
 
-def test_a_sync_line_does_what_it_says_without_a_word(site: CrontabSite) -> None:
+def test_a_sync_line_syncs_without_output(site: CrontabSite) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     for line in [line for line in site.crontab().decode().splitlines() if " sync # hermes-oscron" in line]:
         command = line.partition("'")[2]
-        site.take_away(job_id)
+        site.disarm_by_hand(job_id)
         ran = site.run(f"env -i HOME=/ PATH=/usr/bin:/bin sh -c {shlex.quote(chr(39) + command)}")
         assert (ran.stdout, ran.stderr) == ("", "") and site.armed(job_id)
 
 
-def test_of_a_line_that_covers_a_schedule_only_due_fires_leave_anything(site: CrontabSite) -> None:
+def test_a_covering_line_leaves_traces_only_of_due_fires(site: CrontabSite) -> None:
     schedule = site.soon(8)
     waiting, due = (site.create("echo due", schedule="every 7m")["id"] for _ in "12")
     assert all(site.lines(job_id)[0].startswith(b"* * * * *") for job_id in (waiting, due))
-    let_be_due(site, due, schedule)
+    set_due(site, due, schedule)
     site.oscron("sync")
     assert site.api.job(due)["next_run_at"] == schedule
     sleep_until(schedule)
@@ -96,17 +96,17 @@ def test_of_a_line_that_covers_a_schedule_only_due_fires_leave_anything(site: Cr
     assert not site.api.outputs(waiting) and len(site.api.outputs(due)) == 1
 
 
-def test_what_a_unit_of_the_manager_starts_outlives_that_unit(site: CrontabSite) -> None:
+def test_a_run_started_from_a_unit_of_the_manager_outlives_that_unit(site: CrontabSite) -> None:
     """The account has a user manager too, whose sync unit starts overdue jobs as cron's sync lines do."""
     job_id = site.create("sleep 3; echo whole", schedule="0 9 * * *")["id"]
-    let_be_due(site, job_id, (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=5)).isoformat())
+    set_due(site, job_id, (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=5)).isoformat())
     site.systemctl("start hermes-oscron-sync.service")
     wait_for(lambda: "whole" in site.outputs(job_id))
     wait_for(lambda: site.api.job(job_id)["last_status"] == "ok")
     assert len(site.api.outputs(job_id)) == 1
 
 
-def test_after_a_power_cut_what_was_missed_runs_once_and_what_was_cut_off_is_recorded(
+def test_after_a_power_cut_missed_jobs_run_once_and_cut_off_runs_are_recorded(
         machine: Box, site: CrontabSite) -> None:
     """One account has a manager of its own; for the other, only cron starts anything at boot."""
     add_account(machine, "rob")

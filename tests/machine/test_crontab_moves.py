@@ -51,7 +51,7 @@ def site(mia: MovingSite) -> Iterator[MovingSite]:
     mia.oscron("sync --scheduler systemd")
 
 
-def test_jobs_move_whole_to_the_crontab_and_back(site: MovingSite) -> None:
+def test_all_jobs_move_to_the_crontab_and_back(site: MovingSite) -> None:
     jobs = {site.create(schedule=schedule)["id"] for schedule in SCHEDULES}
     paused = site.create(schedule="0 9 * * *", enabled=False)["id"]
     assert (site.timers(), site.crontab()) == (jobs, THEIRS)
@@ -85,7 +85,7 @@ def test_jobs_move_whole_to_the_crontab_and_back(site: MovingSite) -> None:
     assert "systemd timers" in site.doctor()[1] and site.doctor()[0] == 0
 
 
-def test_a_run_under_way_survives_the_move(site: MovingSite) -> None:
+def test_a_run_in_progress_survives_the_move(site: MovingSite) -> None:
     for target in ("crontab", "systemd"):
         job_id = site.create("sleep 3; echo whole", schedule="every 1h")["id"]
         site.api.start_run(job_id)
@@ -95,7 +95,7 @@ def test_a_run_under_way_survives_the_move(site: MovingSite) -> None:
         assert "whole" in site.outputs(job_id)
 
 
-def test_no_job_is_ever_armed_twice_however_a_move_ends(site: MovingSite) -> None:
+def test_no_job_is_armed_twice_after_any_end_of_a_move(site: MovingSite) -> None:
     """Moves are killed at random times, while jobs are created and deleted."""
     dice = random.Random(6)
     jobs = [site.create(schedule=schedule)["id"] for schedule in SCHEDULES]
@@ -115,7 +115,7 @@ def test_no_job_is_ever_armed_twice_however_a_move_ends(site: MovingSite) -> Non
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_a_configured_scheduler_is_moved_to_by_a_sync(site: MovingSite) -> None:
+def test_a_sync_moves_the_jobs_to_the_configured_scheduler(site: MovingSite) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.put(f"{site.hermes}/oscron.toml", '[scheduler]\nkind = "crontab"\n')
     try:
@@ -129,7 +129,7 @@ def test_a_configured_scheduler_is_moved_to_by_a_sync(site: MovingSite) -> None:
         site.run(f"rm {site.hermes}/oscron.toml")
 
 
-def test_jobs_stay_where_they_are_when_there_is_no_cron_to_move_to(site: MovingSite) -> None:
+def test_jobs_are_not_moved_if_cron_is_not_installed(site: MovingSite) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.box.run("systemctl stop cron")
     try:
@@ -140,7 +140,7 @@ def test_jobs_stay_where_they_are_when_there_is_no_cron_to_move_to(site: MovingS
         site.box.run("systemctl start cron")
 
 
-def test_jobs_stay_where_they_are_when_crontab_refuses(site: MovingSite) -> None:
+def test_jobs_are_not_moved_if_crontab_refuses(site: MovingSite) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.box.run("echo mia >/etc/cron.deny")
     try:
@@ -152,7 +152,7 @@ def test_jobs_stay_where_they_are_when_crontab_refuses(site: MovingSite) -> None
         site.box.run("rm /etc/cron.deny")
 
 
-def test_uninstalling_leaves_the_lines_of_others_and_nothing_of_ours(machine: Box) -> None:
+def test_uninstalling_removes_only_the_lines_of_hermes_oscron(machine: Box) -> None:
     add_account(machine, "uwe")
     site = CrontabSite(machine, "uwe", free_port())
     for before in (THEIRS, b""):
@@ -224,8 +224,8 @@ def test_without_systemd_cron_fires(machine: Box) -> None:
     (["/usr/bin/crontab"], True, "apt install cron"),
     (["/usr/bin/crontab"], False, "apt install cron"),
 ], ids=["no daemon", "no crontab", "neither"])
-def test_without_systemd_and_cron_it_says_what_is_missing(machine: Box, hidden: list[str], cron_runs: bool,
-                                                          way_out: str) -> None:
+def test_without_systemd_and_cron_the_error_names_what_is_missing(machine: Box, hidden: list[str], cron_runs: bool,
+                                                                  way_out: str) -> None:
     """The installation worked before; now the machine has nothing that fires jobs."""
     machine.run("id ole || useradd --create-home ole", check=False)
     site = BareSite(machine, "ole", free_port())

@@ -71,7 +71,7 @@ def theirs(site: CrontabSite) -> bytes:
     return b"".join(line for line in site.crontab().splitlines(keepends=True) if commands(site).encode() not in line)
 
 
-def test_a_line_says_when_what_and_whose(site: CrontabSite) -> None:
+def test_a_line_has_a_schedule_a_command_and_the_id_of_its_job(site: CrontabSite) -> None:
     job, paused = site.create(schedule="30 8 * * 1"), site.create(schedule="0 9 1,15 * *", enabled=False)
     run, sync = f"'{commands(site)}/hermes-cron-exec'", f"'{commands(site)}/hermes-oscron' sync"
     wanted = {"scheduled": f"30 8 * * 1 {run} default:{job['id']} # hermes-oscron\n",
@@ -93,7 +93,7 @@ def test_a_completed_job_has_no_line(site: CrontabSite) -> None:
     assert not site.lines(job_id)
 
 
-def test_every_verb_leaves_the_lines_of_others_as_they_are(site: CrontabSite) -> None:
+def test_every_command_leaves_the_lines_of_others_unchanged(site: CrontabSite) -> None:
     site.install_crontab(THEIRS)
     assert site.crontab() == THEIRS, "crontab(1) takes it as it is"
     job_id = site.create(schedule="30 8 * * 1")["id"]
@@ -128,7 +128,7 @@ def test_a_sync_with_nothing_to_do_does_not_touch_it(site: CrontabSite) -> None:
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_what_is_wrong_with_lines_is_told_and_put_right(site: CrontabSite) -> None:
+def test_wrong_lines_are_reported_and_repaired(site: CrontabSite) -> None:
     job_id, gone = site.create(schedule="0 9 * * *")["id"], site.create(schedule="0 10 * * *")["id"]
     whole = site.crontab()
     stray = site.lines(gone)[0].replace(gone.encode(), b"feedfeedfeed") + b"\n"
@@ -150,7 +150,7 @@ def test_what_is_wrong_with_lines_is_told_and_put_right(site: CrontabSite) -> No
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_a_line_that_is_there_twice_is_told_and_put_right(site: CrontabSite) -> None:
+def test_a_duplicate_line_is_reported_and_removed(site: CrontabSite) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     whole = site.crontab()
     site.install_crontab(whole + site.lines(job_id)[0].replace(b"0 9", b"0 8") + b"\n" + site.lines(job_id)[0] + b"\n")
@@ -160,7 +160,7 @@ def test_a_line_that_is_there_twice_is_told_and_put_right(site: CrontabSite) -> 
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_commands_that_are_gone_are_told_and_put_back(site: CrontabSite) -> None:
+def test_missing_commands_are_reported_and_restored(site: CrontabSite) -> None:
     site.create(schedule="0 9 * * *")
     for name in ("hermes-cron-exec", "hermes-oscron"):
         site.run(f"rm {commands(site)}/{name}")
@@ -170,7 +170,7 @@ def test_commands_that_are_gone_are_told_and_put_back(site: CrontabSite) -> None
         assert "OK: no problems found" in site.doctor()[1]
 
 
-def test_what_crontab_refuses_changes_nothing(site: CrontabSite) -> None:
+def test_a_table_that_crontab_refuses_changes_nothing(site: CrontabSite) -> None:
     job = site.create(schedule="0 9 * * *")
     stored, before = site.stored_jobs(), site.crontab()
     site.box.run(f"echo {site.user} >/etc/cron.deny")
@@ -189,28 +189,28 @@ def test_what_crontab_refuses_changes_nothing(site: CrontabSite) -> None:
 
 
 @pytest.mark.parametrize("foreign_changes", [0, 1, 4])
-def test_a_change_of_another_in_the_middle_of_ours_stays(site: CrontabSite, foreign_changes: int) -> None:
+def test_a_concurrent_change_by_another_program_is_kept(site: CrontabSite, foreign_changes: int) -> None:
     before = site.crontab()
     assert run_edit(site, foreign_changes) == ""
     lines = site.crontab().removeprefix(before).splitlines()
     assert lines == [*(b"# theirs %d" % nth for nth in range(1, foreign_changes + 1)), b"# ours"]
 
 
-def test_a_crontab_that_changes_all_the_time_is_let_be(site: CrontabSite) -> None:
+def test_a_crontab_that_changes_constantly_is_not_overwritten(site: CrontabSite) -> None:
     before = site.crontab()
     assert "keeps changing the crontab" in run_edit(site, 99)
     lines = site.crontab().removeprefix(before).splitlines()
     assert lines and all(line.startswith(b"# theirs") for line in lines)
 
 
-def test_a_change_of_another_while_we_wait_for_cron_stays(site: CrontabSite) -> None:
+def test_a_change_made_while_we_wait_for_cron_is_kept(site: CrontabSite) -> None:
     before = site.crontab()
     site.run(f"{python(site)} -c {shlex.quote(EDIT_IN_A_FRESH_SECOND)}")
     assert sorted(site.crontab().removeprefix(before).splitlines()) == [b"# ours", b"# theirs 1", b"# theirs 2"]
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_lines_of_a_profile_that_cannot_be_read_stay(site: CrontabSite) -> None:
+def test_lines_of_an_unreadable_profile_are_kept(site: CrontabSite) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     path = f"{site.hermes}/profiles/work/cron/jobs.json"
     schedule = {"kind": "cron", "expr": "0 10 * * *", "display": ""}
@@ -230,7 +230,7 @@ def test_lines_of_a_profile_that_cannot_be_read_stay(site: CrontabSite) -> None:
     assert "Disarmed work:of-work.1" in site.oscron("sync")
 
 
-def test_many_callers_at_once_leave_the_lines_of_what_they_left(site: CrontabSite) -> None:
+def test_concurrent_commands_leave_the_lines_of_the_remaining_jobs(site: CrontabSite) -> None:
     site.install_crontab(THEIRS)
 
     def call(nth: int) -> str | None:
@@ -264,7 +264,7 @@ def python(site: CrontabSite) -> str:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_thousand_edits_leave_random_lines_as_they_are(machine: Box, site: CrontabSite, seed: int) -> None:
+def test_a_thousand_edits_leave_random_lines_unchanged(machine: Box, site: CrontabSite, seed: int) -> None:
     machine.run("rm -rf /root/fuzz && mkdir /root/fuzz")
     try:
         said = machine.run(f"HERMES_HOME=/root/fuzz {python(site)} {INSIDE}/tests/machine/edits.py {seed} 40 25").stdout
@@ -273,7 +273,7 @@ def test_a_thousand_edits_leave_random_lines_as_they_are(machine: Box, site: Cro
         machine.run("crontab -r")
 
 
-def test_a_verb_killed_as_it_installs_leaves_every_line(site: CrontabSite) -> None:
+def test_a_command_killed_while_it_installs_a_crontab_keeps_every_line(site: CrontabSite) -> None:
     """crontab(1) kills its caller before it reads anything."""
     theirs = b"".join(b"%d 3 * * * /usr/local/bin/backup %04d\n" % (n % 60, n) for n in range(3000))
     site.install_crontab(theirs)

@@ -27,14 +27,14 @@ def any_site(request: pytest.FixtureRequest, sites: dict[str, Site], crontab_sit
     chosen.clear()
 
 
-def said(site: Site) -> tuple[int, str]:
+def doctor_result(site: Site) -> tuple[int, str]:
     """Return the exit status of doctor, and its lines with WRONG or else the last one."""
     status, told = site.doctor()
     lines = told.splitlines()
     return status, "\n".join(line for line in lines if line.startswith("WRONG")) or lines[-1]
 
 
-def put_beside(site: Site, *records: Any) -> None:
+def add_records(site: Site, *records: Any) -> None:
     """Write `records` into jobs.json beside the jobs that are there, as an editor does."""
     path = f"{site.hermes}/cron/jobs.json"
     content = json.loads(site.run(f"cat {path}").stdout)
@@ -46,17 +46,17 @@ def put_beside(site: Site, *records: Any) -> None:
 # While jobs run and change
 
 
-def test_nothing_is_wrong_before_during_and_after_a_one_shot(any_site: Site) -> None:
+def test_a_one_shot_is_not_a_problem_before_during_and_after_its_run(any_site: Site) -> None:
     site = any_site
     job_id = site.create("sleep 6", schedule=site.soon(6))["id"]
     looks = 0
     while site.armed(job_id) or site.api.job(job_id)["state"] != "completed":
-        assert said(site) == WELL
+        assert doctor_result(site) == WELL
         looks += 1
-    assert looks > 4 and said(site) == WELL
+    assert looks > 4 and doctor_result(site) == WELL
 
 
-def test_nothing_is_wrong_while_jobs_come_go_and_run(any_site: Site) -> None:
+def test_no_problem_is_reported_while_jobs_are_created_run_and_deleted(any_site: Site) -> None:
     """Half a minute of one-shots, minutely jobs and every command, during which doctor runs all the time."""
     site, dice, end = any_site, random.Random(3), time.monotonic() + 30
     for _ in range(3):
@@ -79,37 +79,37 @@ def test_nothing_is_wrong_while_jobs_come_go_and_run(any_site: Site) -> None:
     with ThreadPoolExecutor(2) as clients:
         running = clients.map(client, range(2))
         while time.monotonic() < end:
-            assert said(site) == WELL
+            assert doctor_result(site) == WELL
         list(running)
-    assert said(site) == WELL
+    assert doctor_result(site) == WELL
 
 
-def test_a_timer_taken_away_is_told_while_other_jobs_run(any_site: Site) -> None:
+def test_a_removed_timer_is_reported_while_other_jobs_run(any_site: Site) -> None:
     site = any_site
     job_id = site.create(schedule=DAILY)["id"]
     site.api.start_run(site.create("sleep 20", schedule=DAILY)["id"])
     with site.unwatched():
-        site.take_away(job_id)
-        status, told = said(site)
+        site.disarm_by_hand(job_id)
+        status, told = doctor_result(site)
         assert status == 1 and told.startswith(f"WRONG: default:{job_id}: ") and told.count("WRONG") == 1
         site.repair()
-        assert said(site) == WELL
+        assert doctor_result(site) == WELL
 
 
 # After something was killed
 
 
-def test_a_killed_server_is_nothing_to_see_to(site: Site) -> None:
+def test_a_killed_server_is_not_a_problem(site: Site) -> None:
     site.create(schedule=DAILY)
     with site.unwatched():
         site.kill_server()
         wait_for(lambda: site.systemctl("is-failed hermes-oscron.service", check=False).strip() == "failed")
-        assert said(site) == WELL
+        assert doctor_result(site) == WELL
         site.oscron("sync")
-        assert said(site) == WELL
+        assert doctor_result(site) == WELL
 
 
-def test_a_killed_sync_is_nothing_to_see_to_but_what_it_has_not_done(site: Site) -> None:
+def test_after_a_killed_sync_only_the_unarmed_jobs_are_a_problem(site: Site) -> None:
     jobs = [site.create(schedule=f"{minute} 9 * * *")["id"] for minute in range(3)]
     with site.unwatched():
         for _ in range(5):
@@ -117,15 +117,15 @@ def test_a_killed_sync_is_nothing_to_see_to_but_what_it_has_not_done(site: Site)
             site.systemctl("start --no-block hermes-oscron-sync.service")
             time.sleep(random.uniform(0, 0.6))
             site.systemctl("kill -s KILL hermes-oscron-sync.service", check=False)
-            told = said(site)
+            told = doctor_result(site)
             unarmed = {job_id for job_id in jobs if not site.armed(job_id)}
             assert set(re.findall(r"^WRONG: default:(\w+): ", told[1], re.M)) == unarmed, told
             assert told == WELL or len(unarmed) == told[1].count("WRONG")
             site.oscron("sync")
-            assert said(site) == WELL
+            assert doctor_result(site) == WELL
 
 
-def test_a_sync_that_fails_is_told_until_one_ends_well(site: Site) -> None:
+def test_a_failed_sync_is_reported_until_one_succeeds(site: Site) -> None:
     job_id = site.create(schedule=DAILY)["id"]
     path = f"{site.hermes}/cron/jobs.json"
     with site.unwatched():
@@ -133,14 +133,14 @@ def test_a_sync_that_fails_is_told_until_one_ends_well(site: Site) -> None:
         site.put(path, whole[:-30])
         site.systemctl("start hermes-oscron-sync.service", check=False)
         site.put(path, whole)
-        status, told = said(site)
+        status, told = doctor_result(site)
         assert status == 1 and "hermes-oscron-sync.service" in told and "hermes-oscron sync" in told
         site.oscron("sync")
-        assert said(site) == WELL
+        assert doctor_result(site) == WELL
     assert site.armed(job_id)
 
 
-def test_a_server_that_cannot_start_is_told(site: Site) -> None:
+def test_a_server_that_cannot_start_is_reported(site: Site) -> None:
     broken = f"{site.settings_dir}/hermes-oscron.service.d/broken.conf"
     site.stop_server()
     site.administer(f"mkdir -p $(dirname {broken}); "
@@ -149,39 +149,39 @@ def test_a_server_that_cannot_start_is_told(site: Site) -> None:
     try:
         site.systemctl("start hermes-oscron.service", check=False)
         wait_for(lambda: site.systemctl("is-failed hermes-oscron.service", check=False).strip() == "failed")
-        assert "hermes-oscron.service failed" in said(site)[1]
+        assert "hermes-oscron.service failed" in doctor_result(site)[1]
     finally:
         site.administer(f"rm {broken}")
         site.systemctl("daemon-reload")
         site.start_server()
-    assert said(site) == WELL
+    assert doctor_result(site) == WELL
 
 
-def test_a_failed_socket_is_told(site: Site) -> None:
+def test_a_failed_socket_is_reported(site: Site) -> None:
     site.systemctl("stop hermes-oscron.socket hermes-oscron.service")
     unit = site.systemctl("show -P Listen hermes-oscron.socket").partition(" ")[0]
     port = unit.rpartition(":")[2]
     site.box.run(f"python3 -m http.server {port} --bind 127.0.0.1 >/dev/null 2>&1 & echo $! >/run/taken; sleep 1")
     try:
         site.systemctl("start hermes-oscron.socket", check=False)
-        assert "hermes-oscron.socket failed" in said(site)[1]
+        assert "hermes-oscron.socket failed" in doctor_result(site)[1]
     finally:
         site.box.run("kill $(cat /run/taken)")
         site.start_server()
-    assert said(site) == WELL
+    assert doctor_result(site) == WELL
 
 
 # Records that no job can be made of
 
 
-def test_a_record_with_too_many_digits_stops_no_other(any_site: Site) -> None:
+def test_a_record_with_too_many_digits_affects_no_other(any_site: Site) -> None:
     site = any_site
     good = site.create("echo fired", schedule=site.soon(12))["id"]
     site.create(schedule=DAILY)
-    put_beside(site, TOO_MANY_DIGITS)
+    add_records(site, TOO_MANY_DIGITS)
     site.oscron("sync")
     assert site.armed(good) and not site.armed("odd")
-    status, told = said(site)
+    status, told = doctor_result(site)
     assert status == 1 and told.startswith("WRONG: default:odd: the job can never fire: ")
     assert told.count("WRONG") == 1
     listed = {job["id"]: job["state"] for job in json.loads(site.oscron("list --json"))["jobs"]}
@@ -195,8 +195,8 @@ def test_a_record_with_too_many_digits_stops_no_other(any_site: Site) -> None:
 @pytest.mark.parametrize(("account", "module", "function"), [
     ("ada", "hermes_oscron.schedulers.systemd.scheduler", "render"),
     ("cora", "hermes_oscron.schedulers.crontab.scheduler", "expression_of")])
-def test_a_mistake_in_our_own_code_disarms_one_job_alone(account: str, module: str, function: str,
-                                                         sites: dict[str, Site], crontab_site: CrontabSite) -> None:
+def test_an_unexpected_exception_disarms_only_one_job(account: str, module: str, function: str,
+                                                      sites: dict[str, Site], crontab_site: CrontabSite) -> None:
     site = {**sites, "cora": crontab_site}[account]
     good, bad = site.create(schedule=DAILY)["id"], site.create(schedule="23 5 * * *")["id"]
     verbs = (f"import sys, {module} as module; from hermes_oscron.cli import main; right = module.{function}; "
@@ -204,7 +204,7 @@ def test_a_mistake_in_our_own_code_disarms_one_job_alone(account: str, module: s
     python = f"$(dirname \"$(readlink -f {site.bin}/hermes-oscron)\")/python"
     try:
         with site.unwatched():
-            site.take_away(good)
+            site.disarm_by_hand(good)
             told = site.run(f"{python} -c \"{verbs} main(['sync'])\"", check=False)
             assert told.returncode == 1 and f"Error: default:{bad}: " in told.stderr and "ZeroDivision" in told.stderr
             assert site.armed(good) and not site.armed(bad)
@@ -212,6 +212,6 @@ def test_a_mistake_in_our_own_code_disarms_one_job_alone(account: str, module: s
             assert told.returncode == 1 and f"WRONG: default:{bad}: " in told.stdout
             assert good not in told.stdout and "Traceback" not in told.stdout + told.stderr
             site.oscron("sync")
-            assert said(site) == WELL
+            assert doctor_result(site) == WELL
     finally:
         site.clear()

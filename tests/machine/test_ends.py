@@ -72,7 +72,7 @@ def full(site: Site) -> Iterator[None]:
         site.run(f"rm {ballast}")
 
 
-def begin(site: Site) -> tuple[str, datetime.datetime]:
+def start_job(site: Site) -> tuple[str, datetime.datetime]:
     """Create a job that runs the script WHOLE and wait until it runs; return its id and the time."""
     job_id = str(site.create(WHOLE, schedule=site.soon(3))["id"])
     run = f"{site.hermes}/cron/oscron/runs/{job_id}"
@@ -98,8 +98,8 @@ def assert_recorded(site: Site, job_id: str, began: datetime.datetime) -> None:
     assert not site.api.running()
 
 
-def test_a_run_that_ends_while_jobs_json_is_cut_off_is_recorded_as_it_was(site: Site) -> None:
-    job_id, began = begin(site)
+def test_a_run_that_ends_while_jobs_json_is_truncated_is_recorded_later(site: Site) -> None:
+    job_id, began = start_job(site)
     time.sleep(1.5)
     with broken(site):
         wait_for(lambda: has_result(site, job_id))
@@ -108,8 +108,8 @@ def test_a_run_that_ends_while_jobs_json_is_cut_off_is_recorded_as_it_was(site: 
     assert_recorded(site, job_id, began)
 
 
-def test_a_runner_killed_before_it_could_record_its_run_loses_nothing(site: Site) -> None:
-    job_id, began = begin(site)
+def test_a_runner_killed_before_it_records_its_run_loses_no_result(site: Site) -> None:
+    job_id, began = start_job(site)
     time.sleep(1.5)
     with broken(site):
         wait_for(lambda: has_result(site, job_id))
@@ -121,7 +121,7 @@ def test_a_runner_killed_before_it_could_record_its_run_loses_nothing(site: Site
 
 def test_after_the_wait_the_runner_leaves_the_result_for_the_next_sync(sites: dict[str, Site]) -> None:
     site = sites["hermes"]
-    job_id, began = begin(site)
+    job_id, began = start_job(site)
     time.sleep(1.5)
     with broken(site):
         wait_for(lambda: "its result is in" in site.journal(job_id), 80)
@@ -131,8 +131,8 @@ def test_after_the_wait_the_runner_leaves_the_result_for_the_next_sync(sites: di
 
 
 @pytest.mark.usefixtures("small")
-def test_a_run_that_ends_on_a_full_disk_is_recorded_as_it_was_when_there_is_room(site: Site) -> None:
-    job_id, began = begin(site)
+def test_a_run_that_ends_on_a_full_disk_is_recorded_when_there_is_room(site: Site) -> None:
+    job_id, began = start_job(site)
     with full(site):
         wait_for(lambda: has_result(site, job_id))
         time.sleep(1.5)
@@ -141,7 +141,7 @@ def test_a_run_that_ends_on_a_full_disk_is_recorded_as_it_was_when_there_is_room
 
 
 @pytest.mark.usefixtures("small")
-def test_what_could_not_start_on_a_full_disk_starts_at_the_next_sync_and_is_not_merged(site: Site) -> None:
+def test_a_run_that_could_not_start_on_a_full_disk_starts_at_the_next_sync(site: Site) -> None:
     if time.time() % 60 > 45:
         time.sleep(61 - time.time() % 60)
     job = site.create("echo ran", schedule="* * * * *")
@@ -163,17 +163,17 @@ def test_what_could_not_start_on_a_full_disk_starts_at_the_next_sync_and_is_not_
 
 
 @pytest.mark.usefixtures("small")
-def test_what_cannot_start_says_where_why_and_what_to_do(site: Site) -> None:
+def test_a_run_that_cannot_start_logs_where_why_and_what_to_do(site: Site) -> None:
     job_id = site.create("echo ran", schedule=site.soon(4))["id"]
     with full(site):
-        told = wait_for(lambda: _told(site, job_id), 70)
+        told = wait_for(lambda: log_of(site, job_id), 70)
         assert f"{site.hermes}/cron" in told and "[Errno" not in told
         assert "No space left on device. Make room on its file system. The job stays due" in told
     site.oscron("sync")
     wait_for(lambda: site.api.job(job_id)["last_status"] == "ok")
 
 
-def _told(site: Any, job_id: str) -> str:
+def log_of(site: Any, job_id: str) -> str:
     if isinstance(site, ForegroundSite):
         told = str(site.run("cat serve.log").stdout)
     else:

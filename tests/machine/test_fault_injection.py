@@ -40,7 +40,7 @@ def sites() -> Iterator[list[Site]]:
 
 
 @pytest.mark.timeout(SECONDS + 600)
-def test_whatever_is_injected_nothing_is_lost_doubled_or_wrongly_told(sites: list[Site]) -> None:
+def test_injected_faults_cause_no_lost_doubled_or_misreported_run(sites: list[Site]) -> None:
     """Every due occurrence runs once, every end is recorded as it happened, and `doctor` reports nothing false."""
     seed = os.environ.get("OSCRON_CHAOS_SEED") or secrets.token_hex(4)
     print(f"OSCRON_CHAOS_SEED={seed}")

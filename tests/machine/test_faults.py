@@ -29,7 +29,7 @@ def system(sites: dict[str, Site]) -> Any:
     sites["hermes"].clear()
 
 
-def test_without_root_s_helper_nothing_changes_and_what_was_armed_fires(system: Site) -> None:
+def test_without_root_s_helper_commands_change_nothing_and_armed_jobs_fire(system: Site) -> None:
     job = system.create(schedule="0 9 * * *")
     soon = system.create("echo fired", schedule=system.soon(6))
     system.systemctl("stop hermes-oscron-root.socket")
@@ -47,7 +47,7 @@ def test_without_root_s_helper_nothing_changes_and_what_was_armed_fires(system: 
     assert_one_sync_is_enough(system, [job])
 
 
-def test_without_the_bus_nothing_changes_and_what_was_armed_fires(system: Site) -> None:
+def test_without_the_bus_commands_change_nothing_and_armed_jobs_fire(system: Site) -> None:
     job = system.create(schedule="0 9 * * *")
     soon = system.create("echo fired", schedule=system.soon(6))
     system.box.run("systemctl stop dbus.socket dbus.service")
@@ -62,7 +62,7 @@ def test_without_the_bus_nothing_changes_and_what_was_armed_fires(system: Site) 
     assert_one_sync_is_enough(system, jobs)
 
 
-def test_an_account_without_its_manager_is_told_so(sites: dict[str, Site]) -> None:
+def test_a_missing_user_manager_is_an_error_that_names_it(sites: dict[str, Site]) -> None:
     ada = sites["ada"]
     job = ada.create(schedule="0 9 * * *")
     uid = ada.run("id -u").stdout.strip()
@@ -77,7 +77,7 @@ def test_an_account_without_its_manager_is_told_so(sites: dict[str, Site]) -> No
     ada.clear()
 
 
-def test_a_helper_killed_at_any_moment_leaves_what_one_sync_puts_right(system: Site) -> None:
+def test_one_sync_repairs_a_helper_killed_at_any_moment(system: Site) -> None:
     jobs = [system.create(schedule=f"{minute} 9 * * *") for minute in range(5)]
     for _ in range(10):
         system.box.run("systemctl stop 'hermes-job@*.timer'; hermes-oscron sync >/dev/null 2>&1 & "
@@ -85,16 +85,16 @@ def test_a_helper_killed_at_any_moment_leaves_what_one_sync_puts_right(system: S
     assert_one_sync_is_enough(system, jobs)
 
 
-def test_a_timer_made_away_with_or_changed_by_hand_is_put_right(site: Site) -> None:
+def test_a_timer_removed_or_changed_by_hand_is_repaired(site: Site) -> None:
     jobs = [site.create(schedule="0 9 * * *") for _ in range(3)]
     with site.unwatched():
         unit = f"hermes-job@default:{jobs[0]['id']}.timer"
         site.administer(f"printf '# caf\\351' >>{site.unit_dir}/{unit}; "
                         f"rm {site.unit_dir}/hermes-job@default:{jobs[1]['id']}.timer")
-        site.take_away(jobs[2]["id"])
+        site.disarm_by_hand(jobs[2]["id"])
         assert site.doctor()[0] == 1
         assert_one_sync_is_enough(site, jobs)
 
 
-def test_a_sync_that_hangs_is_ended_some_time(site: Site) -> None:
+def test_a_sync_that_hangs_is_ended(site: Site) -> None:
     assert site.systemctl("show -P TimeoutStartUSec hermes-oscron-sync.service").strip() == "10min"

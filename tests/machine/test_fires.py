@@ -17,7 +17,7 @@ def test_every_kind_is_listed_by_systemd_with_its_next_fire(site: Site) -> None:
         assert site.timer(job["id"], "AccuracyUSec") == "1us"
 
 
-def test_the_journal_tells_the_story(site: Site) -> None:
+def test_the_journal_has_the_start_the_output_and_the_end_of_a_run(site: Site) -> None:
     job = site.create("echo to the journal; echo and this >&2; exit 3", schedule=soon(1))
     wait_for(lambda: site.api.job(job["id"])["last_status"])
     said = wait_for(lambda: _story(site, job["id"]))
@@ -52,13 +52,13 @@ def test_the_command_of_the_configuration_gets_the_prompt(site: Site) -> None:
         site.run(f"rm {site.hermes}/oscron.toml")
 
 
-def test_without_an_executor_the_run_fails_and_says_what_to_set(site: Site) -> None:
+def test_without_an_executor_the_run_fails_with_the_setting_to_change(site: Site) -> None:
     job = site.api.create(prompt="nobody is there", schedule=soon(1))
     wait_for(lambda: site.api.job(job["id"])["last_status"] == "error")
     assert "oscron.toml" in site.api.job(job["id"])["last_error"]
 
 
-def test_a_job_knows_whose_it_is(site: Site) -> None:
+def test_a_job_has_the_environment_and_umask_of_its_account(site: Site) -> None:
     job = site.create('echo "$HOME $USER $LOGNAME"; umask', schedule="0 9 * * *")
     site.api.post("/api/crons/run", {"job_id": job["id"]})
     wait_for(lambda: site.api.job(job["id"])["last_status"] == "ok")
@@ -66,7 +66,7 @@ def test_a_job_knows_whose_it_is(site: Site) -> None:
     assert f"{site.home} {site.user} {site.user}\n0022" in content
 
 
-def test_another_time_zone_of_the_machine_moves_wall_clocks_and_no_instant(site: Site) -> None:
+def test_a_new_machine_time_zone_moves_wall_clock_times_and_no_instant(site: Site) -> None:
     daily, interval, once = (site.create(schedule=schedule)["id"] for schedule in ("0 9 * * *", "every 2h", "in 2h"))
     before = {job_id: site.next_fire(job_id) for job_id in (interval, once)}
     was = site.box.run("readlink /etc/localtime").stdout.strip()

@@ -38,7 +38,7 @@ def minutes(site: Site) -> Counter[str]:
     return Counter(site.run("cat ran", check=False).stdout.split())
 
 
-def test_no_time_is_fired_twice_without_the_plugin_and_none_by_the_gateway_with_it(machine: Box) -> None:
+def test_no_occurrence_runs_twice_and_with_the_plugin_the_gateway_runs_none(machine: Box) -> None:
     model = Model()
     add_account(machine, "gerd")
     site = Site(machine, "gerd", free_port(), PATH=PATH)

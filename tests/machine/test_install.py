@@ -12,7 +12,7 @@ ALL_UNITS = ("hermes-job@.service", "hermes-oscron.socket", "hermes-oscron.servi
              "hermes-oscron-sync.timer")
 
 
-def test_installing_twice_does_the_same_as_once(site: Site) -> None:
+def test_a_second_install_changes_nothing(site: Site) -> None:
     job = site.create(schedule="0 9 * * *")
     token, units = site.oscron("token"), site.systemctl("cat hermes-oscron.socket hermes-job@.service")
     said = site.install()
@@ -22,13 +22,13 @@ def test_installing_twice_does_the_same_as_once(site: Site) -> None:
     assert site.api.job(job["id"]) == job and site.armed(job["id"])
 
 
-def test_the_token_is_its_owners_alone_and_linger_is_on(site: Site) -> None:
+def test_only_its_owner_can_read_the_token_and_linger_is_on(site: Site) -> None:
     assert site.run(f"stat -c '%a %U' {site.hermes}/cron/oscron/token").stdout.split() == ["600", site.user]
     if site.manager == "--user":
         assert "yes" in site.run(f"loginctl show-user -P Linger {site.user}").stdout
 
 
-def test_the_api_listens_on_loopback_alone(site: Site) -> None:
+def test_the_api_listens_only_on_loopback(site: Site) -> None:
     listening = site.box.run(f"ss -Hltn 'sport = :{site.port}'", check=False).stdout
     here = [f"127.0.0.1:{site.port}", f"[::1]:{site.port}"]
     assert sorted(line.split()[3] for line in listening.splitlines()) == here
@@ -36,20 +36,20 @@ def test_the_api_listens_on_loopback_alone(site: Site) -> None:
     assert all(f"{address} (Stream)" in told for address in here)
 
 
-def test_the_units_are_what_systemd_calls_sound(site: Site) -> None:
+def test_systemd_analyze_verifies_the_units(site: Site) -> None:
     for unit in ALL_UNITS[1:]:
         checked = site.administer(f"systemd-analyze {site.manager} verify {site.settings_dir}/{unit}", check=False)
         assert "hermes" not in checked.stderr, checked.stderr
 
 
-def test_a_port_that_is_taken_is_told_with_a_way_out(machine: Box, sites: dict[str, Site]) -> None:
+def test_a_port_in_use_is_reported_with_a_remedy(machine: Box, sites: dict[str, Site]) -> None:
     machine.run("useradd --create-home late && loginctl enable-linger late && sleep 1")
     port = sites["hermes"].port
     refused = machine.run(f"PORT={port} {INSIDE}/install.sh", user="late", check=False)
     assert refused.returncode == 1 and f"127.0.0.1:{port}" in refused.stderr and "PORT=" in refused.stderr
 
 
-def test_places_with_odd_characters_are_kept_whole(machine: Box) -> None:
+def test_paths_with_odd_characters_work(machine: Box) -> None:
     machine.run("useradd --create-home --home-dir '/home/o d&%x units' odd && loginctl enable-linger odd && sleep 1")
     machine.run(f"PORT={free_port()} PATH=\"$PATH:/x|y&z%d\" {INSIDE}/install.sh", user="odd")
     job_id = json.loads(machine.run(
@@ -62,13 +62,13 @@ def test_places_with_odd_characters_are_kept_whole(machine: Box) -> None:
 
 
 @pytest.mark.parametrize("options", ["", "--scheduler crontab"])
-def test_a_home_that_no_unit_file_can_name_is_served_or_refused_in_a_sentence(machine: Box, options: str) -> None:
+def test_a_home_that_no_unit_can_name_works_or_is_refused_in_a_sentence(machine: Box, options: str) -> None:
     machine.run("""id quentin || useradd --create-home --home-dir "/home/q'uentin" quentin""", check=False)
     installed = machine.run(f"PORT={free_port()} {INSIDE}/install.sh {options}", user="quentin", check=False)
     assert installed.returncode == 0 or installed.stderr.startswith("install.sh: "), installed
 
 
-def test_uninstalling_takes_away_all_it_put_there_and_nothing_else(machine: Box) -> None:
+def test_uninstalling_removes_only_what_the_install_created(machine: Box) -> None:
     machine.run("useradd --create-home eve && loginctl enable-linger eve")
     site = Site(machine, "eve", free_port())
     site.install()
@@ -85,7 +85,7 @@ def test_uninstalling_takes_away_all_it_put_there_and_nothing_else(machine: Box)
     assert site.armed(job["id"]), "what was there before is armed again"
 
 
-def test_trying_it_fires_by_a_systemd_timer_and_leaves_nothing(machine: Box) -> None:
+def test_try_fires_a_systemd_timer_and_leaves_nothing(machine: Box) -> None:
     machine.run("useradd --create-home tom && loginctl enable-linger tom")
     wait_for(lambda: machine.run("systemctl --user is-system-running", user="tom", check=False).stdout.strip()
              in ("running", "degraded"))
@@ -97,7 +97,7 @@ def test_trying_it_fires_by_a_systemd_timer_and_leaves_nothing(machine: Box) -> 
     assert not left
 
 
-def test_root_s_trial_does_not_serve_as_root(machine: Box) -> None:
+def test_a_try_by_root_serves_as_nobody(machine: Box) -> None:
     said = machine.run(f"{INSIDE}/install.sh --try >/opt/try.log 2>&1 & "
                        "while kill -0 $!; do ps -ww -C hermes-oscron -o user:20=,args= | grep ' serve ' && break; "
                        "sleep 0.1; done; wait; cat /opt/try.log").stdout

@@ -24,19 +24,19 @@ def refusal(box: Box, options: str) -> str:
     return str(refused.stderr)
 
 
-def test_a_dry_run_makes_no_account(box: Box) -> None:
+def test_a_dry_run_creates_no_account(box: Box) -> None:
     assert "'hermes' would be created" in box.run(f"{INSIDE}/install.sh --dry-run").stdout
     assert box.run("id hermes", check=False).returncode == 1
 
 
-def test_an_account_that_is_not_there_or_is_root_is_refused(box: Box) -> None:
+def test_a_missing_account_or_root_is_refused(box: Box) -> None:
     for name in ("nemo", "-u", "'a b'", "'$(id)'"):
         assert "no account" in refusal(box, f"--account {name}")
     assert "ordinary account" in refusal(box, "--account root")
     assert not box.run("ls /etc/systemd/system | grep hermes", check=False).stdout
 
 
-def test_jobs_that_ran_as_root_so_far_are_not_left_behind_in_silence(box: Box) -> None:
+def test_an_installation_that_runs_jobs_as_root_must_be_uninstalled_first(box: Box) -> None:
     box.run("touch /etc/systemd/system/hermes-oscron.service")
     try:
         assert "--uninstall" in refusal(box, "") and box.run("id hermes", check=False).returncode == 1
@@ -52,7 +52,7 @@ def test_the_named_account_has_the_jobs_and_the_api(bob: SystemSite) -> None:
                          ).split() == ["bob"] * 3
 
 
-def test_a_second_account_is_refused_and_the_first_is_kept_without_its_name(bob: SystemSite) -> None:
+def test_a_second_account_is_refused_and_the_first_is_the_default(bob: SystemSite) -> None:
     assert "those of 'bob'" in refusal(bob.box, "--account daemon")
     bob.options = ""
     bob.install()
@@ -71,7 +71,7 @@ def test_the_commands_run_by_root_work_on_the_account_s_jobs_as_that_account(bob
     bob.verb("delete", job_id)
 
 
-def test_a_job_s_runner_typed_by_root_is_the_account_s_too(bob: SystemSite) -> None:
+def test_a_runner_started_by_root_runs_as_the_account(bob: SystemSite) -> None:
     job_id = bob.create("id -un", schedule="0 9 * * *")["id"]
     bob.box.run(f"HERMES_HOME=/home/bob/.hermes hermes-cron-exec default:{job_id} --trigger manual")
     assert "\nbob\n" in bob.outputs(job_id)
@@ -79,7 +79,7 @@ def test_a_job_s_runner_typed_by_root_is_the_account_s_too(bob: SystemSite) -> N
     bob.verb("delete", job_id)
 
 
-def test_a_unit_without_its_drop_ins_runs_as_the_account_still(bob: SystemSite) -> None:
+def test_a_unit_without_its_drop_ins_still_runs_as_the_account(bob: SystemSite) -> None:
     units = "hermes-job@.service hermes-oscron.service hermes-oscron-sync.service hermes-oscron-changed.service"
     bob.box.run(f"systemctl revert {units}")
     try:
@@ -89,7 +89,7 @@ def test_a_unit_without_its_drop_ins_runs_as_the_account_still(bob: SystemSite) 
         bob.install()
 
 
-def test_where_the_jobs_are_is_kept_without_being_said_again(bob: SystemSite) -> None:
+def test_a_later_install_keeps_the_hermes_home_and_the_time_zone(bob: SystemSite) -> None:
     bob.box.run(f"PORT={bob.port} HERMES_HOME=/home/bob/elsewhere HERMES_TIMEZONE=Asia/Tokyo {INSIDE}/install.sh")
     bob.box.run(f"PORT={bob.port} {INSIDE}/install.sh")
     for unit in ("hermes-oscron.service", "hermes-job@a:b.service", "hermes-oscron-root@x.service"):
@@ -100,7 +100,7 @@ def test_where_the_jobs_are_is_kept_without_being_said_again(bob: SystemSite) ->
     assert "elsewhere" not in bob.systemctl("show -P Environment hermes-oscron.service")
 
 
-def test_a_socket_where_the_account_could_put_a_link_is_refused(bob: SystemSite) -> None:
+def test_a_socket_path_where_the_account_could_put_a_link_is_refused(bob: SystemSite) -> None:
     bob.box.run("ln -sfn /home/bob /opt/link")
     for path in ("/home/bob/api", "/tmp/api", "/opt/link/api"):
         refused = bob.box.run(f"SOCKET={path} {INSIDE}/install.sh", check=False)
@@ -113,7 +113,7 @@ def listing(box: Box, socket: str, user: str) -> str:
                        user=user, check=False).stdout)
 
 
-def test_a_socket_in_the_file_system_is_the_account_s_alone(bob: SystemSite) -> None:
+def test_only_the_account_can_use_a_unix_socket(bob: SystemSite) -> None:
     bob.box.run(f"SOCKET=/run/hermes-api {INSIDE}/install.sh --account bob")
     try:
         statuses = [listing(bob.box, "/run/hermes-api", user) for user in ("bob", "daemon", "root")]
@@ -124,7 +124,7 @@ def test_a_socket_in_the_file_system_is_the_account_s_alone(bob: SystemSite) -> 
     assert not bob.box.run("ls /run/hermes-api", check=False).stdout
 
 
-def test_a_socket_in_a_user_s_folder_is_that_user_s_alone(box: Box) -> None:
+def test_only_that_user_can_use_a_socket_in_the_folder_of_a_user(box: Box) -> None:
     add_account(box, "carol")
     box.run(f"SOCKET=$HOME/api {INSIDE}/install.sh", user="carol")
     try:
@@ -134,7 +134,7 @@ def test_a_socket_in_a_user_s_folder_is_that_user_s_alone(box: Box) -> None:
         box.run(f"{INSIDE}/install.sh --uninstall", user="carol")
 
 
-def test_uninstalling_leaves_the_jobs_and_nothing_else(bob: SystemSite) -> None:
+def test_uninstalling_leaves_only_the_jobs(bob: SystemSite) -> None:
     job_id = bob.create(schedule="0 9 * * *")["id"]
     for _ in range(2):
         bob.box.run(f"{INSIDE}/install.sh --uninstall")

@@ -13,7 +13,7 @@ def start_long_run(site: Site, script: str) -> str:
     return job_id
 
 
-def test_systemctl_stop_ends_a_run_as_an_error_that_says_so(site: Site) -> None:
+def test_a_run_stopped_by_systemctl_is_recorded_as_stopped(site: Site) -> None:
     started = f"{site.hermes}/{secrets.token_hex(4)}"
     job_id = start_long_run(site, f"echo begun; touch '{started}'; sleep 60")
     wait_for(lambda: site.run(f"ls '{started}'", check=False).returncode == 0)
@@ -35,7 +35,7 @@ def test_a_timeout_ends_the_whole_group(site: Site) -> None:
         site.run(f"rm {site.hermes}/oscron.toml")
 
 
-def test_a_bad_configuration_is_answered_and_mended_without_a_restart(site: Site) -> None:
+def test_a_bad_configuration_is_an_error_and_its_repair_needs_no_restart(site: Site) -> None:
     site.systemctl("stop hermes-oscron.service")
     site.box.put(f"{site.hermes}/oscron.toml", "[exec", site.user)
     try:
@@ -47,7 +47,7 @@ def test_a_bad_configuration_is_answered_and_mended_without_a_restart(site: Site
     wait_for(lambda: site.api.call("GET", "/api/crons")[0] == 200)
 
 
-def test_a_server_killed_after_every_call_is_there_for_the_next(site: Site) -> None:
+def test_a_server_killed_after_every_call_answers_the_next_one(site: Site) -> None:
     for _ in range(8):
         assert site.api.call("GET", "/api/crons")[0] == 200
         site.systemctl("kill --kill-whom=main -s KILL hermes-oscron.service")

@@ -34,7 +34,7 @@ def test_a_job_deleted_while_it_runs_leaves_no_failed_unit(site: Site) -> None:
     assert job_id not in site.systemctl("list-units --failed --plain --no-legend")
 
 
-def test_no_verb_reloads_the_manager(site: Site) -> None:
+def test_no_command_reloads_the_manager(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     begun = site.box.run("date +%s").stdout.strip()
     site.verb("update", job_id, schedule="0 10 * * *")
@@ -45,7 +45,7 @@ def test_no_verb_reloads_the_manager(site: Site) -> None:
     assert "Reloading" not in site.box.run(f"journalctl --since @{begun} --no-pager").stdout
 
 
-def test_what_systemd_refuses_changes_nothing(site: Site) -> None:
+def test_a_change_that_systemd_refuses_changes_nothing(site: Site) -> None:
     job = site.create(schedule="0 9 * * *")
     stored = site.stored_jobs()
     template = site.systemctl("show -P FragmentPath hermes-job@any:any.service").strip()

@@ -57,7 +57,7 @@ def test_no_other_account_can_take_an_address_of_the_installation(site: Site) ->
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_an_address_that_another_account_has_is_refused_before_anything_changes(
+def test_an_address_in_use_by_another_account_is_refused_before_any_change(
         machine: Box, sites: dict[str, Site], address: str) -> None:
     if machine.run("id lena", check=False).returncode:
         add_account(machine, "lena")
@@ -68,7 +68,7 @@ def test_an_address_that_another_account_has_is_refused_before_anything_changes(
         assert not machine.run("ls -A ~/.local ~/.hermes ~/.config/systemd", user="lena", check=False).stdout
 
 
-def test_an_earlier_version_that_holds_one_address_is_not_brought_up_to_date_beside_a_thief(site: Site) -> None:
+def test_an_old_version_with_one_address_is_not_upgraded_if_the_other_is_in_use(site: Site) -> None:
     unit = f"{site.settings_dir}/hermes-oscron.socket"
     site.administer(f"sed -i '/::1/d' {unit}")
     site.systemctl("daemon-reload")
@@ -83,7 +83,7 @@ def test_an_earlier_version_that_holds_one_address_is_not_brought_up_to_date_bes
     assert not can_listen(site.box, "::1", site.port) and health(site, "::1") == "200"
 
 
-def test_a_socket_beside_a_thief_starts_on_neither_address_and_doctor_says_so(site: Site) -> None:
+def test_if_one_address_is_in_use_neither_is_bound_and_doctor_reports_it(site: Site) -> None:
     site.systemctl("stop hermes-oscron.socket hermes-oscron.service")
     try:
         with taken(site.box, "::1", site.port):
@@ -95,7 +95,7 @@ def test_a_socket_beside_a_thief_starts_on_neither_address_and_doctor_says_so(si
         site.start_server()
 
 
-def test_wrong_tokens_of_another_account_keep_nobody_out(site: Site) -> None:
+def test_wrong_tokens_of_another_account_lock_out_no_other(site: Site) -> None:
     url = f"http://127.0.0.1:{site.port}"
     wrong = f"curl -s -o /dev/null -w '%{{http_code}} ' -H 'Authorization: Bearer wrong' {url}/api/crons"
     statuses = site.box.run(f"for _ in $(seq 15); do {wrong}; done", user="daemon").stdout.split()
@@ -130,7 +130,7 @@ def test_a_prompt_by_standard_input_is_in_no_process_list(site: Site) -> None:
         site.run(f"rm {site.hermes}/oscron.toml")
 
 
-def test_a_machine_without_the_ipv6_address_holds_it_for_the_day_it_has_it() -> None:
+def test_the_ipv6_address_is_reserved_on_a_machine_without_ipv6() -> None:
     with contextlib.closing(Box()) as box:
         box.boot()
         site = SystemSite(box, "hermes", free_port())

@@ -13,7 +13,7 @@ def starts_of(site: Site, job_id: str) -> list[float]:
     return sorted(float(stamp) for each in outputs for stamp in re.findall(r"^\d+\.\d+$", each["content"], re.M))
 
 
-def test_minutes_go_by(sites: dict[str, Site]) -> None:
+def test_minutely_jobs_run_every_minute_without_a_call_of_the_api(sites: dict[str, Site]) -> None:
     """One minutely job, one that takes longer than its minute, and no call of the API in between."""
     time.sleep(61 - time.time() % 60)
     both = list(sites.values())

@@ -17,22 +17,22 @@ PROMPT = f"--help\t{NAME}\n## Response\n$(touch /run/evil)%\u2029\U0001d54f\x85\
 @pytest.fixture
 def echoing(site: Site) -> Iterator[Site]:
     """Each installation in turn, where the prompt of a job is its output."""
-    yield from let_echo(site)
+    yield from with_echo_command(site)
 
 
 @pytest.fixture
 def echoing_by_cron(crontab_site: CrontabSite) -> Iterator[CrontabSite]:
-    yield from let_echo(crontab_site)
+    yield from with_echo_command(crontab_site)
     crontab_site.clear()
 
 
-def let_echo(site: Any) -> Iterator[Any]:
+def with_echo_command(site: Any) -> Iterator[Any]:
     site.put(f"{site.hermes}/oscron.toml", '[exec]\ncommand = ["cat"]\n')
     yield site
     site.run(f"rm {site.hermes}/oscron.toml")
 
 
-def test_a_nasty_job_is_one_unit_and_its_text_arrives_whole(echoing: Site) -> None:
+def test_a_job_with_nasty_text_is_one_unit_and_its_text_is_unchanged(echoing: Site) -> None:
     site = echoing
     before = site.armed_timers()
     job = site.api.create(name=NAME, prompt=PROMPT, schedule=site.soon(3))
@@ -44,13 +44,13 @@ def test_a_nasty_job_is_one_unit_and_its_text_arrives_whole(echoing: Site) -> No
     assert site.timer(job_id, "Unit") == f"hermes-job@default:{job_id}.service"
     sleep_until(job["next_run_at"])
     assert_it_ran(site, job_id)
-    wait_for(lambda: PROMPT.splitlines()[0] in told(site, job_id))
-    said = told(site, job_id)
+    wait_for(lambda: PROMPT.splitlines()[0] in logged_text(site, job_id))
+    said = logged_text(site, job_id)
     assert said.count("$(touch /run/evil)%") == 1
     delete(site, job_id)
 
 
-def told(site: Site, job_id: str) -> str:
+def logged_text(site: Site, job_id: str) -> str:
     """Return the job's output in the journal, whose JSON has a list of bytes for a message that is not plain text."""
     unit = f"_SYSTEMD_{'' if site.manager == '--system' else 'USER_'}UNIT=hermes-job@default:{job_id}.service"
     entries = site.box.run(f"journalctl --no-pager -o json --all {unit}").stdout.splitlines()
@@ -72,7 +72,7 @@ def delete(site: Site, job_id: str) -> None:
     assert "OK: no problems found" in site.doctor()[1]
 
 
-def test_a_nasty_job_is_one_line_of_a_crontab(echoing_by_cron: CrontabSite) -> None:
+def test_a_job_with_nasty_text_is_one_line_of_a_crontab(echoing_by_cron: CrontabSite) -> None:
     site = echoing_by_cron
     before = site.crontab()
     job = site.api.create(name=NAME, prompt=PROMPT, schedule=site.soon(3))

@@ -31,7 +31,7 @@ def runs_of(site: Site, job_id: str) -> int:
     return len(site.api.get(f"/api/crons/output?job_id={job_id}&limit=500")["outputs"])
 
 
-def test_after_a_reboot_all_is_armed_and_what_was_missed_has_caught_up_once(machine: Box, both: list[Site]) -> None:
+def test_after_a_reboot_all_jobs_are_armed_and_missed_ones_ran_once(machine: Box, both: list[Site]) -> None:
     kept, minutely, once, paused, far = {}, {}, {}, {}, {}
     for site in both:
         kept[site] = [site.create(schedule=schedule)["id"]
@@ -74,7 +74,7 @@ def test_a_power_cut_during_a_run_is_an_interrupted_run_that_is_not_run_again(ma
         assert site.api.get("/api/crons/status")["running"] == {}
 
 
-def test_a_boot_is_over_while_what_was_missed_runs(machine: Box, both: list[Site]) -> None:
+def test_a_boot_completes_while_missed_jobs_run(machine: Box, both: list[Site]) -> None:
     jobs = {site: site.create("sleep 60", schedule=soon(4))["id"] for site in both}
     machine.power_off()
     time.sleep(5)

@@ -73,14 +73,14 @@ def quiet(site: Site) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("made", ["mkdir", "touch", "mkfifo", "ln -s /root", "ln -s /dev/zero", "ln -s sync-wanted"])
-def test_what_the_account_puts_into_its_folder_requests_no_sync(quiet: Site, made: str) -> None:
+def test_files_that_the_account_puts_into_its_folder_request_no_sync(quiet: Site, made: str) -> None:
     before = syncs(quiet)
     quiet.run(f"{made} {quiet.hermes}/cron/oscron/sync-wanted")
     time.sleep(3)
     assert syncs(quiet) == before
 
 
-def test_nobody_else_can_request_one(quiet: Site) -> None:
+def test_another_account_cannot_request_a_sync(quiet: Site) -> None:
     pipe = quiet.run(f"echo {pipe_of(quiet)}").stdout.strip()
     before = syncs(quiet)
     assert quiet.box.run(f"echo >{pipe}", user="daemon", check=False).returncode != 0
@@ -123,7 +123,7 @@ def test_a_socket_restarted_during_a_sync_loses_no_request(quiet: Site) -> None:
     wait_for(lambda: quiet.armed("late0"))
 
 
-def test_a_sync_that_cannot_start_does_not_run_hot_and_is_made_up_for(quiet: Site) -> None:
+def test_a_sync_that_cannot_start_is_not_retried_in_a_loop_and_runs_later(quiet: Site) -> None:
     drop_in = f"{quiet.settings_dir}/{SERVICE}.d"
     quiet.administer(f"mkdir -p {drop_in} && printf '[Service]\\nWorkingDirectory=/nowhere\\n' >{drop_in}/broken.conf")
     quiet.systemctl("daemon-reload")
@@ -150,7 +150,7 @@ def test_a_sync_killed_after_it_has_read_the_request_is_repeated(quiet: Site) ->
     wait_for(lambda: quiet.armed("killed0"), RESTART_S + 15)
 
 
-def test_a_socket_that_failed_is_told_and_works_again_after_the_next_regular_sync(quiet: Site) -> None:
+def test_a_failed_socket_is_reported_and_works_after_the_next_regular_sync(quiet: Site) -> None:
     pipe = pipe_of(quiet)
     quiet.administer(f"systemctl {quiet.manager} stop hermes-oscron-sync.socket && mkdir {pipe}")
     try:
@@ -167,7 +167,7 @@ def test_a_socket_that_failed_is_told_and_works_again_after_the_next_regular_syn
     wait_for(lambda: quiet.armed("heard0"))
 
 
-def test_a_flood_of_requests_ends_and_nothing_is_lost_in_it(quiet: Site) -> None:
+def test_a_flood_of_requests_ends_and_loses_no_request(quiet: Site) -> None:
     flood = ("import os, sys, time\npipe = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)\nend = time.time() + 6\n"
              "while time.time() < end:\n  try: os.write(pipe, bytes(99))\n  except BlockingIOError: time.sleep(0.001)")
     before = syncs(quiet)
@@ -184,7 +184,7 @@ def test_a_flood_of_requests_ends_and_nothing_is_lost_in_it(quiet: Site) -> None
     wait_for(lambda: quiet.armed("after0"))
 
 
-def test_a_run_that_no_session_started_can_request_one(quiet: Site) -> None:
+def test_a_run_outside_a_session_can_request_a_sync(quiet: Site) -> None:
     job_id = quiet.create("true", schedule="every 7h")["id"]
     quiet.wait_for_syncs()
     before = syncs(quiet)
@@ -201,7 +201,7 @@ WantedBy=paths.target
 """
 
 
-def test_an_earlier_version_s_path_unit_is_taken_away_and_its_request_is_met(quiet: Site) -> None:
+def test_the_path_unit_of_an_old_version_is_removed_and_its_request_served(quiet: Site) -> None:
     unit = f"{quiet.settings_dir}/hermes-oscron-sync.path"
     quiet.administer(f"printf %s {shlex.quote(OLD_PATH.format(root=quiet.hermes))} >{unit}")
     quiet.systemctl("daemon-reload")

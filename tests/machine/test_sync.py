@@ -14,7 +14,7 @@ DOCTOR_S = 40.0
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_a_timer_stopped_by_hand_is_told_and_put_back(site: Site) -> None:
+def test_a_timer_stopped_by_hand_is_reported_and_started_again(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.systemctl(f"stop hermes-job@default:{job_id}.timer")
     told = site.run(f"{site.bin}/hermes-oscron doctor", check=False)
@@ -24,7 +24,7 @@ def test_a_timer_stopped_by_hand_is_told_and_put_back(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_a_timer_changed_by_hand_is_told_and_put_right(site: Site) -> None:
+def test_a_timer_changed_by_hand_is_reported_and_repaired(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.administer(f"sed -i s/09:00/10:00/ {site.unit_dir}/hermes-job@default:{job_id}.timer")
     begun = time.monotonic()
@@ -36,7 +36,7 @@ def test_a_timer_changed_by_hand_is_told_and_put_right(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_a_timer_of_no_job_is_taken_away(site: Site) -> None:
+def test_a_timer_without_a_job_is_removed(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     site.administer(f"cd {site.unit_dir} && cp hermes-job@default:{job_id}.timer hermes-job@default:feedfeedfeed.timer")
     site.systemctl("start hermes-job@default:feedfeedfeed.timer")
@@ -52,7 +52,7 @@ def test_a_sync_with_nothing_to_do_touches_nothing(site: Site) -> None:
     assert site.timer(job_id, "ActiveEnterTimestampMonotonic") == before
 
 
-def test_a_job_that_somebody_wrote_into_jobs_json_is_armed(site: Site) -> None:
+def test_a_job_written_into_jobs_json_by_hand_is_armed(site: Site) -> None:
     path = f"{site.hermes}/cron/jobs.json"
     site.create(schedule="0 9 * * *")
     content = json.loads(site.run(f"cat {path}").stdout)
@@ -64,7 +64,7 @@ def test_a_job_that_somebody_wrote_into_jobs_json_is_armed(site: Site) -> None:
     assert site.api.job("0123456789ab")["schedule"]["expression"] == "every 90m"
 
 
-def test_an_interval_that_no_calendar_says_is_renewed_by_its_run(site: Site) -> None:
+def test_an_interval_without_a_calendar_expression_is_rearmed_by_its_run(site: Site) -> None:
     job_id = site.create(schedule="every 7h")["id"]
     path, due = f"{site.hermes}/cron/jobs.json", soon(3)
     content = json.loads(site.run(f"cat {path}").stdout)
@@ -78,7 +78,7 @@ def test_an_interval_that_no_calendar_says_is_renewed_by_its_run(site: Site) -> 
     wait_for(lambda: site.next_fire(job_id) == following)
 
 
-def test_names_write_no_directives(site: Site) -> None:
+def test_names_of_jobs_add_no_directives_to_a_unit(site: Site) -> None:
     names = ["x\nOnCalendar=*:*:*", "%n %H %%", "back\\", "\x01\x1b[31m", "]\n[Timer]\nUnit=reboot.target", "Ünï ☃",
              "\u2028OnBootSec=1", "\ud800"]
     for name in names:
@@ -90,7 +90,7 @@ def test_names_write_no_directives(site: Site) -> None:
         assert site.timer(job["id"], "Description") == f"default:{job['id']} (Hermes job)"
 
 
-def test_an_unreadable_jobs_json_stops_every_verb_and_stays_as_it_is(site: Site) -> None:
+def test_an_unreadable_jobs_json_is_refused_by_every_command_and_not_changed(site: Site) -> None:
     path = f"{site.hermes}/cron/jobs.json"
     job_id = site.create(schedule="0 9 * * *")["id"]
     whole = site.run(f"cat {path}").stdout
@@ -108,7 +108,7 @@ def test_an_unreadable_jobs_json_stops_every_verb_and_stays_as_it_is(site: Site)
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_what_systemd_refuses_of_one_job_stops_no_other(site: Site) -> None:
+def test_a_job_that_systemd_refuses_affects_no_other(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     broken = site.create(schedule="0 10 * * *")["id"]
     site.systemctl("stop 'hermes-job@*.timer'")
@@ -124,7 +124,7 @@ def test_what_systemd_refuses_of_one_job_stops_no_other(site: Site) -> None:
     assert site.armed(broken)
 
 
-def test_a_job_scheduled_anew_when_it_has_just_completed_is_armed(site: Site) -> None:
+def test_a_job_rescheduled_just_after_its_completion_is_armed(site: Site) -> None:
     for _ in range(6):
         job_id = site.create(schedule=soon(1))["id"]
         wait_for(lambda job_id=job_id: site.api.job(job_id)["state"] == "completed")

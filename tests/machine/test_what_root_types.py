@@ -119,7 +119,7 @@ def is_frozen(pid: int) -> bool:
 # Nothing that the account names
 
 
-def test_root_runs_nothing_that_the_account_writes_into_its_processes(box: Box) -> None:
+def test_root_runs_no_code_that_the_account_injects_into_its_processes(box: Box) -> None:
     with attacking(box, STEP):
         for _ in range(20):  # it is a race, which is over soon after the start
             box.run(f"timeout 8 {INSIDE}/install.sh --account bob --dry-run", check=False)
@@ -238,7 +238,7 @@ def test_a_command_that_the_account_freezes_ends_on_sigterm(bob: SystemSite, com
 # The source
 
 
-def test_a_private_pycache_in_the_source_keeps_nobody_from_installing(box: Box) -> None:
+def test_a_private_pycache_in_the_source_does_not_prevent_an_install(box: Box) -> None:
     add_account(box, "carol")
     box.run("mkdir /opt/private; cd /opt/checkout; cp -R install.sh pyproject.toml README.md units hermes_oscron "
             "/opt/private; cd /opt/private; find . -name __pycache__ -prune -exec rm -r {} +; "
@@ -251,7 +251,7 @@ def test_a_private_pycache_in_the_source_keeps_nobody_from_installing(box: Box) 
 # Root's PATH
 
 
-def test_root_s_path_is_in_no_unit_and_not_the_jobs(bob: SystemSite) -> None:
+def test_the_path_of_root_is_in_no_unit_and_no_job(bob: SystemSite) -> None:
     exports = "export PATH=/root/secret-tools:$PATH;"
     bob.box.run(f"{exports} PORT={bob.port} {INSIDE}/install.sh --account bob")
     expected = "/home/bob/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
@@ -293,7 +293,7 @@ machinectl shell bob@.host /usr/bin/touch ~/escaped; echo "shell $?"
     bob.clear()
 
 
-def test_nothing_starts_a_manager_for_an_account_that_nobody_logs_in_as(bob: SystemSite) -> None:
+def test_no_user_manager_is_started_for_an_account_without_logins(bob: SystemSite) -> None:
     box = bob.box
     box.run(f"{INSIDE}/install.sh --uninstall")
     rules = "/etc/polkit-1/rules.d/10-hermes-oscron.rules"

@@ -69,7 +69,7 @@ def test_only_the_requested_jobs_are_planned(tmp_path: Path) -> None:
     assert plan(home, job_ids=frozenset()) == ({}, {})
 
 
-def test_a_home_without_jobs_has_none(tmp_path: Path) -> None:
+def test_a_home_without_jobs_has_no_plans(tmp_path: Path) -> None:
     assert plan(tmp_path) == ({}, {}) == plan(tmp_path, "work")
 
 
@@ -184,7 +184,7 @@ def test_no_text_of_a_record_gets_into_a_unit(home: Path, field: str, injected: 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=300)
 @given(st.lists(CHANGES | ANYTHING, max_size=4))
-def test_whatever_records_hold_the_valid_one_is_planned_and_every_timer_is_harmless(
+def test_any_records_leave_the_valid_one_planned_and_every_timer_harmless(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any],
 ) -> None:
     odd = [record(f"odd{n}", **change) if isinstance(change, dict) else change for n, change in enumerate(changes)]

@@ -84,7 +84,7 @@ def arm(*instances: str) -> Changes:
     return Changes(arm={instance: plan(instance) for instance in instances})
 
 
-def test_jobs_are_armed_by_name_alone(systemd: PrivilegedSystemd, helper: Helper) -> None:
+def test_a_request_to_arm_contains_only_names(systemd: PrivilegedSystemd, helper: Helper) -> None:
     """The request names only the job: root reads its schedule in jobs.json."""
     helper.answers = [Report(["a:b", "a:c"], [], [])]
     assert systemd.apply(arm("a:c", "a:b"), NOW) == Report(["a:b", "a:c"], [], [])
@@ -118,7 +118,7 @@ def test_a_job_that_root_finds_not_scheduled_is_reported_as_disarmed(systemd: Pr
     assert systemd.apply(arm("a:b"), NOW).disarmed == ["a:b"]
 
 
-def test_no_change_is_no_request(systemd: PrivilegedSystemd, helper: Helper) -> None:
+def test_without_changes_no_request_is_sent(systemd: PrivilegedSystemd, helper: Helper) -> None:
     assert systemd.apply(Changes(), NOW) == DONE
     assert helper.requests == []
 
@@ -157,7 +157,7 @@ def test_a_watch_that_failed_is_an_error(helper: Helper) -> None:
 
 
 @pytest.mark.usefixtures("path")
-def test_without_systemd_nothing_is_watched_and_that_is_no_error(manager: Path) -> None:
+def test_without_systemd_nothing_is_watched_and_no_error_is_raised(manager: Path) -> None:
     """The jobs may be in the crontab: every sync would report a helper that cannot be there."""
     manager.unlink()
     PrivilegedWatcher(Systemctl(user=True)).watch(["default", "work"])
@@ -208,12 +208,12 @@ def folder(path: Path) -> None:
     path.mkdir()
 
 
-def deaf(path: Path) -> None:
+def dead_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
 
 
-@pytest.mark.parametrize("made", [lambda path: None, folder, deaf], ids=["nothing", "a folder", "nobody listens"])
+@pytest.mark.parametrize("made", [lambda path: None, folder, dead_socket], ids=["nothing", "a folder", "no listener"])
 def test_a_missing_helper_is_an_error_that_says_how_to_start_it(systemd: PrivilegedSystemd, path: Path,
                                                                 made: Callable[[Path], Any]) -> None:
     made(path)

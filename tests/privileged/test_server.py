@@ -143,7 +143,7 @@ def test_the_account_itself_and_root_are_answered(helper: Helper) -> None:
     assert helper.send(request, account="nobody") == NOTHING
 
 
-def test_a_start_starts_the_services_of_the_jobs_and_nothing_else(helper: Helper) -> None:
+def test_a_start_starts_only_the_services_of_the_jobs(helper: Helper) -> None:
     assert helper.ask(Request("start", ["default:one", "work:two"])) == NOTHING
     assert helper.calls() == ["start --no-block -- hermes-job@default:one.service",
                               "start --no-block -- hermes-job@work:two.service"]
@@ -199,14 +199,14 @@ def test_jobs_are_read_with_the_rights_of_the_account(helper: Helper, root: Path
 
 
 @needs_root
-def test_more_jobs_than_there_may_be_are_refused_and_nothing_is_changed(helper: Helper) -> None:
+def test_more_jobs_than_the_limit_are_refused_and_nothing_is_changed(helper: Helper) -> None:
     answer = helper.ask(Request("arm", [f"default:j{n}" for n in range(MAX_JOBS + 1)]), private_run=True)
     assert f"more than {MAX_JOBS} jobs" in answer["error"]
     assert helper.calls() == [] and list(helper.units.iterdir()) == []
 
 
 @needs_root
-def test_timers_that_are_there_count_towards_the_limit(helper: Helper) -> None:
+def test_existing_timers_count_towards_the_limit(helper: Helper) -> None:
     present = [f"default:j{n}" for n in range(2)]
     timers = " ".join(f"hermes-job@{each}.timer" for each in present)
     requested = [*present, *(f"default:k{n}" for n in range(MAX_JOBS - 1))]

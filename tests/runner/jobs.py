@@ -143,7 +143,7 @@ def interrupt(root: Path, job_id: str) -> None:
     kill(job)
 
 
-def let_days_pass(root: Path, job_id: str, days: int) -> None:
+def backdate_interrupted_run(root: Path, job_id: str, days: int) -> None:
     """Move the interrupted run of `job_id`, a daily one, `days` back, with no run since."""
     left = root / "cron" / "oscron" / "runs" / job_id
     started = time.time() - days * 86400

@@ -43,7 +43,7 @@ def surroundings(root: Path, job_id: str, **environment: str) -> Any:
     return json.loads(ended.stdout)
 
 
-def test_a_shell_script_is_run_by_bash_whatever_its_first_line_and_mode(root: Path) -> None:
+def test_a_shell_script_is_run_by_bash_with_any_first_line_and_mode(root: Path) -> None:
     job_id = make_script(root, '#!/bin/false\n[[ -n $BASH_VERSION ]] && echo "bash $0"\n', "job.sh")
     assert not os.access(root / "scripts" / "job.sh", os.X_OK)
     assert fire(job_id, *MANUAL).stdout == f"bash {root}/scripts/job.sh\n"
@@ -55,7 +55,7 @@ def test_any_other_script_is_run_by_python(root: Path, name: str) -> None:
     assert fire(job_id, *MANUAL).stdout == f"3 ['{root}/scripts/{name}']\n"
 
 
-def test_a_script_gets_its_surroundings(root: Path) -> None:
+def test_a_script_gets_its_environment_and_working_directory(root: Path) -> None:
     job_id = make_script(root, SAYS_ITS_SURROUNDINGS, "job.py", name="Rapport d'été 🌞", prompt="not for scripts")
     seen = surroundings(root, job_id, SOMETHING_ELSE="kept")
     assert seen["argv"] == [f"{root}/scripts/job.py"]
@@ -69,14 +69,14 @@ def test_a_script_gets_its_surroundings(root: Path) -> None:
 @pytest.mark.parametrize(("name", "in_environment"), [
     ("a\nb=c", "a\nb=c"), ("nul\0in it", "nulin it"), ("half a \ud800 pair", "half a ? pair"),
 ])
-def test_any_name_can_stand_in_the_environment(root: Path, name: str, in_environment: str) -> None:
+def test_any_job_name_can_be_put_into_the_environment(root: Path, name: str, in_environment: str) -> None:
     job_id = make_script(root, SAYS_ITS_SURROUNDINGS, "job.py")
     change_record(root, job_id, name=name)  # as other programs may write it
     assert surroundings(root, job_id)["env"]["HERMES_JOB_NAME"] == in_environment
     assert record(root, job_id)["last_status"] == "ok"
 
 
-def test_a_script_in_a_folder_below_runs_there(root: Path) -> None:
+def test_a_script_in_a_subfolder_runs_there(root: Path) -> None:
     (root / "scripts" / "daily").mkdir()
     job_id = make_script(root, "pwd\n", "daily/job.sh")
     assert fire(job_id, *MANUAL).stdout == f"{root}/scripts/daily\n"
@@ -89,7 +89,7 @@ def test_a_job_runs_in_its_working_directory(root: Path, tmp_path: Path) -> None
     assert [fire(job_id, *MANUAL).stdout for job_id in (script, prompt)] == [f"{tmp_path}\n"] * 2
 
 
-def test_a_working_directory_that_has_gone_is_a_failed_run_that_names_it(root: Path, tmp_path: Path) -> None:
+def test_a_missing_working_directory_is_a_failed_run_that_names_it(root: Path, tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     job_id = make_script(root, "pwd\n", workdir=str(tmp_path / "gone"))
     (tmp_path / "gone").rmdir()
@@ -97,7 +97,7 @@ def test_a_working_directory_that_has_gone_is_a_failed_run_that_names_it(root: P
     assert f"could not be started in {tmp_path}/gone: No such file" in record(root, job_id)["last_error"]
 
 
-def test_a_prompt_goes_to_the_configured_command_on_its_input(root: Path) -> None:
+def test_a_prompt_goes_to_the_standard_input_of_the_configured_command(root: Path) -> None:
     script = root / "agent.py"
     script.write_text(SAYS_ITS_SURROUNDINGS)
     configure_command(root, sys.executable, str(script), "-p", "--model", "x y")
@@ -111,7 +111,7 @@ def test_a_prompt_goes_to_the_configured_command_on_its_input(root: Path) -> Non
     assert section(page(root, job_id), "Prompt") == "Say 'hello' to\n$HOME and `id`; 日本"
 
 
-def test_a_prompt_of_400_kb_arrives_whole(root: Path) -> None:
+def test_a_prompt_of_400_kb_is_passed_on_completely(root: Path) -> None:
     configure_command(root, "md5sum")
     prompt = "0123456789abcde\n" * 25_000
     wanted = make(root, prompt=prompt)
@@ -120,7 +120,7 @@ def test_a_prompt_of_400_kb_arrives_whole(root: Path) -> None:
     assert fire(wanted, *MANUAL).stdout == expected
 
 
-def test_a_command_that_never_reads_its_prompt_may_end_well(root: Path) -> None:
+def test_a_command_that_never_reads_its_prompt_can_succeed(root: Path) -> None:
     configure_command(root, "sh", "-c", "sleep 0.2; echo deaf")
     job_id = make(root, prompt="x" * 400_000)
     ended = fire(job_id, *MANUAL)
@@ -148,7 +148,7 @@ def parent_of(pid: str) -> int | None:
         return None
 
 
-def test_without_anything_to_run_a_prompt_the_error_says_what_to_install_or_set(root: Path) -> None:
+def test_without_an_executor_the_error_names_what_to_install_or_set(root: Path) -> None:
     job_id = make(root)
     ended = fire(job_id, *MANUAL)
     assert ended.returncode == 1
@@ -160,7 +160,7 @@ def test_without_anything_to_run_a_prompt_the_error_says_what_to_install_or_set(
     assert record(root, job_id)["last_status"] == "error"
 
 
-def test_a_configured_command_that_is_not_there_is_named(root: Path) -> None:
+def test_a_missing_configured_command_is_named(root: Path) -> None:
     configure_command(root, "no-such-agent", "-p")
     job_id = make(root)
     assert fire(job_id, *MANUAL).returncode == 1
@@ -185,7 +185,7 @@ def test_a_prompt_runs_in_the_home_of_the_profile_it_names(root: Path) -> None:
     assert fire(make(root, profile="work"), *MANUAL).stdout == f"{work}\n{work}\n"
 
 
-def test_without_that_profile_it_runs_where_it_is_and_says_so(root: Path) -> None:
+def test_a_job_whose_profile_is_missing_runs_in_its_own_home_and_logs_that(root: Path) -> None:
     (root / "profiles" / "work").mkdir(parents=True)
     job_id = make_script(root, 'echo "$HERMES_HOME"\n', profile="work")
     (root / "profiles" / "work").rmdir()
@@ -231,14 +231,14 @@ def test_a_refused_script_is_a_failed_run_that_runs_nothing(root: Path, home: Ho
     assert where in record(root, job_id)["last_error"]
 
 
-def test_scripts_may_be_a_link_themselves(root: Path, tmp_path: Path) -> None:
+def test_the_scripts_folder_may_be_a_link(root: Path, tmp_path: Path) -> None:
     (root / "scripts").rmdir()
     (tmp_path / "elsewhere").mkdir()
     (root / "scripts").symlink_to(tmp_path / "elsewhere")
     assert fire(make_script(root, "echo linked\n"), *MANUAL).stdout == "linked\n"
 
 
-def test_a_script_in_place_of_another_is_the_one_that_runs(root: Path) -> None:
+def test_a_replaced_script_is_the_one_that_runs(root: Path) -> None:
     job_id = make_script(root, "echo old\n")
     write_script(root, "job.sh", "echo new\n")
     assert fire(job_id, *MANUAL).stdout == "new\n"
@@ -253,14 +253,14 @@ def test_a_script_name_that_no_file_can_have_is_a_failed_run(root: Path, script:
     assert record(root, job_id)["last_status"] == "error"
 
 
-def test_a_record_with_foreign_types_in_it_is_run_as_far_as_it_goes(home: Home) -> None:
+def test_a_record_with_wrong_types_is_run_as_far_as_possible(home: Home) -> None:
     settings = Config(command=("agent",))
     command = command_for({"id": "a", "prompt": None, "name": None, "workdir": 7, "profile": ["x"]}, home, settings)
     assert (command.argv, command.stdin, command.directory) == (["agent"], b"", home.path)
     assert command.environment["HERMES_JOB_NAME"] == ""
 
 
-def test_a_prompt_with_half_a_character_is_passed_on_without_it(home: Home) -> None:
+def test_half_a_character_in_the_prompt_is_replaced(home: Home) -> None:
     command = command_for({"id": "a", "prompt": "x\ud800y"}, home, Config(command=("agent",)))
     assert command.stdin == b"x?y"
 

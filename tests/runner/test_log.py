@@ -18,7 +18,7 @@ def test_a_closed_output_ends_no_run(root: Path) -> None:
     assert section(page(root, job_id), "Response") == "heard by nobody"
 
 
-def test_a_crontab_line_that_covers_is_silent_when_the_job_is_not_due(root: Path) -> None:
+def test_a_covering_crontab_line_prints_nothing_if_the_job_is_not_due(root: Path) -> None:
     job_id = make_script(root, "echo never\n")
     before = files(root)
     ended = fire(job_id, "--crontab")
@@ -26,13 +26,13 @@ def test_a_crontab_line_that_covers_is_silent_when_the_job_is_not_due(root: Path
     assert files(root) == before
 
 
-def test_a_crontab_line_runs_what_is_due_as_scheduled(root: Path) -> None:
+def test_a_crontab_line_runs_a_due_job_as_a_scheduled_run(root: Path) -> None:
     job_id = make_script(root, 'cat "$HERMES_HOME/cron/oscron/runs/$HERMES_JOB_ID"\n')
     make_due(root, job_id)
     assert fire(job_id, "--crontab", INVOCATION_ID="cron's own, where systemd started that").returncode == 0
     assert '"trigger": "schedule"' in section(page(root, job_id), "Response")
 
 
-def test_bad_arguments_are_told_on_the_standard_error_all_the_same(root: Path) -> None:
+def test_bad_arguments_of_a_crontab_line_are_reported_on_standard_error(root: Path) -> None:
     ended = subprocess.run([*command_line("x")[:-1], "--crontab"], capture_output=True, text=True)
     assert ended.returncode == 2 and ended.stderr.startswith("Usage: ")

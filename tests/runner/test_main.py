@@ -20,6 +20,7 @@ from tests.conftest import write_script
 from tests.runner.jobs import (
     MANUAL,
     SLEEPER,
+    backdate_interrupted_run,
     command_line,
     configure,
     files,
@@ -28,7 +29,6 @@ from tests.runner.jobs import (
     interrupt,
     is_alive,
     kill,
-    let_days_pass,
     make,
     make_due,
     make_script,
@@ -45,7 +45,7 @@ NOW = datetime.datetime.now(datetime.UTC)
 
 
 @pytest.fixture(autouse=True)
-def no_systemd_around_us(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_systemd_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("INVOCATION_ID", "TRIGGER_UNIT", "SERVICE_RESULT", "EXIT_STATUS"):
         monkeypatch.delenv(name, raising=False)
 
@@ -118,7 +118,7 @@ def test_a_paused_job_runs_by_hand_and_stays_paused(root: Path) -> None:
 @pytest.mark.parametrize("environment", [
     {}, {"INVOCATION_ID": "1"}, {"INVOCATION_ID": "1", "TRIGGER_UNIT": "hermes-job@default:x.timer"},
 ])
-def test_a_start_that_nobody_requested_runs_what_is_due_alone(root: Path, environment: dict[str, str]) -> None:
+def test_a_start_without_a_request_runs_only_a_due_job(root: Path, environment: dict[str, str]) -> None:
     job_id = make_script(root, "echo ran\n")
     ended = fire(job_id, **environment)
     assert ended.stdout.startswith(f"Skipped: {job_id} is not due before ")
@@ -127,7 +127,7 @@ def test_a_start_that_nobody_requested_runs_what_is_due_alone(root: Path, enviro
     assert fire(job_id, **environment).stdout == "ran\n"
 
 
-def test_a_requested_run_is_a_manual_one_whatever_started_it(root: Path, home: Home) -> None:
+def test_a_requested_run_is_manual_for_every_way_of_starting_it(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo ran\n")
     service(root).pause(job_id)
     with requests.ask(home, job_id) as request:
@@ -138,7 +138,7 @@ def test_a_requested_run_is_a_manual_one_whatever_started_it(root: Path, home: H
     assert fire(job_id).stdout.startswith("Skipped: "), "a request is good for one run"
 
 
-def test_a_request_of_a_verb_that_was_killed_makes_no_run_a_manual_one(root: Path, home: Home) -> None:
+def test_a_request_of_a_killed_command_makes_no_run_a_manual_one(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo ran\n")
     asking = subprocess.Popen([sys.executable, "-c", "import sys, time\n"
                                "from hermes_oscron.hermes.home import hermes_root, home_of\n"
@@ -157,7 +157,7 @@ def test_a_request_of_a_verb_that_was_killed_makes_no_run_a_manual_one(root: Pat
     assert not list(left.iterdir()) and not due_mark.exists()
 
 
-def test_a_run_that_cannot_begin_answers_why(root: Path, home: Home) -> None:
+def test_a_run_that_cannot_begin_returns_the_reason(root: Path, home: Home) -> None:
     job_id = make_script(root, SLEEPER)
     with firing(job_id, *MANUAL) as runner:
         pid_in(root / "started")
@@ -177,7 +177,7 @@ def test_a_run_that_cannot_begin_answers_why(root: Path, home: Home) -> None:
         assert home.state.runs in request.answer()["refused"]  # type: ignore[index]
 
 
-def test_a_run_by_hand_needs_no_time(root: Path) -> None:
+def test_a_manual_run_needs_no_due_time(root: Path) -> None:
     job_id = make_script(root, "echo now\n")
     before = record(root, job_id)["next_run_at"]
     assert fire(job_id, *MANUAL).stdout == "now\n"
@@ -207,7 +207,7 @@ def test_a_one_shot_is_completed_by_its_run(root: Path, script: str, status: str
     assert len(pages(root, job_id)) == 1
 
 
-def test_an_interval_stays_on_its_grid_however_long_a_run_takes(root: Path) -> None:
+def test_an_interval_stays_on_its_grid_after_a_run_of_any_length(root: Path) -> None:
     job_id = make_script(root, "echo tick\n", schedule="every 2h")
     make_due(root, job_id)
     fire(job_id)
@@ -232,7 +232,7 @@ def test_a_running_job_shows_as_running(root: Path, home: Home) -> None:
 
 
 @pytest.mark.parametrize("options", [(), MANUAL])
-def test_a_fire_while_the_job_runs_is_skipped_and_says_so(root: Path, options: tuple[str, ...]) -> None:
+def test_a_fire_while_the_job_runs_is_skipped_and_logged(root: Path, options: tuple[str, ...]) -> None:
     job_id = make_script(root, SLEEPER)
     make_due(root, job_id)
     with firing(job_id) as runner:
@@ -247,7 +247,7 @@ def test_a_fire_while_the_job_runs_is_skipped_and_says_so(root: Path, options: t
     assert len(pages(root, job_id)) == 1
 
 
-def test_of_many_fires_at_once_one_runs(root: Path) -> None:
+def test_many_simultaneous_fires_cause_one_run(root: Path) -> None:
     job_id = make_script(root, 'echo x >> "$HERMES_HOME/ran"\nsleep 1\n')
     make_due(root, job_id)
     fires = [subprocess.Popen(command_line(job_id), stdout=subprocess.DEVNULL) for _ in range(6)]
@@ -256,7 +256,7 @@ def test_of_many_fires_at_once_one_runs(root: Path) -> None:
     assert record(root, job_id)["repeat"]["completed"] == 1
 
 
-def test_sigterm_to_the_runner_ends_the_job_and_says_so(root: Path) -> None:
+def test_sigterm_to_the_runner_ends_the_job_and_is_recorded(root: Path) -> None:
     job_id = make_script(root, 'sleep 30 &\necho $! > "$HERMES_HOME/started"\nwait\n')
     with firing(job_id, *MANUAL) as runner:
         grandchild = pid_in(root / "started")
@@ -268,7 +268,7 @@ def test_sigterm_to_the_runner_ends_the_job_and_says_so(root: Path) -> None:
     assert section(page(root, job_id), "Error") == "stopped by SIGTERM before it had ended."
 
 
-def test_the_timeout_of_the_configuration_ends_the_job(root: Path) -> None:
+def test_the_configured_timeout_ends_the_job(root: Path) -> None:
     configure(root, "[exec]\ntimeout = 0.3\n")
     job_id = make_script(root, "echo begun; sleep 30\n")
     assert fire(job_id, *MANUAL).returncode == 1
@@ -277,7 +277,7 @@ def test_the_timeout_of_the_configuration_ends_the_job(root: Path) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["10_000_000", "999_999_999"])
-def test_a_timeout_that_never_comes_is_no_fault(root: Path, timeout: str) -> None:
+def test_a_very_long_timeout_is_not_an_error(root: Path, timeout: str) -> None:
     configure(root, f"[exec]\ntimeout = {timeout}\n")
     job_id = make_script(root, "echo done\n")
     assert (fire(job_id, *MANUAL).returncode, record(root, job_id)["last_status"]) == (0, "ok")
@@ -289,7 +289,7 @@ def test_after_kill_9_the_job_does_not_run_and_the_next_fire_records_it(root: Pa
     assert lock.running(home) == {}
     assert [run.job_id for run in lock.unrecorded(home)] == [job_id]
     write_script(root, "job.sh", 'cat "$HERMES_HOME/cron/jobs.json"\n')
-    let_days_pass(root, job_id, 2)
+    backdate_interrupted_run(root, job_id, 2)
     ended = fire(job_id)
     assert ended.returncode == 0
     [seen] = json.loads(ended.stdout)["jobs"]
@@ -311,7 +311,7 @@ def test_a_one_shot_that_was_killed_is_not_run_again(root: Path) -> None:
     assert pages(root, job_id) == []
 
 
-def test_a_job_deleted_while_it_runs_ends_by_itself_and_leaves_nothing(root: Path, home: Home) -> None:
+def test_a_job_deleted_during_its_run_ends_by_itself_and_leaves_nothing(root: Path, home: Home) -> None:
     job_id = make_script(root, 'echo $$ > "$HERMES_HOME/started"\nread -t 5 < "$HERMES_HOME/pipe"\necho done\n')
     os.mkfifo(root / "pipe")
     with firing(job_id, *MANUAL) as runner:
@@ -351,7 +351,7 @@ def test_a_job_paused_while_it_runs_stays_paused(root: Path) -> None:
     assert (after["state"], after["next_run_at"], after["last_status"]) == ("paused", None, "error")
 
 
-def test_keys_that_are_not_ours_survive_a_run(root: Path) -> None:
+def test_unknown_keys_are_preserved_by_a_run(root: Path) -> None:
     job_id = make_script(root, "echo\n")
     path = root / "cron" / "jobs.json"
     document = json.loads(path.read_text())
@@ -363,7 +363,7 @@ def test_keys_that_are_not_ours_survive_a_run(root: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"jobs": {}}', b"\xff\xfe", b"[1, 2", b'"jobs"'])
-def test_jobs_that_cannot_be_read_are_refused_and_left_as_they_are(root: Path, content: bytes) -> None:
+def test_an_unreadable_jobs_json_is_refused_and_not_changed(root: Path, content: bytes) -> None:
     path = root / "cron" / "jobs.json"
     path.parent.mkdir()
     path.write_bytes(content)
@@ -375,7 +375,7 @@ def test_jobs_that_cannot_be_read_are_refused_and_left_as_they_are(root: Path, c
     assert not (root / "cron" / "output").exists()
 
 
-def test_a_fire_waits_for_jobs_that_somebody_is_mending(root: Path) -> None:
+def test_a_fire_waits_while_jobs_json_is_being_repaired(root: Path) -> None:
     job_id = make_script(root, "echo fine\n")
     make_due(root, job_id)
     path = root / "cron" / "jobs.json"
@@ -389,8 +389,8 @@ def test_a_fire_waits_for_jobs_that_somebody_is_mending(root: Path) -> None:
     assert section(page(root, job_id), "Response") == "fine"
 
 
-def test_a_fire_does_not_wait_for_ever(root: Path, monkeypatch: pytest.MonkeyPatch,
-                                       capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fire_does_not_wait_forever(root: Path, monkeypatch: pytest.MonkeyPatch,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
     job_id = make_script(root, "echo fine\n")
     (root / "cron" / "jobs.json").write_text("{")
     monkeypatch.setattr(main, "JOBS_FILE_TIMEOUT_S", 0.1)
@@ -399,7 +399,7 @@ def test_a_fire_does_not_wait_for_ever(root: Path, monkeypatch: pytest.MonkeyPat
     assert "jobs.json is not JSON" in capsys.readouterr().err
 
 
-def test_the_last_fire_of_a_deleted_job_is_no_failure(root: Path) -> None:
+def test_the_last_fire_of_a_deleted_job_is_not_a_failure(root: Path) -> None:
     ended = fire("4f2a9c1d07be")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "Skipped: There is no job '4f2a9c1d07be' in profile default. It was deleted.\n"
@@ -418,7 +418,7 @@ def test_bad_arguments_are_answered_with_the_usage(root: Path, arguments: list[s
 
 @pytest.mark.parametrize("instance", ["", "4f2a", ":", "default:", ":4f2a", "default:../../etc", "../x:4f2a",
                                       "default:.hidden", "default:a/b", "default:a\nb", "default:" + "a" * 65])
-def test_a_name_that_is_no_instance_is_refused(root: Path, instance: str) -> None:
+def test_a_name_that_is_not_an_instance_is_refused(root: Path, instance: str) -> None:
     ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", instance], capture_output=True,
                            text=True)
     assert ended.returncode == 2
@@ -426,14 +426,14 @@ def test_a_name_that_is_no_instance_is_refused(root: Path, instance: str) -> Non
     assert files(root) == {}
 
 
-def test_a_profile_that_is_not_there_is_refused(root: Path) -> None:
+def test_a_missing_profile_is_refused(root: Path) -> None:
     ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", "work:4f2a"], capture_output=True,
                            text=True)
     assert ended.returncode == 2
     assert f"There is no profile 'work' under {root}/profiles." in ended.stderr
 
 
-def test_a_job_of_another_profile_runs_in_its_home(root: Path) -> None:
+def test_a_job_of_another_profile_runs_in_the_home_of_that_profile(root: Path) -> None:
     work = root / "profiles" / "work"
     (work / "scripts").mkdir(parents=True)
     (work / "scripts" / "job.sh").write_text('echo "$HERMES_HOME"\n')
@@ -452,7 +452,7 @@ def test_a_job_of_another_profile_runs_in_its_home(root: Path) -> None:
     ("[exec\n", "cannot be read"),
     ("[exec]\ncomand = ['x']\n", "there is no setting 'exec.comand'"),
 ])
-def test_a_configuration_that_cannot_be_is_a_failed_run_that_names_it(root: Path, toml: str, fault: str) -> None:
+def test_an_invalid_configuration_is_a_failed_run_that_names_it(root: Path, toml: str, fault: str) -> None:
     job_id = make_script(root, "echo never\n")
     configure(root, toml)
     assert fire(job_id, *MANUAL).returncode == 1
@@ -463,7 +463,7 @@ def test_a_configuration_that_cannot_be_is_a_failed_run_that_names_it(root: Path
     assert "never" not in section(page(root, job_id), "Response")
 
 
-def test_what_a_run_writes_is_for_its_owner_alone(root: Path) -> None:
+def test_only_its_owner_can_read_the_files_of_a_run(root: Path) -> None:
     job_id = make_script(root, "echo secret\n")
     fire(job_id, *MANUAL)
     [written] = (root / "cron" / "output" / job_id).iterdir()
@@ -474,14 +474,14 @@ def test_what_a_run_writes_is_for_its_owner_alone(root: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", ["0022", "0077"])
-def test_a_job_keeps_the_umask_it_was_given(root: Path, umask: str) -> None:
+def test_a_job_keeps_the_umask_of_its_runner(root: Path, umask: str) -> None:
     job_id = make_script(root, "umask\n")
     ended = subprocess.run(["sh", "-c", 'umask "$0"; exec "$@"', umask, *command_line(job_id, *MANUAL)],
                            capture_output=True, text=True)
     assert ended.stdout == f"{umask}\n"
 
 
-def test_a_reader_that_went_away_does_not_end_the_job(root: Path) -> None:
+def test_a_closed_output_does_not_end_the_job(root: Path) -> None:
     job_id = make_script(root, "for i in 1 2 3; do echo line $i; done\n")
     reading, writing = os.pipe()
     os.close(reading)
@@ -491,7 +491,7 @@ def test_a_reader_that_went_away_does_not_end_the_job(root: Path) -> None:
     assert section(page(root, job_id), "Response") == "line 1\nline 2\nline 3"
 
 
-def test_what_a_fire_imports_is_little() -> None:
+def test_a_fire_imports_few_modules() -> None:
     heavy = {"argparse", "bottle", "click", "croniter", "dataclasses", "logging", "pathlib", "rich", "subprocess",
              "typing_extensions", "urllib", "waitress"}
     program = "import sys, hermes_oscron.runner.main; print(*sys.modules)"

@@ -22,7 +22,7 @@ DEAF = "trap '' TERM; for i in {1..200}; do sleep 0.1; done"
 
 
 @pytest.fixture(autouse=True)
-def our_own_signals() -> Iterator[None]:
+def restored_signal_handlers() -> Iterator[None]:
     """JobProcess sets handlers for them, as in the runner; a test restores the old ones."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
@@ -38,12 +38,12 @@ def shell(script: str, stdin: bytes = b"", timeout: float = 30.0) -> ProcessResu
     return run("bash", "-c", script, stdin=stdin, timeout=timeout)
 
 
-def test_what_it_says_is_heard_and_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_is_captured_and_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
     assert shell("echo out; echo err >&2") == ProcessResult("out\n", "err\n", None, 0)
     assert capfd.readouterr() == ("out\n", "err\n")
 
 
-def test_what_it_says_is_passed_on_as_it_comes(tmp_path: Path) -> None:
+def test_output_is_passed_on_as_it_is_written(tmp_path: Path) -> None:
     kept = os.dup(1)
     reading, writing = os.pipe()
     os.dup2(writing, 1)
@@ -68,22 +68,22 @@ def test_what_it_says_is_passed_on_as_it_comes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 400_000, 3_000_000])
-def test_it_gets_its_input_whole(size: int) -> None:
+def test_the_command_gets_its_whole_input(size: int) -> None:
     stdin = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     assert run("md5sum", stdin=stdin) == ProcessResult(f"{hashlib.md5(stdin).hexdigest()}  -\n", "", None, 0)
 
 
-def test_it_may_answer_while_it_reads() -> None:
+def test_the_command_may_write_while_it_reads() -> None:
     stdin = b"line\n" * 400_000
     assert run("cat", stdin=stdin).stdout == stdin.decode()
 
 
 @pytest.mark.parametrize("script", ["true", "sleep 0.3; echo done >&2", "exec 0<&-; sleep 0.3", "head -c 5 >/dev/null"])
-def test_it_need_not_read_its_input(script: str) -> None:
+def test_the_command_need_not_read_its_input(script: str) -> None:
     assert shell(script, stdin=b"x" * 400_000).error is None
 
 
-def test_an_exit_code_is_told_with_the_last_line_of_its_errors() -> None:
+def test_an_exit_code_is_reported_with_the_last_line_of_standard_error() -> None:
     assert shell("exit 0").error is None
     assert shell("exit 7").error == "exited with code 7."
     assert shell("echo first >&2; echo 'the reason' >&2; echo >&2; exit 7").error == "exited with code 7: the reason"
@@ -93,7 +93,7 @@ def test_an_exit_code_is_told_with_the_last_line_of_its_errors() -> None:
     ("KILL", "killed by SIGKILL."), ("SEGV", "killed by SIGSEGV."), ("USR1", "killed by SIGUSR1."),
     ("TERM", "killed by SIGTERM."), ("40", "killed by signal 40."),
 ])
-def test_death_by_a_signal_is_told(number: str, told: str) -> None:
+def test_death_by_a_signal_is_reported(number: str, told: str) -> None:
     assert shell(f"ulimit -c 0; kill -{number} $$").error == told
 
 
@@ -103,19 +103,19 @@ def test_death_by_a_signal_is_told(number: str, told: str) -> None:
     (["true"], "/no/such/folder", "true could not be started in /no/such/folder: No such file or directory."),
     (["true", "a\0b"], "/", "true could not be started in /: embedded null byte."),
 ])
-def test_what_cannot_be_started_is_told(argv: list[str], directory: str, told: str) -> None:
+def test_a_command_that_cannot_be_started_is_reported(argv: list[str], directory: str, told: str) -> None:
     with pytest.raises(SpawnError) as refused:
         JobProcess(Command(argv, b"", directory, dict(os.environ)))
     assert str(refused.value) == told
 
 
-def test_it_gets_its_environment_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_gets_only_the_given_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_OURS", "1")
     outcome = JobProcess(Command(["/usr/bin/env"], b"", "/", {"ONE": "1", "TWO": "é"})).wait(SECOND)
     assert sorted(outcome.stdout.split()) == ["ONE=1", "TWO=é"]
 
 
-def test_it_leads_a_process_group_of_its_own_and_has_no_files_of_ours() -> None:
+def test_the_command_has_its_own_process_group_and_no_inherited_descriptors() -> None:
     inherited = os.open("/", os.O_RDONLY)
     program = "import os; print(os.getpid() == os.getpgid(0), sorted(os.listdir('/proc/self/fd'))[:4])"
     outcome = run(sys.executable, "-c", program)
@@ -124,7 +124,7 @@ def test_it_leads_a_process_group_of_its_own_and_has_no_files_of_ours() -> None:
 
 
 @pytest.mark.parametrize("stream", [1, 2])
-def test_output_beyond_the_limit_is_cut_with_a_line_that_says_so(stream: int) -> None:
+def test_output_beyond_the_limit_is_cut_with_a_note(stream: int) -> None:
     outcome = shell(f"head -c {MAX_STREAM_BYTES + 1234} /dev/zero | tr '\\0' x >&{stream}; echo end >&{3 - stream}")
     kept, other = (outcome.stdout, outcome.stderr) if stream == 1 else (outcome.stderr, outcome.stdout)
     assert MAX_STREAM_BYTES == 5 * 1024 * 1024
@@ -133,16 +133,16 @@ def test_output_beyond_the_limit_is_cut_with_a_line_that_says_so(stream: int) ->
     assert outcome.error is None
 
 
-def test_output_up_to_the_limit_is_kept_whole() -> None:
+def test_output_up_to_the_limit_is_complete() -> None:
     assert shell(f"head -c {MAX_STREAM_BYTES} /dev/zero | tr '\\0' x").stdout == "x" * MAX_STREAM_BYTES
 
 
-def test_both_streams_may_be_full_at_once() -> None:
+def test_both_output_streams_may_be_full_at_once() -> None:
     outcome = shell("head -c 2000000 /dev/zero >&2 & head -c 2000000 /dev/zero; wait")
     assert (len(outcome.stdout), len(outcome.stderr), outcome.error) == (2_000_000, 2_000_000, None)
 
 
-def test_output_that_is_no_text_is_kept_as_far_as_it_is() -> None:
+def test_output_that_is_not_utf_8_is_decoded_with_replacement_characters() -> None:
     assert shell(r"printf 'a\xff\xfeb\xc3'").stdout == "a\ufffd\ufffdb\ufffd"
 
 
@@ -152,7 +152,7 @@ def test_a_command_that_closes_its_streams_is_waited_for() -> None:
     assert time.monotonic() - begun >= 0.5
 
 
-def test_what_it_leaves_in_the_background_is_neither_waited_for_nor_ended(tmp_path: Path) -> None:
+def test_background_processes_are_neither_waited_for_nor_ended(tmp_path: Path) -> None:
     begun = time.monotonic()
     outcome = shell(f"sleep 30 & echo $! > {tmp_path}/pid; echo done")
     left = pid_in(tmp_path / "pid")
@@ -162,13 +162,13 @@ def test_what_it_leaves_in_the_background_is_neither_waited_for_nor_ended(tmp_pa
     os.kill(left, signal.SIGKILL)
 
 
-def test_at_the_timeout_the_whole_group_is_asked_to_end(tmp_path: Path) -> None:
+def test_the_whole_group_gets_sigterm_at_the_timeout(tmp_path: Path) -> None:
     outcome = shell(f"trap 'echo bye; exit 0' TERM; sleep 30 & echo $! > {tmp_path}/pid; wait", timeout=0.5)
     assert outcome == ProcessResult("bye\n", "", "timed out after 0.5 s.")
     wait_for(lambda: not is_alive(pid_in(tmp_path / "pid")))
 
 
-def test_who_does_not_end_when_asked_is_killed_with_the_whole_group(tmp_path: Path,
+def test_a_command_that_ignores_sigterm_is_killed_with_its_whole_group(tmp_path: Path,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_module, "KILL_GRACE_S", 0.5)
     begun = time.monotonic()
@@ -184,14 +184,14 @@ def test_any_timeout_can_be_waited_for(timeout: float) -> None:
     assert shell("echo done", timeout=timeout) == ProcessResult("done\n", "", None, 0)
 
 
-def test_who_ignores_the_request_when_its_leader_heeds_it_is_killed_too(tmp_path: Path) -> None:
+def test_a_child_that_ignores_sigterm_is_killed_after_its_leader_ends(tmp_path: Path) -> None:
     outcome = shell(f"(trap '' TERM; echo $BASHPID > {tmp_path}/child; {DEAF}) & wait", timeout=0.5)
     assert outcome.error == "timed out after 0.5 s."
     wait_for(lambda: not is_alive(pid_in(tmp_path / "child")))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_when_we_are_stopped_it_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_stop_of_the_runner_stops_the_command(tmp_path: Path, number: signal.Signals) -> None:
     def stop() -> None:
         pid_in(tmp_path / "pid")
         os.kill(os.getpid(), number)
@@ -206,26 +206,26 @@ def test_when_we_are_stopped_it_is_stopped(tmp_path: Path, number: signal.Signal
     wait_for(lambda: not is_alive(pid_in(tmp_path / "pid")))
 
 
-def test_a_signal_before_it_is_waited_for_is_not_lost() -> None:
+def test_a_signal_before_the_wait_begins_is_not_lost() -> None:
     running = JobProcess(Command(["sleep", "30"], b"", "/", dict(os.environ)))
     os.kill(os.getpid(), signal.SIGTERM)
     assert running.wait(30).error == "stopped by SIGTERM before it had ended."
 
 
-def test_a_second_request_to_stop_does_not_put_off_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_stop_signal_does_not_delay_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_module, "KILL_GRACE_S", 1.0)
     running = JobProcess(Command(["bash", "-c", f"trap '' TERM; echo $$ > {tmp_path}/pid; {DEAF}"], b"", "/",
                               dict(os.environ)))
     pid_in(tmp_path / "pid")
     over = threading.Event()
 
-    def keep_asking() -> None:
+    def send_sigterm_repeatedly() -> None:
         for _ in range(8):
             os.kill(os.getpid(), signal.SIGTERM)
             if over.wait(0.5):
                 return
 
-    asker = threading.Thread(target=keep_asking)
+    asker = threading.Thread(target=send_sigterm_repeatedly)
     begun = time.monotonic()
     asker.start()
     outcome = running.wait(30)

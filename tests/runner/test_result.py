@@ -59,7 +59,7 @@ def page_of(process: ProcessResult = WELL, **fields: Any) -> str:
     return render_page({**job, **fields}, STARTED, ENDED, process.stdout, process.stderr, process.error)
 
 
-def test_a_page_has_the_headings_that_clients_look_for() -> None:
+def test_a_page_has_the_headings_that_clients_parse() -> None:
     assert page_of() == (
         "# Cron Job: Report\n\n"
         "**Job ID:** 4f2a\n"
@@ -71,7 +71,7 @@ def test_a_page_has_the_headings_that_clients_look_for() -> None:
     )
 
 
-def test_the_page_of_a_failed_run_says_why() -> None:
+def test_the_page_of_a_failed_run_has_the_error() -> None:
     written = page_of(ProcessResult("half\n", "oh no\n", "exited with code 3: oh no"))
     assert headings(written) == ["# Cron Job: Report (FAILED)", "## Prompt", "## Response", "## Standard error",
                                  "## Error"]
@@ -80,12 +80,12 @@ def test_the_page_of_a_failed_run_says_why() -> None:
     assert section(written, "Error") == "exited with code 3: oh no"
 
 
-def test_the_page_of_a_script_names_it_in_place_of_a_prompt() -> None:
+def test_the_page_of_a_script_names_it_instead_of_a_prompt() -> None:
     written = page_of(no_agent=True, script="daily/report.sh", prompt="unused")
     assert section(written, "Prompt") == "Script: daily/report.sh"
 
 
-def test_a_page_without_output_says_so() -> None:
+def test_a_page_without_output_has_a_note() -> None:
     assert section(page_of(ProcessResult(" \n\n", "", None)), "Response") == "(no output)"
 
 
@@ -121,7 +121,7 @@ def test_a_page_is_named_and_dated_in_the_zone_of_the_agent(root: Path, monkeypa
     assert record(root, job_id)["last_run_at"].endswith("+14:00")
 
 
-def test_output_beyond_5_mib_is_cut_with_a_line_that_says_so(root: Path) -> None:
+def test_output_beyond_5_mib_is_cut_with_a_note(root: Path) -> None:
     job_id = make_script(root, "head -c 6000000 /dev/zero | tr '\\0' x\n")
     ended = fire(job_id, *MANUAL)
     assert len(ended.stdout) == 6_000_000
@@ -144,14 +144,14 @@ def test_the_newest_50_pages_are_kept(root: Path, home: Home) -> None:
     assert [(folder / name).read_text() for name in names[1:]] == [f"old {n}" for n in range(59, 10, -1)]
 
 
-def test_runs_within_one_second_all_have_their_page(root: Path) -> None:
+def test_each_run_within_one_second_has_its_own_page(root: Path) -> None:
     job_id = make_script(root, 'echo x >> "$HERMES_HOME/count"\nwc -l < "$HERMES_HOME/count"\n')
     for _ in range(5):
         fire(job_id, *MANUAL)
     assert sorted(section(written, "Response") for written in pages(root, job_id)) == ["1", "2", "3", "4", "5"]
 
 
-def test_a_prompt_with_headings_of_its_own_does_not_hide_the_response(root: Path) -> None:
+def test_a_prompt_with_headings_does_not_hide_the_response(root: Path) -> None:
     configure(root, '[exec]\ncommand = ["echo", "the real answer"]\n')
     job_id = make(root, prompt="Write a page with\n\n## Response\n\nin it. " + "Be long. " * 2000)
     fire(job_id, *MANUAL)
@@ -159,8 +159,8 @@ def test_a_prompt_with_headings_of_its_own_does_not_hide_the_response(root: Path
     assert content.endswith("the real answer\n")
 
 
-def test_a_job_deleted_while_its_page_is_written_leaves_none(root: Path, home: Home,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_deleted_while_its_page_is_written_has_no_page_left(root: Path, home: Home,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = make_script(root, "echo\n")
     before, write = job_store.find_record(home, job_id), outputs.write
 
@@ -175,14 +175,14 @@ def test_a_job_deleted_while_its_page_is_written_leaves_none(root: Path, home: H
     assert not (root / "cron" / "output" / job_id).exists()
 
 
-def test_the_output_of_a_run_stays_when_its_record_alone_is_gone(root: Path, home: Home) -> None:
+def test_the_output_of_a_run_is_kept_if_only_its_record_is_missing(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo fine\n")
     before = job_store.remove(home, job_id).record
     assert record_run(home, before) == RunResult(None, None)
     assert len(pages(root, job_id)) == 1
 
 
-def test_a_run_that_ends_while_jobs_json_is_away_is_recorded_when_it_is_back(root: Path, home: Home) -> None:
+def test_a_run_that_ends_while_jobs_json_is_missing_is_recorded_later(root: Path, home: Home) -> None:
     job_id = make_script(root, 'mv "$HERMES_HOME/cron/jobs.json" "$HERMES_HOME/away"; echo whole\n')
     with firing(job_id, *MANUAL) as runner:
         wait_for(lambda: pages(root, job_id))
@@ -192,7 +192,7 @@ def test_a_run_that_ends_while_jobs_json_is_away_is_recorded_when_it_is_back(roo
     assert record(root, job_id)["last_status"] == "ok" and "whole" in pages(root, job_id)[0]
 
 
-def test_a_job_whose_schedule_cannot_be_read_keeps_its_result(root: Path) -> None:
+def test_the_result_of_a_job_with_an_unreadable_schedule_is_recorded(root: Path) -> None:
     job_id = make_script(root, "echo fine\n")
     path = root / "cron" / "jobs.json"
     path.write_text(path.read_text().replace('"expr": "0 9 * * *"', '"expr": "0 99 * * *"'))

@@ -63,7 +63,7 @@ def end_unrecorded(root: Path, job_id: str, number: int) -> datetime.datetime:
     return ended
 
 
-def test_a_run_waits_at_its_end_for_jobs_that_somebody_is_mending(root: Path, home: Home) -> None:
+def test_an_ended_run_waits_while_jobs_json_is_being_repaired(root: Path, home: Home) -> None:
     job_id = make_script(root, FAILS)
     make_due(root, job_id)
     with firing(job_id) as runner:
@@ -85,7 +85,7 @@ def test_a_run_waits_at_its_end_for_jobs_that_somebody_is_mending(root: Path, ho
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_whoever_settles_later_records_what_really_happened_once(root: Path, home: Home, number: int) -> None:
+def test_a_later_sync_records_the_real_result_once(root: Path, home: Home, number: int) -> None:
     job_id = make_script(root, FAILS)
     make_due(root, job_id)
     ended = end_unrecorded(root, job_id, number)
@@ -101,7 +101,7 @@ def test_whoever_settles_later_records_what_really_happened_once(root: Path, hom
     assert "is not due" in fire(job_id).stdout
 
 
-def test_a_run_that_went_well_is_no_error(root: Path, home: Home) -> None:
+def test_a_successful_run_is_not_recorded_as_an_error(root: Path, home: Home) -> None:
     job_id = make_script(root, "sleep 1; echo whole\n")
     make_due(root, job_id)
     end_unrecorded(root, job_id, signal.SIGKILL)
@@ -122,7 +122,7 @@ def test_a_run_that_is_stopped_does_not_wait(root: Path, home: Home) -> None:
     assert record(root, job_id)["last_error"] == "stopped by SIGTERM before it had ended."
 
 
-def test_a_run_does_not_wait_for_ever_and_says_where_its_result_is(
+def test_a_run_does_not_wait_forever_and_logs_where_its_result_is(
     root: Path, home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:
     job_id = make_script(root, 'cp "$HERMES_HOME/cron/jobs.json" "$HERMES_HOME/whole"\n'
@@ -136,7 +136,7 @@ def test_a_run_does_not_wait_for_ever_and_says_where_its_result_is(
     assert [job.record["last_status"] for job in record_interrupted_runs(home)] == ["ok"]
 
 
-def test_what_cannot_be_recorded_yet_is_shown_as_it_was(
+def test_a_result_that_is_not_recorded_yet_is_shown(
     root: Path, home: Home, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job_id = make_script(root, FAILS)
@@ -158,7 +158,7 @@ def test_what_cannot_be_recorded_yet_is_shown_as_it_was(
     assert record(root, job_id) == before and len(os.listdir(home.state.runs)) == 1, "reading writes nothing"
 
 
-def test_the_next_run_first_records_what_the_last_one_could_not(root: Path, home: Home) -> None:
+def test_the_next_run_first_records_the_result_of_the_last_one(root: Path, home: Home) -> None:
     job_id = make_script(root, FAILS)
     make_due(root, job_id)
     end_unrecorded(root, job_id, signal.SIGKILL)
@@ -166,7 +166,7 @@ def test_the_next_run_first_records_what_the_last_one_could_not(root: Path, home
     assert record(root, job_id)["repeat"]["completed"] == 2 and len(pages(root, job_id)) == 2
 
 
-def test_an_error_of_any_length_and_kind_fits_a_run_s_file(home: Home) -> None:
+def test_the_run_file_holds_an_error_of_any_length_and_kind(home: Home) -> None:
     claim = lock.acquire(home, "a")
     assert claim
     for error in ("é" * 5000, "\0\ud800" * 3000, '"' * 9000):
@@ -186,7 +186,7 @@ SOUND = {"started_at": STARTED, "ended_at": STARTED, "error": None, "delivery_er
 
 @pytest.mark.parametrize("result", ["x", [], 5, {}, {**SOUND, "ended_at": "x"}, {**SOUND, "ended_at": 1e300},
                                     {**SOUND, "ended_at": float("nan")}, {**SOUND, "started_at": STARTED - 60}])
-def test_what_is_no_result_of_this_run_is_an_interrupted_run(root: Path, home: Home, result: object) -> None:
+def test_an_invalid_result_is_recorded_as_interrupted(root: Path, home: Home, result: object) -> None:
     job_id = make_script(root, "echo\n")
     os.makedirs(home.state.runs)
     run = json.dumps({"started_at": STARTED, "trigger": "manual"}).ljust(lock.PART_BYTES)

@@ -15,10 +15,10 @@ from hermes_oscron.runs.interrupted import record_interrupted_runs, with_unrecor
 from tests.runner.jobs import (
     MANUAL,
     SLEEPER,
+    backdate_interrupted_run,
     fire,
     firing,
     interrupt,
-    let_days_pass,
     make_due,
     make_script,
     pages,
@@ -31,12 +31,12 @@ UTC = datetime.UTC
 
 
 @pytest.fixture(autouse=True)
-def no_systemd_around_us(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_systemd_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("INVOCATION_ID", "TRIGGER_UNIT", "SERVICE_RESULT", "EXIT_STATUS"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_settle_records_a_run_that_was_killed(root: Path, home: Home) -> None:
+def test_a_killed_run_is_recorded_as_interrupted(root: Path, home: Home) -> None:
     job_id = make_script(root, SLEEPER)
     interrupt(root, job_id)
     ended = fire(job_id, "--settle")
@@ -50,7 +50,7 @@ def test_settle_records_a_run_that_was_killed(root: Path, home: Home) -> None:
     assert os.listdir(home.state.runs) == []
 
 
-def test_a_run_that_was_cut_off_when_it_had_just_been_recorded_counts_once(root: Path, home: Home) -> None:
+def test_a_run_cut_off_just_after_it_was_recorded_counts_once(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo fine\n")
     started = datetime.datetime.now(UTC)
     fire(job_id, *MANUAL)
@@ -64,7 +64,7 @@ def test_a_run_that_was_cut_off_when_it_had_just_been_recorded_counts_once(root:
     assert os.listdir(home.state.runs) == []
 
 
-def test_settling_twice_is_settling_once(root: Path) -> None:
+def test_a_cut_off_run_is_recorded_once(root: Path) -> None:
     job_id = make_script(root, SLEEPER)
     interrupt(root, job_id)
     fire(job_id, "--settle")
@@ -77,14 +77,14 @@ def test_settling_twice_is_settling_once(root: Path) -> None:
     ("oom-kill", "9", "was cut off (oom-kill, 9)."), ("signal", "KILL", "was cut off (signal, KILL)."),
     ("timeout", "", "was cut off (timeout)."),
 ])
-def test_what_systemd_knows_of_the_end_is_told(root: Path, result: str, status: str, told: str) -> None:
+def test_the_end_that_systemd_reports_is_in_the_record(root: Path, result: str, status: str, told: str) -> None:
     job_id = make_script(root, SLEEPER)
     interrupt(root, job_id)
     fire(job_id, "--settle", SERVICE_RESULT=result, EXIT_STATUS=status)
     assert record(root, job_id)["last_error"].endswith(told)
 
 
-def test_a_run_under_way_is_left_alone(root: Path, home: Home) -> None:
+def test_a_run_in_progress_is_not_recorded(root: Path, home: Home) -> None:
     job_id = make_script(root, SLEEPER)
     with firing(job_id, *MANUAL) as runner:
         pid_in(root / "started")
@@ -97,7 +97,7 @@ def test_a_run_under_way_is_left_alone(root: Path, home: Home) -> None:
     assert record(root, job_id)["last_error"] == "stopped by SIGTERM before it had ended."
 
 
-def test_a_job_that_never_ran_has_nothing_to_settle(root: Path, home: Home) -> None:
+def test_a_job_that_never_ran_has_nothing_to_record(root: Path, home: Home) -> None:
     job_id = make_script(root, "true\n")
     before = record(root, job_id)
     assert fire(job_id, "--settle").returncode == 0
@@ -105,7 +105,7 @@ def test_a_job_that_never_ran_has_nothing_to_settle(root: Path, home: Home) -> N
     assert record(root, job_id) == before
 
 
-def test_one_job_is_settled_or_all(root: Path, home: Home) -> None:
+def test_the_runs_of_one_job_or_of_all_are_recorded(root: Path, home: Home) -> None:
     jobs = [make_script(root, SLEEPER) for _ in range(3)]
     for job_id in jobs:
         interrupt(root, job_id)
@@ -141,7 +141,7 @@ def test_a_job_deleted_after_it_was_cut_off_leaves_nothing(root: Path, home: Hom
     assert service(root).list_jobs()["jobs"] == []
 
 
-def test_a_claim_whose_run_never_began_is_forgotten(root: Path, home: Home) -> None:
+def test_a_claim_without_a_run_is_discarded(root: Path, home: Home) -> None:
     job_id = make_script(root, "echo ran\n")
     os.makedirs(home.state.runs)
     Path(home.state.runs, job_id).touch()
@@ -151,7 +151,7 @@ def test_a_claim_whose_run_never_began_is_forgotten(root: Path, home: Home) -> N
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"started_at": "soon"}', "\0" * 100])
-def test_a_run_whose_file_says_nothing_is_recorded_all_the_same(root: Path, home: Home, content: str) -> None:
+def test_a_run_with_an_unreadable_file_is_recorded_as_interrupted(root: Path, home: Home, content: str) -> None:
     job_id = make_script(root, "echo ran\n")
     os.makedirs(home.state.runs)
     Path(home.state.runs, job_id).write_text(content)
@@ -160,7 +160,7 @@ def test_a_run_whose_file_says_nothing_is_recorded_all_the_same(root: Path, home
     assert fire(job_id, *MANUAL).stdout == "ran\n"
 
 
-def test_whoever_asks_for_the_status_settles(root: Path) -> None:
+def test_status_and_show_report_a_cut_off_run(root: Path) -> None:
     job_id = make_script(root, SLEEPER)
     interrupt(root, job_id)
     assert service(root).status() == {}
@@ -174,11 +174,11 @@ def test_an_interrupted_run_leaves_no_output(root: Path) -> None:
     assert pages(root, job_id) == []
 
 
-def test_what_was_missed_since_the_run_was_cut_off_is_still_due(root: Path, home: Home) -> None:
+def test_an_occurrence_after_the_cut_off_run_is_still_due(root: Path, home: Home) -> None:
     """The machine went down during a run, and was off for days: the job catches up once."""
     job_id = make_script(root, SLEEPER)
     interrupt(root, job_id)
-    let_days_pass(root, job_id, 3)
+    backdate_interrupted_run(root, job_id, 3)
     record_interrupted_runs(home)
     after = record(root, job_id)
     now = datetime.datetime.now(UTC)
@@ -188,7 +188,7 @@ def test_what_was_missed_since_the_run_was_cut_off_is_still_due(root: Path, home
     assert due <= now
 
 
-def test_the_run_that_was_cut_off_is_not_run_again(root: Path) -> None:
+def test_a_cut_off_run_is_not_repeated(root: Path) -> None:
     job_id = make_script(root, SLEEPER)
     make_due(root, job_id)
     interrupt(root, job_id)

@@ -72,14 +72,14 @@ def test_a_run_is_seen_while_its_claim_is_held(home: Home, root: Path) -> None:
     assert not run_file(root).exists()
 
 
-def test_a_run_that_has_not_yet_said_anything_began_when_it_was_acquired(home: Home) -> None:
+def test_a_run_without_a_written_start_began_when_its_lock_was_acquired(home: Home) -> None:
     run_lock = acquired(home)
     run = lock.find(home, "a")
     assert run and abs(run.started_at - time.time()) < 2
     run_lock.release()
 
 
-def test_those_who_look_do_not_keep_a_runner_from_claiming(home: Home) -> None:
+def test_a_reader_does_not_prevent_a_claim(home: Home) -> None:
     acquired(home).release()
     ended = threading.Event()
 
@@ -98,7 +98,7 @@ def test_those_who_look_do_not_keep_a_runner_from_claiming(home: Home) -> None:
         thread.join()
 
 
-def test_a_killed_holder_s_run_is_interrupted_and_told_to_the_next(home: Home) -> None:
+def test_the_run_of_a_killed_holder_is_interrupted_and_passed_to_the_next(home: Home) -> None:
     killed_holder("begin")
     run = Run("a", 1711900000.5, "manual")
     assert (lock.find(home, "a"), lock.running(home), lock.unrecorded(home)) == (None, {}, [run])
@@ -121,7 +121,7 @@ def test_a_new_claim_has_nothing_left_behind(home: Home) -> None:
     run_lock.release()
 
 
-def test_a_file_that_says_nothing_sensible_is_an_interrupted_run_all_the_same(home: Home, root: Path) -> None:
+def test_a_file_with_invalid_content_is_an_interrupted_run(home: Home, root: Path) -> None:
     run_file(root).parent.mkdir(parents=True)
     for content in ("{", "[]", '{"started_at": "x"}', '{"started_at": null, "trigger": "manual"}', "5"):
         run_file(root).write_text(content)
@@ -129,13 +129,13 @@ def test_a_file_that_says_nothing_sensible_is_an_interrupted_run_all_the_same(ho
         assert run.job_id == "a" and abs(run.started_at - time.time()) < 5, content
 
 
-def test_what_is_not_named_like_a_job_is_no_run(home: Home, root: Path) -> None:
+def test_a_file_that_is_not_named_like_a_job_is_not_a_run(home: Home, root: Path) -> None:
     run_file(root).parent.mkdir(parents=True)
     (run_file(root).parent / ".a.tmp").write_text("{}")
     assert lock.unrecorded(home) == []
 
 
-def test_a_claim_on_a_file_that_was_removed_is_none(home: Home, root: Path) -> None:
+def test_a_claim_that_waits_for_a_removed_file_gets_the_new_one(home: Home, root: Path) -> None:
     first = acquired(home)
     found: list[RunLock | None] = []
     waiting = threading.Thread(target=lambda: found.append(lock.acquire(home, "a")))
@@ -149,25 +149,25 @@ def test_a_claim_on_a_file_that_was_removed_is_none(home: Home, root: Path) -> N
     second.release()
 
 
-def test_a_lock_got_on_a_file_that_was_removed_since_it_was_opened_is_no_claim(
+def test_a_lock_on_a_file_removed_after_it_was_opened_is_not_a_claim(
         home: Home, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, flock = acquired(home), fcntl.flock
     locked: list[int] = []
 
-    def lock_after_the_release(fd: int, operation: int) -> None:
+    def release_then_lock(fd: int, operation: int) -> None:
         locked.append(fd)
         if len(locked) == 1:
             first.release()
         flock(fd, operation)
 
-    monkeypatch.setattr(fcntl, "flock", lock_after_the_release)
+    monkeypatch.setattr(fcntl, "flock", release_then_lock)
     second = acquired(home)
     assert len(locked) > 1 and run_file(root).exists()
     assert lock.acquire(home, "a") is None
     second.release()
 
 
-def test_of_many_that_claim_and_release_one_holds_at_a_time(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_of_many_claimants_holds_the_lock_at_a_time(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "LOCK_TIMEOUT_S", 20.0)
     holders: list[int] = []
     wrong: list[int] = []
@@ -191,7 +191,7 @@ def test_of_many_that_claim_and_release_one_holds_at_a_time(home: Home, monkeypa
 
 
 @pytest.mark.parametrize(("earlier", "killed"), [(0.0, True), (100.0, False)])
-def test_what_is_left_of_a_job_is_ended_and_a_later_process_of_its_number_is_not(earlier: float, killed: bool) -> None:
+def test_remaining_processes_are_ended_and_a_later_process_with_their_pid_is_not(earlier: float, killed: bool) -> None:
     process = subprocess.Popen(["sleep", "60"], process_group=0)
     try:
         run = processes.with_process_group(Run("a", time.time(), "schedule"), process.pid)
@@ -203,7 +203,7 @@ def test_what_is_left_of_a_job_is_ended_and_a_later_process_of_its_number_is_not
         process.wait()
 
 
-def test_what_is_no_file_is_no_run(home: Home) -> None:
+def test_anything_but_a_regular_file_is_not_a_run(home: Home) -> None:
     os.makedirs(f"{home.state.runs}/a")
     os.mkfifo(f"{home.state.runs}/b")
     assert lock.running(home) == {} and lock.unrecorded(home) == []

@@ -42,7 +42,7 @@ def test_a_request_that_is_made_during_syncs_is_taken(home: Home) -> None:
             thread.join()
 
 
-def test_what_killed_commands_left_is_swept(home: Home, root: Path) -> None:
+def test_requests_of_killed_commands_are_removed(home: Home, root: Path) -> None:
     folder = root / "cron" / "oscron" / "requests"
     folder.mkdir(parents=True)
     for name in ("a~1", ".a~2", ".a~3"):
@@ -52,7 +52,7 @@ def test_what_killed_commands_left_is_swept(home: Home, root: Path) -> None:
     assert [path.name for path in folder.iterdir()] == [".a~3"]
 
 
-def test_a_request_that_waits_is_not_swept(home: Home) -> None:
+def test_a_waiting_request_is_not_removed(home: Home) -> None:
     with requests.ask(home, "a") as request:
         requests.sweep(home)
         assert not request.is_taken()

@@ -83,19 +83,19 @@ def mixes_weekdays(expression: str) -> bool:
 
 @settings(max_examples=1000, deadline=None)
 @given(strategies.expressions())
-def test_whatever_croniter_accepts_is_accepted(expression: str) -> None:
+def test_expressions_that_croniter_accepts_are_accepted(expression: str) -> None:
     assert accepted(expression) == croniter_accepts(expression)
 
 
 @settings(max_examples=1500, deadline=None)
 @given(SOUP.filter(lambda expression: not mixes_weekdays(expression)))
-def test_whatever_croniter_refuses_is_refused(expression: str) -> None:
+def test_expressions_that_croniter_refuses_are_refused(expression: str) -> None:
     assert accepted(expression) == croniter_accepts(expression)
 
 
 @settings(max_examples=1000, deadline=None)
 @given(strategies.expressions(days=strategies.fields(cron.DAY, st.just("L"), st.just("?"))))
-def test_an_expression_means_what_croniter_says(expression: str) -> None:
+def test_an_expression_has_the_occurrences_of_croniter(expression: str) -> None:
     if not croniter_accepts(expression):
         return
     ours = cron.parse(expression)
@@ -111,7 +111,7 @@ def test_an_expression_means_what_croniter_says(expression: str) -> None:
     "1-31 * */2", "1-31 * 1", "1-31 * *", "*/2 * 0-6", "*/2 * 1", "*/1 * 1", "* * */2", "*,5 * 1", "1-31/2 * */2",
     "L * 1-7", "13 * *,5", "31-30 * */3", "2-2 * */3", "15 * 0-6", "? * */2", "13 * ?", "L,13 * 5",
 ])
-def test_a_list_of_all_days_is_a_star_where_croniter_says_so(days: str) -> None:
+def test_a_list_of_all_days_is_a_star_as_in_croniter(days: str) -> None:
     ours, theirs = cron.parse(f"0 0 {days}").days, croniter_days(f"0 0 {days}")
     assert [day for day in A_YEAR if ours.match(day)] == [day for day in A_YEAR if theirs(day)]
 
@@ -213,7 +213,7 @@ def test_a_star_in_minute_or_hour_runs_by_elapsed_time(expression: str) -> None:
 
 
 @pytest.mark.parametrize("expression", ["0 9 * * *", "0-59 0-23 * * *", "0,30 1-3 * * *", "@daily", "5/10 2 * * *"])
-def test_without_one_it_keeps_its_wall_clock_time(expression: str) -> None:
+def test_a_fixed_hour_and_minute_keeps_its_wall_clock_time(expression: str) -> None:
     assert not cron.parse(expression).by_elapsed_time
 
 
@@ -261,7 +261,7 @@ def test_weekdays_of_every_week_are_not_mixed_with_numbered_ones(item: str) -> N
     ("H * * * *", "minute"), ("0 H(0-5) * * *", "hour"), ("0 0 H/2 * *", "day-of-month"), ("R * * * *", "minute"),
     ("0 0 * * R", "day-of-week"),
 ])
-def test_times_left_to_chance_are_refused(expression: str, field: str) -> None:
+def test_random_times_are_refused(expression: str, field: str) -> None:
     with pytest.raises(ScheduleError, match=f"^Bad {field}: .*random"):
         cron.parse(expression)
 
@@ -280,6 +280,6 @@ def test_there_are_five_fields(expression: str) -> None:
 
 
 @pytest.mark.parametrize("macro", ["@", "@reboot", "@every 5m", "@dailyy"])
-def test_an_unknown_macro_is_refused_with_those_that_are_known(macro: str) -> None:
+def test_an_unknown_macro_is_refused_with_the_known_ones(macro: str) -> None:
     with pytest.raises(ScheduleError, match=f"'{macro}'.*@hourly.*@daily"):
         cron.parse(macro)

@@ -71,7 +71,7 @@ def test_occurrences_are_later_than_asked_and_strictly_increasing(expression: st
 @settings(max_examples=800, deadline=None)
 @given(strategies.expressions(days=strategies.fields(cron.DAY, st.just("L"))), INSTANTS,
        st.sampled_from(["UTC", "Asia/Kolkata", "Asia/Tokyo", "America/Bogota"]))
-def test_where_no_clock_changes_croniter_agrees(expression: str, after: datetime.datetime, zone: str) -> None:
+def test_croniter_agrees_if_the_clock_does_not_change(expression: str, after: datetime.datetime, zone: str) -> None:
     """If day-of-month meets `#` croniter drops the former, and the contract does not."""
     try:
         schedule = parse_schedule(expression, ZoneInfo(zone), after)
@@ -99,7 +99,7 @@ DAYS = st.sampled_from(["* * *", "* * *", "* * 0", "* * 1-5", "* * 5,6", "1-31/2
 @pytest.mark.parametrize(("zone", "year"), CHANGES)
 @settings(max_examples=25, deadline=None)
 @given(minutes=MINUTES, hours=HOURS, days=DAYS)
-def test_when_clocks_change_debian_cron_agrees(zone: str, year: int, minutes: str, hours: str, days: str) -> None:
+def test_debian_cron_agrees_when_the_clock_changes(zone: str, year: int, minutes: str, hours: str, days: str) -> None:
     expression, here = f"{minutes} {hours} {days}", ZoneInfo(zone)
     for change in around(zone, year)[:2]:
         start, end = change.at - 26 * HOUR, change.at + 30 * HOUR
@@ -110,8 +110,8 @@ def test_when_clocks_change_debian_cron_agrees(zone: str, year: int, minutes: st
 @pytest.mark.parametrize(("zone", "year"), CHANGES)
 @settings(max_examples=25, deadline=None)
 @given(minutes=MINUTES, hours=HOURS, days=DAYS, seconds=st.integers(-4 * 3600, 4 * 3600))
-def test_where_one_starts_to_look_changes_nothing(zone: str, year: int, minutes: str, hours: str, days: str,
-                                                  seconds: int) -> None:
+def test_occurrences_do_not_depend_on_the_start_of_the_search(zone: str, year: int, minutes: str, hours: str, days: str,
+                                                              seconds: int) -> None:
     """Also from inside a gap's day or the repeated hour."""
     schedule, here = cron_schedule(f"{minutes} {hours} {days}"), ZoneInfo(zone)
     for change in around(zone, year)[:2]:
@@ -134,7 +134,7 @@ def test_several_fixed_times_in_the_gap_run_once() -> None:
         "28 03:00+0200", "28 03:20+0200", "28 03:40+0200"]
 
 
-def test_a_fixed_time_that_comes_twice_runs_the_first_time() -> None:
+def test_a_fixed_time_in_a_repeated_hour_runs_the_first_time() -> None:
     day = datetime.datetime(2027, 10, 31, tzinfo=BERLIN)
     assert walls(cron_schedule("30 2 * * *"), day, day + DAY, BERLIN) == ["31 02:30+0200"]
 
@@ -148,7 +148,7 @@ def test_a_starred_hour_or_minute_runs_by_elapsed_time() -> None:
         "31 02:00+0200", "31 02:30+0200", "31 02:00+0100", "31 02:30+0100"]
 
 
-def test_after_the_first_of_a_repeated_time_a_fixed_one_waits_for_the_next_day() -> None:
+def test_a_fixed_time_that_ran_in_the_first_of_two_hours_runs_again_next_day() -> None:
     first, second = (datetime.datetime(2027, 10, 31, hour, 30, tzinfo=UTC) for hour in (0, 1))
     for after in (first, first + 10 * MINUTE, second - SECOND, second, second + HOUR):
         due = next_occurrence(cron_schedule("30 2 * * *"), after.astimezone(BERLIN), BERLIN)
@@ -156,7 +156,7 @@ def test_after_the_first_of_a_repeated_time_a_fixed_one_waits_for_the_next_day()
     assert next_occurrence(cron_schedule("*/30 * * * *"), first, BERLIN) == second - 30 * MINUTE
 
 
-def test_a_day_that_never_was_is_made_up_for_once() -> None:
+def test_a_day_that_the_zone_skipped_is_caught_up_once() -> None:
     apia, start = ZoneInfo("Pacific/Apia"), datetime.datetime(2011, 12, 29, 12, tzinfo=UTC)
     assert walls(cron_schedule("0 9 * * *"), start, start + 2 * DAY, apia) == [
         "29 09:00-1000", "31 00:00+1400", "31 09:00+1400"]
@@ -166,18 +166,18 @@ def test_a_day_that_never_was_is_made_up_for_once() -> None:
     assert walls(cron_schedule("* * 30 12 *"), start, start + 2 * DAY, apia) == []
 
 
-def test_a_leap_day_is_waited_for() -> None:
+def test_the_next_leap_day_is_found() -> None:
     after = datetime.datetime(2096, 2, 29, tzinfo=UTC)
     assert first_occurrences(cron_schedule("0 0 29 2 *"), 2, after, ZoneInfo("UTC")) == [
         datetime.datetime(2104, 2, 29, tzinfo=UTC), datetime.datetime(2108, 2, 29, tzinfo=UTC)]
 
 
-def test_a_day_no_month_has_is_no_occurrence() -> None:
+def test_a_day_that_no_month_has_has_no_occurrence() -> None:
     assert next_occurrence(cron_schedule("0 0 30 2 *"), NOW, BERLIN) is None
     assert first_occurrences(cron_schedule("0 0 30 2 *"), 3, NOW, BERLIN) == []
 
 
-def test_the_instant_itself_is_not_later_than_itself() -> None:
+def test_an_occurrence_at_the_given_instant_is_not_later_than_it() -> None:
     nine = datetime.datetime(2027, 1, 1, 9, tzinfo=UTC)
     schedule = cron_schedule("0 9 * * *")
     assert next_occurrence(schedule, nine - datetime.timedelta(microseconds=1), ZoneInfo("UTC")) == nine
@@ -197,13 +197,13 @@ def test_an_interval_stays_on_its_phase(minutes: int, after: datetime.datetime, 
 
 
 @pytest.mark.parametrize("minutes", [1, 45, 120, 1440])
-def test_an_interval_without_a_phase_counts_from_where_one_looks(minutes: int) -> None:
+def test_an_interval_without_a_phase_counts_from_the_start_of_the_search(minutes: int) -> None:
     after = NOW.replace(microsecond=999_999)
     period = minutes * MINUTE
     assert first_occurrences(interval(minutes), 2, after, BERLIN) == [NOW + period, NOW + 2 * period]
 
 
-def test_an_interval_knows_no_clock_change() -> None:
+def test_an_interval_is_not_affected_by_a_clock_change() -> None:
     before = datetime.datetime(2027, 3, 27, 9, tzinfo=BERLIN)
     due = first_occurrences(interval(1440), 2, before, BERLIN, before)
     assert [f"{moment.astimezone(BERLIN):%d %H:%M}" for moment in due] == [
@@ -220,7 +220,7 @@ def test_a_one_shot_is_due_once_and_not_when_it_is_past(instant: datetime.dateti
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["*/7 * * * *", "30 2 * * *", "0 */6 * * 1-5", "0 0 1 * *"]), st.integers(0, 3 * 86400),
        st.sampled_from(strategies.ZONES))
-def test_the_latest_occurrence_is_the_last_one_up_to_then(expression: str, seconds: int, zone: str) -> None:
+def test_the_latest_occurrence_is_the_last_one_up_to_the_given_time(expression: str, seconds: int, zone: str) -> None:
     since = datetime.datetime(2027, 10, 30, tzinfo=UTC)
     until = since + seconds * SECOND
     due = due_until(cron_schedule(expression), since, until, ZoneInfo(zone))
@@ -236,7 +236,7 @@ def test_the_latest_occurrence_counts_the_end_and_not_the_start() -> None:
     assert latest_occurrence(once(nine), nine, nine + DAY, BERLIN) is None
 
 
-def test_changes_are_known_to_the_second() -> None:
+def test_clock_changes_are_found_to_the_second() -> None:
     hour, two = datetime.timedelta(hours=1), datetime.timedelta(hours=2)
     assert changes(BERLIN, 2027, 2027) == [
         Change(datetime.datetime(2027, 3, 28, 1, tzinfo=UTC), hour, two),
@@ -247,7 +247,7 @@ def test_changes_are_known_to_the_second() -> None:
     assert changes(ZoneInfo("Asia/Kolkata"), 2020, 2040) == []
 
 
-def test_a_wall_time_is_shown_never_once_or_twice() -> None:
+def test_a_wall_time_has_no_instant_or_one_or_two() -> None:
     never, twice = datetime.datetime(2027, 3, 28, 2, 30), datetime.datetime(2027, 10, 31, 2, 30)
     assert instants_of(never, BERLIN) == []
     assert first_instant_of(never, BERLIN) == datetime.datetime(2027, 3, 28, 1, tzinfo=UTC)

@@ -94,14 +94,14 @@ def test_days_and_times_are_cron(words: str, expression: str) -> None:
     ("every 3 days", "every 3d"),
     ("every 366d", "every 366d"),
 ])
-def test_lengths_of_time_are_intervals(words: str, expression: str) -> None:
+def test_durations_are_intervals(words: str, expression: str) -> None:
     assert parse(words) == Schedule("interval", expression)
 
 
 @pytest.mark.parametrize(("words", "minutes"), [
     ("in 30m", 30), ("in 2h", 120), ("in 1 day", 1440), ("in 90 minutes", 90), ("once in 5m", 5),
 ])
-def test_a_delay_is_one_time_from_now_on_a_whole_second(words: str, minutes: int) -> None:
+def test_a_delay_is_a_one_shot_on_a_whole_second(words: str, minutes: int) -> None:
     schedule = parse(words)
     assert schedule.kind == "once"
     assert schedule.run_at == NOW.replace(microsecond=0) + datetime.timedelta(minutes=minutes, seconds=1)
@@ -123,7 +123,7 @@ def test_a_delay_is_one_time_from_now_on_a_whole_second(words: str, minutes: int
     ("once at 2026-03-15T09:00:30", "2026-03-15T09:00:30+01:00"),
     ("once on 2026-03-15", "2026-03-15T00:00:00+01:00"),
 ])
-def test_a_date_is_one_time_in_the_zone_unless_it_names_another(words: str, expression: str) -> None:
+def test_a_date_is_a_one_shot_in_the_zone_unless_it_names_another(words: str, expression: str) -> None:
     assert parse(words) == Schedule("once", expression)
 
 
@@ -175,7 +175,7 @@ def test_case_and_whitespace_do_not_matter(words: str) -> None:
     ("0 9 * * 2-4", "0 9 * * 2-4"),
     ("0 9 * * 5#2", "0 9 * * 5#2"),
 ])
-def test_it_is_shown_for_people(words: str, phrase: str) -> None:
+def test_a_schedule_has_a_readable_display(words: str, phrase: str) -> None:
     assert shown(words) == phrase
 
 
@@ -187,7 +187,7 @@ def assert_parses_back(schedule: Schedule, zone: ZoneInfo) -> None:
 
 @settings(max_examples=800, deadline=None)
 @given(strategies.expressions(), st.sampled_from(ZONES))
-def test_what_is_shown_of_a_cron_schedule_parses_back(expression: str, zone: str) -> None:
+def test_the_display_of_a_cron_schedule_parses_back(expression: str, zone: str) -> None:
     try:
         schedule = parsing.parse_schedule(expression, ZoneInfo(zone), NOW)
     except ScheduleError:
@@ -198,7 +198,7 @@ def test_what_is_shown_of_a_cron_schedule_parses_back(expression: str, zone: str
 @settings(max_examples=500, deadline=None)
 @given(st.integers(0, 59), st.integers(0, 23), st.sampled_from(["*", "1-5", "0-6", "6,7", "sat-sun"])
        | st.lists(st.integers(0, 7).map(str), min_size=1).map(",".join))
-def test_what_is_shown_of_days_and_a_time_parses_back(minute: int, hour: int, weekdays: str) -> None:
+def test_the_display_of_days_and_a_time_parses_back(minute: int, hour: int, weekdays: str) -> None:
     schedule = parsing.parse_schedule(f"{minute} {hour} * * {weekdays}", PARIS, NOW)
     assert_parses_back(schedule, PARIS)
     if "-" not in schedule.expression:
@@ -207,7 +207,7 @@ def test_what_is_shown_of_days_and_a_time_parses_back(minute: int, hour: int, we
 
 @settings(max_examples=500, deadline=None)
 @given(st.integers(1, parsing.MAX_INTERVAL_MINUTES), st.sampled_from(ZONES))
-def test_what_is_shown_of_an_interval_parses_back(minutes: int, zone: str) -> None:
+def test_the_display_of_an_interval_parses_back(minutes: int, zone: str) -> None:
     schedule = interval(minutes)
     assert schedule.period == minutes * MINUTE
     assert_parses_back(schedule, ZoneInfo(zone))
@@ -216,7 +216,7 @@ def test_what_is_shown_of_an_interval_parses_back(minutes: int, zone: str) -> No
 @settings(max_examples=1500, deadline=None)
 @given(st.datetimes(datetime.datetime(1902, 1, 1), datetime.datetime(2199, 12, 31), timezones=st.just(UTC)),
        st.sampled_from(ZONES))
-def test_what_is_shown_of_a_one_shot_parses_back(instant: datetime.datetime, zone: str) -> None:
+def test_the_display_of_a_one_shot_parses_back(instant: datetime.datetime, zone: str) -> None:
     assert_parses_back(once(instant.astimezone(ZoneInfo(zone))), ZoneInfo(zone))
 
 
@@ -231,7 +231,7 @@ def test_what_is_shown_of_a_one_shot_parses_back(instant: datetime.datetime, zon
     ("Africa/Monrovia", datetime.datetime(1972, 1, 7, 0, 44, 30, tzinfo=UTC)),
     ("America/Juneau", datetime.datetime(1867, 10, 19, 0, 31, 41, tzinfo=UTC)),
 ]), st.integers(-2 * 3600, 2 * 3600))
-def test_what_is_shown_around_a_clock_change_parses_back(change: tuple[str, datetime.datetime], seconds: int) -> None:
+def test_the_display_near_a_clock_change_parses_back(change: tuple[str, datetime.datetime], seconds: int) -> None:
     zone, at = ZoneInfo(change[0]), change[1]
     assert_parses_back(once((at + datetime.timedelta(seconds=seconds)).astimezone(zone)), zone)
 
@@ -245,7 +245,7 @@ def test_an_expression_that_never_fires_is_refused(words: str) -> None:
     assert all(form in said for form in FORMS_NAMED)
 
 
-def test_a_rare_day_is_a_day() -> None:
+def test_a_rare_day_is_accepted() -> None:
     assert parse("0 0 29 2 *").expression == "0 0 29 2 *"
     assert parse("0 0 30 2 5").expression == "0 0 30 2 5"
 
@@ -297,7 +297,7 @@ def test_a_rare_day_is_a_day() -> None:
     ("once", "is not a schedule"),
     ("once at noon", "is not a"),
 ])
-def test_a_refusal_says_what_is_wrong_and_what_is_accepted(words: str, fault: str) -> None:
+def test_an_error_names_the_fault_and_the_accepted_forms(words: str, fault: str) -> None:
     said = refusal(words, "Europe/Paris")
     assert re.search(fault, said), said
     assert all(form in said for form in FORMS_NAMED), said
@@ -305,7 +305,7 @@ def test_a_refusal_says_what_is_wrong_and_what_is_accepted(words: str, fault: st
 
 
 @pytest.mark.parametrize("words", FORMS_NAMED)
-def test_the_forms_a_refusal_names_are_accepted(words: str) -> None:
+def test_the_forms_that_an_error_names_are_accepted(words: str) -> None:
     assert words in parsing.SYNTAX_HELP
     parse(words)
 
@@ -321,7 +321,7 @@ def test_a_one_shot_more_than_two_minutes_past_is_refused() -> None:
 
 
 @pytest.mark.parametrize("words", ["0 9 * * *", "every 2h"])
-def test_what_repeats_is_never_past(words: str) -> None:
+def test_a_repeating_schedule_is_never_in_the_past(words: str) -> None:
     parsing.refuse_past(parse(words), NOW + datetime.timedelta(days=10_000))
 
 

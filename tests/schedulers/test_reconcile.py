@@ -43,7 +43,7 @@ class FixedDrift(Foreground):
         return Report(list(changes.arm), list(changes.disarm), self._problems)
 
 
-def test_what_is_armed_as_wanted_is_not_wrong() -> None:
+def test_an_instance_armed_as_planned_is_not_drift() -> None:
     assert compare({"a:b": b"9"}, {"a:b": b"9"}, "timer") == {}
 
 
@@ -52,11 +52,11 @@ def test_what_is_armed_as_wanted_is_not_wrong() -> None:
     ({"a:b": NOT_RUNNING}, "its timer is not running or damaged, so it may not fire."),
     ({"a:b": b"10"}, "its timer differs from jobs.json."),
 ])
-def test_a_job_that_is_armed_otherwise_is_wrong_with_the_reason(armed: dict[str, bytes], sentence: str) -> None:
+def test_a_job_that_is_armed_differently_is_drift_with_the_reason(armed: dict[str, bytes], sentence: str) -> None:
     assert compare({"a:b": b"9"}, armed, "timer") == {"a:b": sentence}
 
 
-def test_something_that_fires_without_a_job_is_wrong() -> None:
+def test_an_instance_that_fires_without_a_job_is_drift() -> None:
     assert compare({}, {"a:b": b"9"}, "crontab line") == {
         "a:b": "it has a crontab line, but no scheduled job in jobs.json."}
 
@@ -85,12 +85,12 @@ def test_a_job_that_must_be_disarmed_first_is_both_disarmed_and_armed() -> None:
     assert changes_for(drift, plans("a:b"), skip_none) == Changes(plans("a:b"), ["a:b"])
 
 
-def test_a_plan_that_cannot_be_armed_is_not_and_what_is_armed_for_it_goes() -> None:
+def test_a_job_whose_plan_cannot_be_armed_is_disarmed() -> None:
     drift = Drift({"a:b": "it has a timer, but no scheduled job in jobs.json."}, {"a:b": "no calendar for it."})
     assert changes_for(drift, plans("a:b"), skip_none) == Changes({}, ["a:b"])
 
 
-def test_the_report_has_the_plans_that_cannot_be_armed_and_what_the_scheduler_refused() -> None:
+def test_the_report_has_plans_that_cannot_be_armed_and_those_refused() -> None:
     refused = Problem("a:c", "systemd refused: no.")
     scheduler = FixedDrift(Drift({"a:c": "none.", "a:d": "none."}, {"a:b": "no calendar for it."}), [refused])
     report = reconcile(scheduler, plans("a:b", "a:c", "a:d"), NOW, skip_none)

@@ -32,7 +32,7 @@ def test_the_command_that_changes_jobs_stores_which_scheduler_is_active(root: Pa
         assert active_scheduler(str(root)) == "foreground"
 
 
-def test_who_only_looks_stores_no_scheduler(root: Path) -> None:
+def test_a_command_that_only_reads_stores_no_scheduler(root: Path) -> None:
     with no_command(str(root)):
         assert active_scheduler(str(root)) is None
 

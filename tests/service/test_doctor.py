@@ -16,7 +16,7 @@ from .world import Timers, UnwatchedSelection, doctor, put_record
 
 
 @pytest.mark.parametrize("expr", ["0 9 31 2 *", "x"])
-def test_a_schedule_that_never_comes_is_reported(root: Path, expr: str) -> None:
+def test_a_schedule_that_never_fires_is_reported(root: Path, expr: str) -> None:
     put_record(root, schedule={"kind": "cron", "expr": expr})
     scheduler = Foreground(str(root))
     with scheduler.firing(lambda now: {}):

@@ -48,7 +48,7 @@ SCHEDULES = strategies.expressions() | st.integers(1, 500_000).map(lambda n: f"e
 
 @settings(max_examples=300, deadline=None)
 @given(SCHEDULES, st.sampled_from(ZONES))
-def test_what_is_displayed_comes_back_as_the_same_schedule(schedule: str, zone: str) -> None:
+def test_the_display_of_a_schedule_parses_to_the_same_schedule(schedule: str, zone: str) -> None:
     """Through the commands and jobs.json: clients post what they were shown."""
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HERMES_TIMEZONE", zone)
@@ -127,8 +127,8 @@ MALFORMED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", MALFORMED)
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
-def test_a_malformed_record_harms_no_other(root: Path, fields: dict[str, Any], zone: str,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_record_affects_no_other(root: Path, fields: dict[str, Any], zone: str,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HERMES_TIMEZONE", zone)
     put_record(root, **fields)
     commands, syncs = service(root), reconciler(root)
@@ -145,12 +145,12 @@ def test_a_malformed_record_harms_no_other(root: Path, fields: dict[str, Any], z
 
 
 @pytest.mark.parametrize("expr", ["0 9 31 2 *", "x"])
-def test_a_job_whose_schedule_never_comes_is_in_state_error(root: Path, expr: str) -> None:
+def test_a_job_whose_schedule_never_fires_is_in_state_error(root: Path, expr: str) -> None:
     put_record(root, schedule={"kind": "cron", "expr": expr})
     assert service(root).show("odd")["state"] == "error"
 
 
-def test_a_repeat_that_was_asked_for_outlives_a_change_of_kind(root: Path) -> None:
+def test_a_requested_repeat_is_kept_by_a_change_of_the_schedule_kind(root: Path) -> None:
     commands = service(root)
     job_id = commands.create({"prompt": "x", "schedule": "in 2h"})["id"]
     assert commands.update(job_id, {"schedule": "every 2h", "repeat": 1})["repeat"]["times"] == 1
@@ -226,7 +226,7 @@ def test_undo_reverts_the_command_and_not_a_run_that_ended_during_it(root: Path,
 
 
 @pytest.mark.parametrize("command", ["update", "resume"])
-def test_a_job_changed_while_the_jobs_move_fits_the_scheduler_that_fires_then(
+def test_a_job_changed_during_a_move_fits_the_new_scheduler(
         root: Path, home: Home, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """A change waits for the sync that moves the jobs. cron needs intervals on the minute."""
     class Cron(Ledger):
@@ -267,7 +267,7 @@ def test_a_delete_that_the_scheduler_refuses_leaves_the_job_as_it_was(root: Path
     assert service(root).show("a") == before
 
 
-def test_a_run_that_begins_between_two_looks_is_the_requested_one(
+def test_a_run_that_begins_between_two_polls_is_the_requested_one(
         root: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner takes the request and the lock after the command saw that the request was not taken."""
     class Silent(Ledger):

@@ -56,7 +56,7 @@ def test_the_first_command_that_arms_makes_its_scheduler_the_active_one(root: Pa
     assert Selection.load(str(root), Config(), "crontab").active.kind == "foreground", "until a sync"
 
 
-def test_jobs_stay_where_they_are_if_the_other_scheduler_cannot_fire(root: Path) -> None:
+def test_jobs_are_not_moved_if_the_other_scheduler_cannot_fire(root: Path) -> None:
     set_active_scheduler(str(root), "crontab")
     with pytest.raises(SchedulerError, match="The jobs stay with crontab: No 'hermes-oscron serve"):
         Reconciler(Selection(str(root), Foreground(str(root)))).sync()

@@ -47,7 +47,7 @@ def test_a_one_shot_that_has_run_is_completed_and_not_run_again(root: Path) -> N
     assert service(root).show("odd")["state"] == "completed" and ledger.ran == []
 
 
-def test_a_profile_that_cannot_be_read_stops_no_other(root: Path, home: Home) -> None:
+def test_an_unreadable_profile_affects_no_other(root: Path, home: Home) -> None:
     put_record(root)
     work = root / "profiles" / "work" / "cron"
     work.mkdir(parents=True)
@@ -58,7 +58,7 @@ def test_a_profile_that_cannot_be_read_stops_no_other(root: Path, home: Home) ->
     assert job_store.find(home, "sound").next_run_at, "sync went on"
 
 
-def test_a_profile_that_cannot_be_read_keeps_what_it_has_armed(root: Path) -> None:
+def test_the_jobs_of_an_unreadable_profile_stay_armed(root: Path) -> None:
     work = root / "profiles" / "work"
     write_jobs(work, {**DAILY_JOB, "id": "theirs"})
     write_jobs(root, DAILY_JOB)
@@ -70,7 +70,7 @@ def test_a_profile_that_cannot_be_read_keeps_what_it_has_armed(root: Path) -> No
     assert list(ledger.armed) == ["work:theirs"]
 
 
-def test_records_of_other_programs_get_the_next_run_that_will_be(root: Path) -> None:
+def test_records_of_other_programs_get_their_real_next_run(root: Path) -> None:
     """croniter ignores clock changes, and the agent writes microseconds. A job that is due stays due."""
     past = "2026-01-01T09:00:00.123456+00:00"
     path = write_jobs(
@@ -89,7 +89,7 @@ def test_records_of_other_programs_get_the_next_run_that_will_be(root: Path) -> 
     assert micro and micro.microsecond == 0
 
 
-def test_a_sync_that_had_to_wait_does_not_undo_a_move_made_in_between(root: Path) -> None:
+def test_a_sync_that_waited_does_not_undo_a_move_made_in_between(root: Path) -> None:
     """It must not take the scheduler that was active when it began for the one to keep."""
     write_jobs(root, DAILY_JOB)
     set_active_scheduler(str(root), "systemd")
@@ -114,7 +114,7 @@ def test_a_sync_does_not_undo_a_move_made_while_it_starts(root: Path, monkeypatc
     assert active_scheduler(str(root)) == "foreground"
 
 
-def test_a_move_arms_the_jobs_in_the_configured_scheduler_and_nowhere_else(root: Path) -> None:
+def test_a_move_arms_the_jobs_only_in_the_configured_scheduler(root: Path) -> None:
     write_jobs(root, DAILY_JOB)
     timers, ledger = Timers(str(root)), Ledger(str(root))
     moved = selection(root, timers)
@@ -174,7 +174,7 @@ class BlindSelection(Selection):
         return self.Blind()
 
 
-def test_files_that_cannot_be_watched_are_reported_and_stop_no_sync(root: Path) -> None:
+def test_files_that_cannot_be_watched_are_reported_and_fail_no_sync(root: Path) -> None:
     write_jobs(root, DAILY_JOB)
     ledger = Ledger(str(root))
     report = Reconciler(BlindSelection(str(root), ledger)).sync()
@@ -211,7 +211,7 @@ def test_a_sync_starts_an_overdue_job_once_in_all_its_rounds(root: Path) -> None
     assert sentence == "a (a): was due at 2026-01-01 09:00:00 UTC, had not run; started now."
 
 
-def test_a_sync_of_jobs_that_never_stop_changing_ends(root: Path) -> None:
+def test_a_sync_ends_even_if_the_jobs_keep_changing(root: Path) -> None:
     """Another program adds a job in every round."""
     class Changing(Ledger):
         rounds = 0
@@ -229,7 +229,7 @@ def test_a_sync_of_jobs_that_never_stop_changing_ends(root: Path) -> None:
         "default:a", *(f"default:new{n}" for n in range(1, MAX_ROUNDS))]
 
 
-def test_a_change_during_a_sync_is_taken_in(root: Path) -> None:
+def test_a_change_during_a_sync_is_included(root: Path) -> None:
     class Changing(Ledger):
         def apply(self, *arguments: Any) -> Any:
             if not self.armed:
@@ -257,7 +257,7 @@ def test_a_run_that_cannot_be_recorded_hides_no_job_and_disarms_none(root: Path)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2, 20, 59, 3600])
-def test_a_sync_starts_a_due_job_however_short_a_time_it_is_due(root: Path, seconds: float) -> None:
+def test_a_sync_starts_a_job_that_has_just_become_due(root: Path, seconds: float) -> None:
     due = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
     write_jobs(root, {**LATE_JOB, "next_run_at": due.replace(microsecond=0).isoformat()})
     ledger = Ledger(str(root))
@@ -265,7 +265,7 @@ def test_a_sync_starts_a_due_job_however_short_a_time_it_is_due(root: Path, seco
     assert ledger.ran == ["default:a"]
 
 
-def test_nothing_is_started_while_nothing_can_fire(root: Path) -> None:
+def test_no_job_is_started_while_no_scheduler_can_fire(root: Path) -> None:
     class Unavailable(Ledger):
         availability = Foreground.availability
 
@@ -274,7 +274,7 @@ def test_nothing_is_started_while_nothing_can_fire(root: Path) -> None:
     assert reconciler(root, ledger).sync().problems == [] and ledger.ran == []
 
 
-def test_a_sync_starts_what_becomes_due_while_it_arms_it(root: Path) -> None:
+def test_a_sync_starts_a_job_that_becomes_due_while_it_is_armed(root: Path) -> None:
     """A timer that is started after its time does not elapse for it."""
     class Slow(Ledger):
         def apply(self, *arguments: Any) -> Any:

@@ -37,7 +37,7 @@ def token_file(root: Path) -> Path:
     return root / "cron" / "oscron" / "token"
 
 
-def test_nothing_but_health_is_answered_without_the_token(server: str, root: Path) -> None:
+def test_only_health_needs_no_token(server: str, root: Path) -> None:
     for token in (None, "wrong", "é"):
         for n, (method, path) in enumerate(GUARDED):
             headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
@@ -47,21 +47,21 @@ def test_nothing_but_health_is_answered_without_the_token(server: str, root: Pat
     assert stored(root) == []
 
 
-def test_a_refusal_says_which_header_is_missing(server: str) -> None:
+def test_a_401_names_the_missing_header(server: str) -> None:
     anyone = Api(server, None)
     _, answer = anyone.call("GET", "/api/crons")
     assert "Authorization: Bearer" in answer["error"]
     assert anyone.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_the_token_goes_in_the_bearer_scheme_alone(api: Api) -> None:
+def test_only_the_bearer_scheme_is_accepted(api: Api) -> None:
     for header, status in ((f"Bearer {api.token}", 200), (f"bearer {api.token}", 200), (f"Basic {api.token}", 401),
                            (str(api.token), 401), (f"Bearer {api.token}x", 401), ("Bearer ", 401)):
         assert api.call("GET", "/api/crons", headers={"Authorization": header})[0] == status, header
     assert api.with_token(None).call("GET", f"/api/crons?token={api.token}")[0] == 401
 
 
-def test_after_ten_wrong_tokens_in_a_minute_more_wrong_ones_from_that_address_wait(http_api: Api) -> None:
+def test_an_address_that_sent_ten_wrong_tokens_in_a_minute_has_to_wait(http_api: Api) -> None:
     wrong = {"Authorization": "Bearer wrong"}
     right = {"Authorization": f"Bearer {http_api.token}"}
     for _ in range(10):
@@ -73,14 +73,14 @@ def test_after_ten_wrong_tokens_in_a_minute_more_wrong_ones_from_that_address_wa
     assert http_api.call("GET", "/api/crons", headers=wrong, address="127.0.0.8")[0] == 401
 
 
-def test_whoever_has_to_wait_hears_for_how_long(api: Api) -> None:
+def test_a_429_contains_the_time_to_wait(api: Api) -> None:
     for _ in range(10):
         api.call("GET", "/api/crons", headers={"Authorization": "Bearer wrong"})
     assert api.call("GET", "/api/crons", headers={"Authorization": "Bearer wrong"})[0] == 429
     assert 50 <= int(api.headers["Retry-After"]) <= 60
 
 
-def test_a_login_to_a_proxy_in_front_is_no_token_of_ours(api: Api) -> None:
+def test_basic_credentials_for_a_proxy_do_not_count_as_a_wrong_token(api: Api) -> None:
     basic = {"Authorization": "Basic dTpw"}
     for _ in range(15):
         assert api.call("GET", "/api/crons", headers=basic)[0] == 401
@@ -90,13 +90,13 @@ def test_a_login_to_a_proxy_in_front_is_no_token_of_ours(api: Api) -> None:
     assert api.call("GET", "/api/crons", headers={**basic, **cookie})[0] == 200
 
 
-def test_a_call_without_any_token_is_no_wrong_one(api: Api) -> None:
+def test_a_request_without_a_token_does_not_count_as_a_wrong_one(api: Api) -> None:
     for _ in range(15):
         assert api.with_token(None).call("GET", "/api/crons")[0] == 401
     assert api.call("GET", "/api/crons")[0] == 200
 
 
-def test_a_new_token_ends_the_old_one_at_once(api: Api, root: Path) -> None:
+def test_a_new_token_replaces_the_old_one_at_once(api: Api, root: Path) -> None:
     new = rotate(str(root))
     assert new != api.token
     assert api.call("GET", "/api/crons")[0] == 401
@@ -104,14 +104,14 @@ def test_a_new_token_ends_the_old_one_at_once(api: Api, root: Path) -> None:
     assert stat.S_IMODE(token_file(root).stat().st_mode) == 0o600
 
 
-def test_the_token_is_in_a_file_that_its_owner_alone_can_read(api: Api, root: Path) -> None:
+def test_only_its_owner_can_read_the_token_file(api: Api, root: Path) -> None:
     assert stat.S_IMODE(token_file(root).stat().st_mode) == 0o600
     assert stat.S_IMODE(token_file(root).parent.stat().st_mode) == 0o700
     assert len(token_file(root).read_text().strip()) >= 32
     assert os.listdir(token_file(root).parent).count("token") == 1
 
 
-def test_the_token_outlives_the_server(root: Path, tmp_path: Path) -> None:
+def test_the_token_stays_valid_after_a_restart(root: Path, tmp_path: Path) -> None:
     tokens = []
     for _ in range(2):
         with serving(tmp_path) as url:
@@ -139,15 +139,15 @@ def test_a_foreign_origin_is_refused(api: Api, root: Path) -> None:
     assert stored(root) == []
 
 
-def test_an_origin_that_is_no_url_is_a_foreign_one(api: Api) -> None:
+def test_an_origin_that_is_not_a_url_is_refused(api: Api) -> None:
     assert api.call("POST", "/api/crons/create", JOB, headers={"Origin": "http://[evil"})[0] == 403
 
 
-def test_our_own_origin_is_let_in(http_api: Api) -> None:
+def test_the_server_s_own_origin_is_accepted(http_api: Api) -> None:
     assert http_api.call("POST", "/api/crons/create", JOB, headers={"Origin": http_api.url})[0] == 200
 
 
-def test_a_port_that_the_scheme_implies_need_not_be_said(api: Api) -> None:
+def test_the_default_port_of_the_scheme_may_be_omitted(api: Api) -> None:
     for host, origin, status in (
         ("localhost:443", "https://localhost", 200), ("localhost", "https://localhost:443", 200),
         ("localhost:80", "http://LOCALHOST", 200), ("localhost:443", "http://localhost", 403),
@@ -157,7 +157,7 @@ def test_a_port_that_the_scheme_implies_need_not_be_said(api: Api) -> None:
         assert api.call("GET", "/api/auth/status", headers=headers)[0] == status, headers
 
 
-def test_a_host_named_in_the_configuration_is_ours(root: Path, tmp_path: Path) -> None:
+def test_a_host_named_in_the_configuration_is_accepted(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nhosts = ["jobs.example.org"]\n')
     with serving(tmp_path) as url:
         api = Api(url, token_file(root).read_text().strip())
@@ -166,7 +166,7 @@ def test_a_host_named_in_the_configuration_is_ours(root: Path, tmp_path: Path) -
         assert api.call("GET", "/api/crons", headers={"Host": "other.example.org"})[0] == 403
 
 
-def test_what_the_configuration_says_of_the_door_holds_at_once(root: Path, tmp_path: Path) -> None:
+def test_changed_authentication_settings_apply_at_once(root: Path, tmp_path: Path) -> None:
     config = root / "oscron.toml"
     config.write_text('[web]\nauth = "none"\nhosts = ["a.example"]\n')
     with serving(tmp_path) as url:
@@ -183,13 +183,13 @@ def test_what_the_configuration_says_of_the_door_holds_at_once(root: Path, tmp_p
         assert anyone.call("GET", "/api/crons")[0] == 401
 
 
-def test_a_name_with_a_port_could_never_be_met_and_is_refused(root: Path) -> None:
+def test_a_host_with_a_port_is_refused_in_the_configuration(root: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nhosts = ["a.example:8443"]\n')
     code, told = refused_to_serve()
     assert code == 1 and "without ports" in told
 
 
-def test_a_token_that_is_gone_or_spoilt_is_told_and_not_made_by_a_stranger_s_call(api: Api, root: Path) -> None:
+def test_a_missing_or_damaged_token_is_reported_and_not_recreated_by_a_request(api: Api, root: Path) -> None:
     path = token_file(root)
     path.write_bytes(b"\xff\xfe")
     for _ in range(2):
@@ -199,7 +199,7 @@ def test_a_token_that_is_gone_or_spoilt_is_told_and_not_made_by_a_stranger_s_cal
     assert not path.exists()
 
 
-def test_without_a_door_everyone_on_loopback_is_let_in_and_the_log_says_so(root: Path, tmp_path: Path) -> None:
+def test_without_authentication_loopback_clients_are_admitted_with_a_warning(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nauth = "none"\n')
     with serving(tmp_path) as url:
         anyone = Api(url, None)
@@ -209,23 +209,23 @@ def test_without_a_door_everyone_on_loopback_is_let_in_and_the_log_says_so(root:
     assert 'auth = "none"' in (tmp_path / "other.log").read_text()
 
 
-def test_without_a_door_no_other_address_is_served(root: Path) -> None:
+def test_without_authentication_only_loopback_is_served(root: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nauth = "none"\n')
     status, said = refused_to_serve("--host", "0.0.0.0")
     assert status == 1 and 'auth = "none"' in said and "Traceback" not in said
 
 
-def test_a_door_that_is_neither_open_nor_shut_is_no_door(root: Path) -> None:
+def test_an_unknown_value_of_auth_is_refused(root: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nauth = "None"\n')
     status, said = refused_to_serve()
     assert status == 1 and "web.auth" in said and "Traceback" not in said
 
 
-def test_it_listens_on_loopback_unless_told(server: str) -> None:
+def test_the_default_address_is_loopback(server: str) -> None:
     assert server.startswith("http://127.0.0.1:")
 
 
-def test_a_header_that_is_no_text_is_refused_like_any_other(server: str) -> None:
+def test_an_authorization_header_that_is_not_text_is_refused(server: str) -> None:
     with socket.create_connection(("127.0.0.1", int(server.rpartition(":")[2]))) as connection:
         connection.sendall(b"GET /api/crons HTTP/1.0\r\nHost: localhost\r\nAuthorization: B\xe9\r\n\r\n")
         assert connection.makefile("rb").readline().split()[1] == b"401"

@@ -37,7 +37,7 @@ class Target(NamedTuple):
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
-    def is_well(self) -> bool:
+    def is_responsive(self) -> bool:
         """Return True if it answers other clients, and at once."""
         started = time.monotonic()
         assert Api(f"http://127.0.0.1:{self.port}", self.token).get("/api/crons")["jobs"] == []
@@ -58,7 +58,7 @@ class Target(NamedTuple):
 
 
 @contextlib.contextmanager
-def serving_in_a_hurry(root: Path) -> Iterator[Target]:
+def serving_with_short_limits(root: Path) -> Iterator[Target]:
     log = root.parent / "hurried.log"
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-c", HURRIED, "serve", "--port", "0", "--scheduler", "foreground"],
@@ -76,14 +76,14 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """One server for all tests that neither measure it nor change anything."""
     root = tmp_path_factory.mktemp("module") / "hermes"
     root.mkdir()
-    with serving_in_a_hurry(root) as target:
+    with serving_with_short_limits(root) as target:
         yield target
 
 
 @pytest.fixture
 def fresh_target(root: Path) -> Iterator[Target]:
     """A server of the test's own, on `root`."""
-    with serving_in_a_hurry(root) as target:
+    with serving_with_short_limits(root) as target:
         yield target
 
 
@@ -110,28 +110,28 @@ def seconds_until_cut(connection: socket.socket, drip: Callable[[], object]) -> 
     return time.monotonic() - started
 
 
-def test_headers_that_drip_are_cut(target: Target) -> None:
+def test_headers_that_arrive_too_slowly_are_cut_off(target: Target) -> None:
     with target.connect() as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\n")
         lasted = seconds_until_cut(slow, lambda: slow.sendall(b"X-A: b\r\n"))
     assert 1.4 < lasted < 5
-    assert target.is_well()
+    assert target.is_responsive()
 
 
-def test_a_body_that_drips_is_cut(target: Target) -> None:
+def test_a_body_that_arrives_too_slowly_is_cut_off(target: Target) -> None:
     with target.connect() as slow:
         slow.sendall(f"{HEAD}Content-Length: 1000000\r\n\r\n".encode())
         lasted = seconds_until_cut(slow, lambda: slow.sendall(b" "))
     assert 1.4 < lasted < 5
 
 
-def test_chunks_without_end_are_cut(target: Target) -> None:
+def test_an_endless_chunked_body_is_cut_off(target: Target) -> None:
     with target.connect() as slow:
         slow.sendall(CHUNKED)
         assert 1.4 < seconds_until_cut(slow, lambda: slow.sendall(b"1\r\n \r\n")) < 5
 
 
-def test_who_says_nothing_is_cut(target: Target) -> None:
+def test_a_silent_connection_is_closed(target: Target) -> None:
     with target.connect() as silent:
         assert 2.5 < seconds_until_cut(silent, lambda: None) < 6
 
@@ -148,22 +148,22 @@ def test_a_connection_is_kept_between_requests(target: Target) -> None:
     connection.close()
 
 
-def test_idle_connections_without_end_keep_nobody_out(target: Target) -> None:
+def test_many_idle_connections_do_not_block_others(target: Target) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(300):
             stack.enter_context(target.connect())
         for _ in range(3):
-            wait_for(target.is_well, 10)
+            wait_for(target.is_responsive, 10)
 
 
-def test_half_requests_without_end_keep_nobody_out(target: Target) -> None:
+def test_many_partial_requests_do_not_block_others(target: Target) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(150):
             stack.enter_context(target.connect()).sendall(b"GET /health HTTP/1.1\r\n")
-        wait_for(target.is_well, 10)
+        wait_for(target.is_responsive, 10)
 
 
-def test_unread_answers_without_end_keep_nobody_out_and_fill_no_memory(fresh_target: Target) -> None:
+def test_many_unread_responses_neither_block_others_nor_fill_memory(fresh_target: Target) -> None:
     before = fresh_target.memory()
     question = b"GET /api/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with contextlib.ExitStack() as stack:
@@ -173,17 +173,17 @@ def test_unread_answers_without_end_keep_nobody_out_and_fill_no_memory(fresh_tar
             greedy.settimeout(10)
             greedy.connect(("127.0.0.1", fresh_target.port))
             greedy.sendall(question * 150)
-        wait_for(fresh_target.is_well, 60)
+        wait_for(fresh_target.is_responsive, 60)
         assert fresh_target.memory() - before < 60 * 1024**2
 
 
-def test_who_asks_again_before_the_answer_hears_one_answer_and_can_ask_anew(target: Target) -> None:
+def test_the_first_of_several_pipelined_requests_is_answered(target: Target) -> None:
     with target.connect() as hasty:
         hasty.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
         assert answer(hasty)[0] == 200
 
 
-def test_blank_lines_without_end_are_cut(target: Target) -> None:
+def test_endless_blank_lines_are_cut_off(target: Target) -> None:
     with target.connect() as blank:
         blank.settimeout(0.5)
         started = time.monotonic()
@@ -204,7 +204,7 @@ def first_answer(connection: socket.socket) -> int:
     return response.status
 
 
-def test_who_waits_to_be_told_to_continue_is_answered(target: Target) -> None:
+def test_expect_100_continue_is_answered(target: Target) -> None:
     expect = b"Host: localhost\r\nExpect: 100-continue\r\n"
     asked = b"POST /api/auth/logout HTTP/1.1\r\n" + expect
     for question, body, status in ((b"GET /health HTTP/1.1\r\n" + expect, b"", 200), (asked, b"", 200),
@@ -235,7 +235,7 @@ def test_a_request_of_two_lengths_is_refused(target: Target) -> None:
         assert answer(connection)[0] == 400
 
 
-def test_what_cannot_be_read_is_not_said_again(target: Target) -> None:
+def test_a_malformed_header_is_not_repeated_in_the_error(target: Target) -> None:
     for line in (f"Authorization: Bearer {target.token}\nX: y", f" Authorization: Bearer {target.token}"):
         with target.connect() as connection:
             connection.sendall(f"GET /health HTTP/1.1\r\n{line}\r\nHost: localhost\r\n\r\n".encode())
@@ -243,7 +243,7 @@ def test_what_cannot_be_read_is_not_said_again(target: Target) -> None:
         assert status == 400 and target.token not in str(said)
 
 
-def test_no_client_writes_the_log(fresh_target: Target) -> None:
+def test_no_client_can_write_to_the_log(fresh_target: Target) -> None:
     """Neither a line that looks like another's, nor more than a line for an error."""
     forged = b"GET /x%0aforged%1b[2J HTTP/1.1\r\nHost: localhost\r\n\r\n"
     odd = b"POST /api/auth/logout HTTP/1.1\r\nHost: localhost\r\nContent-Type: \xff\r\nContent-Length: 1\r\n\r\n{"
@@ -251,27 +251,27 @@ def test_no_client_writes_the_log(fresh_target: Target) -> None:
         with fresh_target.connect() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset in its middle
             connection.sendall(question * 50)
-    wait_for(fresh_target.is_well, 20)
+    wait_for(fresh_target.is_responsive, 20)
     assert fresh_target.log.read_text().count("\n") == 1, "but that it listens"
 
 
-def test_a_head_without_end_is_refused(target: Target) -> None:
+def test_endless_headers_are_refused(target: Target) -> None:
     with target.connect() as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nX-A: " + b"a" * 40_000)
         status, said = answer(connection)
     assert status == 431 and said["error"].endswith(".")
-    assert target.is_well()
+    assert target.is_responsive()
 
 
-def test_a_line_between_chunks_without_end_is_refused(target: Target) -> None:
+def test_an_endless_chunk_header_is_refused(target: Target) -> None:
     for beginning in (b"", b"0\r\n"):
         with target.connect() as connection:
             connection.sendall(CHUNKED + beginning + b"1" * 6000)
             assert answer(connection)[0] == 400
-    assert target.is_well()
+    assert target.is_responsive()
 
 
-def test_what_is_no_request_is_refused(target: Target) -> None:
+def test_a_malformed_request_is_refused(target: Target) -> None:
     for lines in (b"hello\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"GET http://[ HTTP/1.1\r\n\r\n",
                   b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b"GET / HTTP/1.1\r\n: x\r\n\r\n",
                   CHUNKED + b"zz\r\n"):
@@ -279,10 +279,10 @@ def test_what_is_no_request_is_refused(target: Target) -> None:
             connection.sendall(lines)
             status, said = answer(connection)
         assert status == 400 and said["error"].endswith("."), lines[:30]
-    assert target.is_well()
+    assert target.is_responsive()
 
 
-def test_a_large_body_is_heard_to_its_end_and_kept_nowhere(fresh_target: Target) -> None:
+def test_a_large_body_is_read_to_its_end_and_not_stored(fresh_target: Target) -> None:
     before = fresh_target.memory()
     authorization = f"Authorization: Bearer {fresh_target.token}\r\nConnection: close\r\n".encode()
     size = 40 * 1024**2
@@ -308,10 +308,10 @@ def test_bodies_in_every_connection_fill_neither_memory_nor_disk(fresh_target: T
             connection.sendall(f"{HEAD}Content-Length: 1048576\r\n\r\n".encode() + b" " * 1_000_000)
         assert fresh_target.files() == []
         assert fresh_target.memory() - before < 150 * 1024**2
-    assert fresh_target.is_well()
+    assert fresh_target.is_responsive()
 
 
-def test_who_does_not_take_its_answers_is_cut(fresh_target: Target, root: Path) -> None:
+def test_a_client_that_does_not_read_its_responses_is_cut_off(fresh_target: Target, root: Path) -> None:
     folder = root / "cron" / "output" / "a"
     folder.mkdir(parents=True)
     (folder / "r.md").write_text("x" * 8_000_000)
@@ -321,7 +321,7 @@ def test_who_does_not_take_its_answers_is_cut(fresh_target: Target, root: Path) 
         for _ in range(10):  # more than there are threads
             stack.enter_context(fresh_target.connect()).sendall(call * 10)
         wait_for(lambda: len(connections(fresh_target)) >= 10)
-        wait_for(fresh_target.is_well, 10)
+        wait_for(fresh_target.is_responsive, 10)
         wait_for(lambda: len(connections(fresh_target)) <= 1, 30)
         assert fresh_target.files() == []
 

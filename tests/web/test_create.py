@@ -32,7 +32,7 @@ def moment(text: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(text)
 
 
-def test_it_answers_the_job_and_keeps_it(api: Api, root: Path) -> None:
+def test_it_returns_and_stores_the_job(api: Api, root: Path) -> None:
     answer = api.post("/api/crons/create", {"prompt": "say hello", "schedule": "0 9 * * *", "name": "Hello"})
     assert set(answer) == {"ok", "job"} and answer["ok"] is True
     assert re.fullmatch("[0-9a-f]{12}", answer["job"]["id"])
@@ -41,7 +41,7 @@ def test_it_answers_the_job_and_keeps_it(api: Api, root: Path) -> None:
     assert record["schedule"] == {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
 
-def test_what_is_not_given_is_as_the_contract_has_it(api: Api) -> None:
+def test_omitted_fields_have_the_defaults_of_the_contract(api: Api) -> None:
     job = api.create()
     assert {key: job[key] for key in ("deliver", "skills", "model", "provider", "profile", "toast_notifications",
                                       "repeat", "enabled", "state", "last_status", "read_only")} == {
@@ -51,7 +51,7 @@ def test_what_is_not_given_is_as_the_contract_has_it(api: Api) -> None:
     }
 
 
-def test_every_field_a_client_may_set_is_kept(api: Api, root: Path, tmp_path: Path) -> None:
+def test_every_field_that_a_client_may_set_is_stored(api: Api, root: Path, tmp_path: Path) -> None:
     given = {"name": "Näme 🕘", "deliver": "telegram", "skills": ["a", "b"], "model": "m", "provider": "p",
              "profile": "default", "toast_notifications": False, "no_agent": False,
              "script": write_script(root, "a.sh", ""), "workdir": str(tmp_path), "context_from": "4f2a9c1d07be",
@@ -61,18 +61,18 @@ def test_every_field_a_client_may_set_is_kept(api: Api, root: Path, tmp_path: Pa
     assert api.job(job["id"]) == job
 
 
-def test_null_is_the_same_as_nothing(api: Api) -> None:
+def test_null_is_the_same_as_an_omitted_field(api: Api) -> None:
     job = api.create(name=None, deliver=None, skills=None, repeat=None, enabled=None, toast_notifications=None)
     assert (job["name"], job["deliver"], job["skills"], job["state"]) == ("say hello", "local", [], "scheduled")
 
 
-def test_every_form_of_schedule_is_understood_and_shown(api: Api) -> None:
+def test_every_form_of_schedule_is_accepted_and_displayed(api: Api) -> None:
     for text, (kind, expression, display) in FORMS.items():
         job = api.create(schedule=text)
         assert (job["schedule"], job["schedule_display"]) == ({"kind": kind, "expression": expression}, display), text
 
 
-def test_what_is_displayed_and_what_is_expressed_make_the_same_schedule_again(api: Api) -> None:
+def test_the_display_and_the_expression_create_the_same_schedule_again(api: Api) -> None:
     for text in FORMS:
         job = api.create(schedule=text)
         for again in (job["schedule_display"], job["schedule"]["expression"]):
@@ -100,7 +100,7 @@ def test_a_job_needs_a_prompt_and_a_schedule(api: Api, root: Path) -> None:
     assert stored(root) == []
 
 
-def test_a_script_without_an_agent_needs_no_prompt_but_the_script(api: Api, root: Path) -> None:
+def test_a_job_without_an_agent_needs_a_script_and_no_prompt(api: Api, root: Path) -> None:
     script = write_script(root, "a.sh", "echo hi")
     job = api.post("/api/crons/create", {"schedule": "30m", "no_agent": True, "script": script})["job"]
     assert (job["no_agent"], job["script"]) == (True, script)
@@ -112,7 +112,7 @@ def test_an_empty_name_becomes_the_first_50_characters_of_the_prompt(api: Api) -
         assert api.create(prompt="0123456789" * 6, **given)["name"] == "0123456789" * 5
 
 
-def test_a_job_repeats_for_ever_unless_told_and_a_one_shot_once(api: Api) -> None:
+def test_by_default_a_job_repeats_forever_and_a_one_shot_runs_once(api: Api) -> None:
     assert api.create()["repeat"] == {"times": None, "completed": 0}
     assert api.create(repeat=3)["repeat"] == {"times": 3, "completed": 0}
     assert str(api.create(repeat=3.0)["repeat"]["times"]) == "3"
@@ -149,7 +149,7 @@ def test_a_one_shot_more_than_two_minutes_past_is_refused(api: Api, root: Path) 
     assert stored(root) == []
 
 
-def test_what_cannot_be_scheduled_is_refused_with_the_accepted_forms(api: Api, root: Path) -> None:
+def test_an_invalid_schedule_is_refused_with_the_accepted_forms(api: Api, root: Path) -> None:
     for schedule in ("0 0 30 2 *", "0m", "every 0 hours", "9999999h", "99999999999999999999d", "99 * * * *", "* * * *",
                      "tomorrow", "in 5 parsecs", "every monday at 25:00", "2036-02-30T09:00", "@reboot",
                      "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
@@ -158,7 +158,7 @@ def test_what_cannot_be_scheduled_is_refused_with_the_accepted_forms(api: Api, r
     assert stored(root) == []
 
 
-def test_the_last_half_second_of_all_years_is_refused_as_a_time(api: Api) -> None:
+def test_the_last_half_second_of_the_year_9999_is_refused(api: Api) -> None:
     assert api.refused("/api/crons/create", {"prompt": "p", "schedule": "9999-12-31T23:59:59.5"})[0] == 400
 
 
@@ -183,7 +183,7 @@ def test_an_unknown_key_is_refused_by_its_name(api: Api, root: Path) -> None:
     assert stored(root) == []
 
 
-def test_what_the_server_owns_cannot_be_given(api: Api, root: Path) -> None:
+def test_fields_of_the_server_cannot_be_set(api: Api, root: Path) -> None:
     for key in ("id", "state", "next_run_at", "last_run_at", "last_status", "last_error", "last_delivery_error",
                 "created_at"):
         assert api.refused("/api/crons/create", {"prompt": "p", "schedule": "30m", key: "x"})[0] == 400, key
@@ -209,25 +209,25 @@ def test_a_script_whose_name_no_file_can_have_is_refused(api: Api) -> None:
     assert api.refused("/api/crons/create", {"schedule": "30m", "no_agent": True, "script": "\ud800"})[0] == 400
 
 
-def test_a_workdir_is_a_folder_that_is_there(api: Api, root: Path) -> None:
+def test_a_workdir_must_be_an_existing_folder(api: Api, root: Path) -> None:
     for workdir in ("here", "/no/such/folder", str(root / "scripts" / ".." / "none"), "/\0"):
         assert api.refused("/api/crons/create", {"prompt": "p", "schedule": "30m", "workdir": workdir})[0] == 400
 
 
-def test_the_file_is_its_owner_s_alone(api: Api, root: Path) -> None:
+def test_only_its_owner_can_read_the_file(api: Api, root: Path) -> None:
     api.create()
     assert stat.S_IMODE((root / "cron" / "jobs.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((root / "cron").stat().st_mode) == 0o700
 
 
-def test_jobs_created_at_the_same_time_are_all_there(api: Api, root: Path) -> None:
+def test_jobs_created_at_the_same_time_are_all_stored(api: Api, root: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = set(pool.map(lambda n: api.create(name=f"job {n}")["id"], range(24)))
     assert {record["id"] for record in stored(root)} == made
     assert len(made) == 24
 
 
-def test_a_job_that_nothing_can_fire_is_not_kept(idle_api: Api, root: Path) -> None:
+def test_a_job_that_no_scheduler_can_fire_is_not_stored(idle_api: Api, root: Path) -> None:
     status, sentence = idle_api.refused("/api/crons/create", {"prompt": "p", "schedule": "30m"})
     assert status == 503 and "systemd" in sentence
     assert stored(root) == []

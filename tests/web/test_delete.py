@@ -4,7 +4,7 @@ from pathlib import Path
 from ..conftest import (
     Api,
     TimedApi,
-    let_go,
+    release_script,
     stored,
     wait_for,
     write_jobs,
@@ -13,14 +13,14 @@ from ..conftest import (
 )
 
 
-def test_it_answers_the_id_and_the_job_is_gone(api: Api, root: Path) -> None:
+def test_it_returns_the_id_and_deletes_the_job(api: Api, root: Path) -> None:
     stays, goes = api.create(name="stays"), api.create(name="goes")
     assert api.post("/api/crons/delete", {"job_id": goes["id"]}) == {"ok": True, "job_id": goes["id"]}
     assert api.get("/api/crons")["jobs"] == [stays]
     assert [record["id"] for record in stored(root)] == [stays["id"]]
 
 
-def test_the_outputs_go_too(api: Api, root: Path) -> None:
+def test_the_outputs_are_deleted_too(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_script(root, "a.sh", "echo hi"))
     api.run_to_end(job["id"])
     assert (root / "cron" / "output" / job["id"]).is_dir()
@@ -36,13 +36,13 @@ def test_a_deleted_job_does_not_fire(timed_api: TimedApi) -> None:
     assert timed_api.started == [other["id"]]
 
 
-def test_a_run_under_way_ends_by_itself_and_leaves_nothing(api: Api, root: Path) -> None:
+def test_a_run_in_progress_ends_by_itself_and_leaves_nothing(api: Api, root: Path) -> None:
     script = write_waiting_script(root)
     (root / "scripts" / script).open("a").write(f"touch {root}/ended\n")
     job = api.create(no_agent=True, script=script)
     api.start_run(job["id"])
     api.post("/api/crons/delete", {"job_id": job["id"]})
-    let_go(root)
+    release_script(root)
     wait_for((root / "ended").exists)
     assert api.get("/api/crons")["jobs"] == [] and api.running() == {}
     time.sleep(0.5)  # the runner ends
@@ -50,7 +50,7 @@ def test_a_run_under_way_ends_by_itself_and_leaves_nothing(api: Api, root: Path)
     assert list((root / "cron" / "oscron" / "runs").iterdir()) == []
 
 
-def test_a_job_that_is_not_there_is_not_found(api: Api, root: Path) -> None:
+def test_a_missing_job_is_404(api: Api, root: Path) -> None:
     job = api.create()
     write_jobs(root / "profiles" / "work", {"id": "foreign", "prompt": "p"})
     api.post("/api/crons/delete", {"job_id": job["id"]})
@@ -59,7 +59,7 @@ def test_a_job_that_is_not_there_is_not_found(api: Api, root: Path) -> None:
     assert [record["id"] for record in stored(root / "profiles" / "work")] == ["foreign"]
 
 
-def test_the_job_id_must_be_there_and_well_formed_and_alone(api: Api) -> None:
+def test_a_missing_malformed_or_repeated_job_id_is_refused(api: Api) -> None:
     job = api.create()
     for body in ({}, {"job_id": ""}, {"job_id": "../../x"}, {"job_id": 7}, {"job_id": job["id"], "force": True}):
         assert api.refused("/api/crons/delete", body)[0] == 400, body

@@ -10,14 +10,14 @@ def values(api: Api) -> list[str]:
     return [platform["value"] for platform in platforms]
 
 
-def test_without_an_agent_the_usual_ones_are_offered(api: Api, root: Path) -> None:
+def test_without_an_agent_the_usual_targets_are_offered(api: Api, root: Path) -> None:
     (root / "oscron.toml").write_text('[exec]\nagent = "none"\n')
     offered = values(api)
     assert offered[:2] == ["local", "origin"]
     assert {"telegram", "discord", "slack", "signal", "matrix", "feishu"} <= set(offered)
 
 
-def test_an_agent_says_what_it_is_connected_to(api: Api, root: Path) -> None:
+def test_an_agent_offers_its_connected_platforms(api: Api, root: Path) -> None:
     (root / "oscron.toml").write_text(f'[exec]\nagent = "{AGENT}/hermes"\n')
     assert values(api) == ["local", "origin"]
     (root / ".env").write_text("TELEGRAM_BOT_TOKEN=123456:abcdefghijklmnopqrstuvwxyzABCDEFGHI\n")

@@ -9,13 +9,13 @@ def test_it_answers_without_a_token(server: str) -> None:
     assert anyone.headers["Cache-Control"] == "no-store"
 
 
-def test_it_tells_nothing_of_the_jobs(api: Api) -> None:
+def test_it_reveals_nothing_about_the_jobs(api: Api) -> None:
     job = api.create(name="secret plan")
     answer = str(api.with_token(None).get("/health"))
     assert "secret plan" not in answer and job["id"] not in answer
 
 
-def test_a_foreign_page_is_told_nothing(api: Api) -> None:
+def test_a_request_from_a_foreign_page_is_refused(api: Api) -> None:
     assert api.call("GET", "/health", headers={"Host": "evil.example"})[0] == 403
     assert api.call("GET", "/health", headers={"Origin": "http://evil.example"})[0] == 403
 

@@ -23,7 +23,7 @@ def test_a_run_is_a_file_with_its_size_and_time(api: Api, root: Path) -> None:
     assert 0 <= run["usage"]["duration_seconds"] < 10
 
 
-def test_the_newest_fifty_come_first_unless_asked_otherwise(api: Api, root: Path) -> None:
+def test_the_newest_50_runs_are_the_default(api: Api, root: Path) -> None:
     write_outputs(root, "a", **days(60))
     everything = [f"{name}.md" for name in reversed(days(60))]
     assert names(api) == everything[:50]
@@ -48,13 +48,13 @@ def test_the_limit_is_clamped(api: Api, root: Path) -> None:
     assert names(api, "&offset=-5") == names(api)
 
 
-def test_what_is_no_number_is_refused(api: Api) -> None:
+def test_a_value_that_is_not_a_number_is_refused(api: Api) -> None:
     for query in ("limit=", "limit=many", "limit=2.5", "offset=x", "offset=", "limit=%ff", "offset=--1"):
         status, answer = api.call("GET", f"/api/crons/history?job_id=a&{query}")
         assert status == 400 and query.partition("=")[0] in answer["error"], query
 
 
-def test_a_job_that_never_ran_has_none(api: Api) -> None:
+def test_a_job_that_never_ran_has_no_runs(api: Api) -> None:
     assert api.get("/api/crons/history?job_id=never-was") == {"job_id": "never-was", "runs": [], "total": 0,
                                                               "offset": 0}
 
@@ -65,13 +65,13 @@ def test_a_missing_or_malformed_job_id_is_refused(api: Api) -> None:
         assert status == 400 and "job_id" in answer["error"], query
 
 
-def test_what_a_run_used_is_told_with_it(api: Api, root: Path) -> None:
+def test_the_usage_of_a_run_is_included(api: Api, root: Path) -> None:
     write_outputs(root, "a", r="# Cron Job: x\n\n**Model:** m\n**Tokens:** 1,234 in / 56 out\n\n## Response\n\nhi\n")
     run, = api.get("/api/crons/history?job_id=a")["runs"]
     assert run["usage"] == {"model": "m", "input_tokens": 1234, "output_tokens": 56, "total_tokens": 1290}
 
 
-def test_only_files_of_the_job_s_own_folder_are_runs(api: Api, root: Path) -> None:
+def test_only_files_in_the_folder_of_the_job_are_runs(api: Api, root: Path) -> None:
     write_outputs(root, "a", **days(1))
     folder = root / "cron" / "output" / "a"
     (folder / "link.md").symlink_to("/etc/hostname")

@@ -84,7 +84,7 @@ def rewrite(path: Path, name: str) -> None:
         before.st_size, before.st_mtime_ns, before.st_ino)
 
 
-def test_while_nothing_changes_the_answer_is_made_once(
+def test_the_list_is_built_once_while_nothing_changes(
     cache: JobListCache, service: CountingService, root: Path
 ) -> None:
     write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY})
@@ -120,7 +120,7 @@ def test_files_that_take_turns_within_one_tick_are_seen(cache: JobListCache, roo
         assert names(cache) == [str(n)]
 
 
-def test_a_change_by_another_within_the_tick_of_our_own_is_seen(home: Home, root: Path) -> None:
+def test_a_foreign_change_within_the_clock_tick_of_our_own_is_seen(home: Home, root: Path) -> None:
     write_jobs(root, {"id": "a", "name": "first", "prompt": "p"})
     for n in range(100, 300):
         job_store.change(home, "a", lambda job, n=n: job.with_fields({"name": f"ours {n}"}))
@@ -132,7 +132,7 @@ def test_a_change_by_another_within_the_tick_of_our_own_is_seen(home: Home, root
         assert job_store.find_record(home, "a")["name"] == f"them {n}"
 
 
-def test_another_zone_is_seen_though_its_file_keeps_size_and_time(
+def test_a_new_zone_is_seen_even_if_its_file_keeps_size_and_time(
     cache: JobListCache, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HERMES_TIMEZONE")
@@ -147,7 +147,7 @@ def test_another_zone_is_seen_though_its_file_keeps_size_and_time(
         assert job["next_run_at"].endswith(offset)
 
 
-def test_a_profile_that_comes_or_goes_is_seen(cache: JobListCache, root: Path) -> None:
+def test_an_added_or_removed_profile_is_seen(cache: JobListCache, root: Path) -> None:
     def count() -> int:
         return int(json.loads(cache.body(all_profiles=False))["other_profile_count"])
 
@@ -171,7 +171,7 @@ def test_a_clock_that_is_set_back_is_seen(root: Path) -> None:
     assert [moment - shown[1] for moment in shown] == [day, 0 * day, 2 * day]
 
 
-def test_while_a_one_shot_runs_the_answer_is_from_memory_too(
+def test_the_cache_is_used_while_a_one_shot_runs(
     cache: JobListCache, service: CountingService, root: Path
 ) -> None:
     due = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=5)
@@ -199,7 +199,7 @@ def coarse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @needs_root
-def test_changes_within_a_second_are_seen_where_times_are_whole_seconds(coarse: Path) -> None:
+def test_changes_within_a_second_are_seen_if_file_times_are_whole_seconds(coarse: Path) -> None:
     cache = cache_of(counting_service(coarse))
     here = home_of(str(coarse), "default")
     path = write_jobs(coarse, {"id": "a", "name": "?", "schedule": DAILY})
@@ -215,7 +215,7 @@ def test_changes_within_a_second_are_seen_where_times_are_whole_seconds(coarse: 
         run_lock.release()
 
 
-def test_whoever_runs_a_job_the_status_says_so_at_once(http_api: Api, home: Home) -> None:
+def test_the_status_shows_a_run_of_any_process_at_once(http_api: Api, home: Home) -> None:
     for _ in range(20):
         run_lock = lock.acquire(home, "a")
         assert run_lock
@@ -225,7 +225,7 @@ def test_whoever_runs_a_job_the_status_says_so_at_once(http_api: Api, home: Home
         assert http_api.running() == {} and not http_api.get("/api/crons/status?job_id=a")["running"]
 
 
-def test_while_nothing_runs_the_status_is_answered_from_memory_and_a_run_is_seen_within_any_tick(
+def test_the_idle_status_is_cached_and_a_run_is_seen_within_any_clock_tick(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.makedirs(home.state.runs)
@@ -251,7 +251,7 @@ def test_a_server_sees_a_change_that_keeps_size_and_time(http_api: Api, root: Pa
         assert http_api.job("a")["name"] == str(n)
 
 
-def test_a_list_from_memory_tells_when_a_job_is_late_and_when_it_runs_at_last(
+def test_a_cached_list_shows_that_a_job_is_late_and_that_it_runs(
     root: Path, home: Home
 ) -> None:
     clock = ManualClock()

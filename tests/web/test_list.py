@@ -28,23 +28,23 @@ def ids(answer: Any) -> list[str]:
     return [job["id"] for job in answer["jobs"]]
 
 
-def test_a_home_without_jobs_lists_none(api: Api) -> None:
+def test_the_list_of_a_home_without_jobs_is_empty(api: Api) -> None:
     assert api.get("/api/crons") == {"jobs": [], "active_profile": "default", "all_profiles": False,
                                      "other_profile_count": 0}
 
 
-def test_jobs_are_listed_in_the_order_in_which_they_were_made(api: Api) -> None:
+def test_jobs_are_listed_in_the_order_of_their_creation(api: Api) -> None:
     made = [api.create(name=name)["id"] for name in ("b", "a", "c")]
     assert ids(api.get("/api/crons")) == made
 
 
-def test_a_job_is_listed_as_create_answered_it(api: Api) -> None:
+def test_a_job_is_listed_as_create_returned_it(api: Api) -> None:
     assert api.get("/api/crons")["jobs"] == []
     job = api.create(name="x", skills=["s"])
     assert api.job(job["id"]) == job
 
 
-def test_every_field_is_there_even_where_the_record_has_none_of_them(api: Api, root: Path) -> None:
+def test_every_field_is_present_even_if_the_record_has_none(api: Api, root: Path) -> None:
     write_jobs(root, {"id": "bare", "schedule": DAILY})
     job = api.job("bare")
     assert set(job) >= FIELDS
@@ -57,7 +57,7 @@ def test_every_field_is_there_even_where_the_record_has_none_of_them(api: Api, r
     }
 
 
-def test_an_old_record_shows_its_fields_as_any_other(api: Api, root: Path) -> None:
+def test_an_old_record_is_shown_with_current_fields(api: Api, root: Path) -> None:
     old = {"schedule": DAILY, "name": None, "prompt": None, "deliver": None}
     write_jobs(root, {"id": "a", "skill": "mail", "skills": None, **old}, {"id": "b", "script": "b.sh", **old},
                {"id": "c", **old})
@@ -65,7 +65,7 @@ def test_an_old_record_shows_its_fields_as_any_other(api: Api, root: Path) -> No
     assert shown == [("mail", ["mail"], "", "local"), ("b.sh", [], "", "local"), ("c", [], "", "local")]
 
 
-def test_what_else_a_record_holds_is_shown_too(api: Api, root: Path) -> None:
+def test_unknown_keys_of_a_record_are_shown(api: Api, root: Path) -> None:
     write_jobs(root, {"id": "more", "schedule": DAILY, "script": "a.sh", "from_the_future": [1, 2]})
     assert (api.job("more")["script"], api.job("more")["from_the_future"]) == ("a.sh", [1, 2])
 
@@ -81,7 +81,7 @@ def test_a_schedule_is_a_kind_and_an_expression(api: Api, root: Path) -> None:
     ]
 
 
-def test_dates_are_iso_with_an_offset_whatever_the_record_has(api: Api, root: Path) -> None:
+def test_dates_of_any_form_are_shown_in_iso_with_an_offset(api: Api, root: Path) -> None:
     write_jobs(root, {"id": "unix", "schedule": DAILY, "last_run_at": 1711900000.0, "created_at": 1711900000})
     job = api.job("unix")
     assert job["last_run_at"] == job["created_at"] == "2024-03-31T15:46:40+00:00"
@@ -112,7 +112,7 @@ def test_only_a_scheduled_job_has_a_next_run(api: Api, root: Path) -> None:
     }
 
 
-def test_a_schedule_that_nothing_can_keep_is_an_error_and_hides_no_other_job(api: Api, root: Path) -> None:
+def test_a_schedule_that_never_fires_is_an_error_and_hides_no_other_job(api: Api, root: Path) -> None:
     write_jobs(root, {"id": "bad", "schedule": {"kind": "cron", "expr": "61 * * * *"}}, {"id": "none"},
                {"id": "good", "schedule": DAILY})
     assert [(job["id"], job["state"]) for job in api.get("/api/crons")["jobs"]] == [
@@ -125,19 +125,19 @@ def test_toasts_are_on_unless_they_were_set_to_false(api: Api, root: Path) -> No
     assert [job["toast_notifications"] for job in api.get("/api/crons")["jobs"]] == [True, False, True]
 
 
-def test_what_the_agent_recorded_as_status_is_shown_as_it_is(api: Api, root: Path) -> None:
+def test_a_status_recorded_by_the_agent_is_shown_unchanged(api: Api, root: Path) -> None:
     write_jobs(root, {"id": "a", "schedule": DAILY, "last_status": "delivery_failed", "last_delivery_error": "no"})
     assert (api.job("a")["last_status"], api.job("a")["last_delivery_error"]) == ("delivery_failed", "no")
 
 
-def test_a_job_that_someone_else_adds_is_in_the_next_answer(api: Api, root: Path) -> None:
+def test_a_job_added_by_another_program_is_in_the_next_response(api: Api, root: Path) -> None:
     write_jobs(root, {"id": "first", "schedule": DAILY})
     assert ids(api.get("/api/crons")) == ["first"]
     write_jobs(root, {"id": "first", "schedule": DAILY}, {"id": "second", "schedule": DAILY})
     assert ids(api.get("/api/crons")) == ["first", "second"]
 
 
-def test_a_run_by_schedule_is_in_the_next_answer(api: Api, root: Path) -> None:
+def test_a_scheduled_run_is_in_the_next_response(api: Api, root: Path) -> None:
     job = api.create(schedule=in_seconds(0.5), no_agent=True, script=write_script(root, "hi.sh", "echo hi"))
     assert api.job(job["id"])["state"] == "scheduled"
     assert wait_for(lambda: api.job(job["id"])["last_status"]) == "ok"
@@ -161,7 +161,7 @@ def test_all_profiles_come_after_the_active_one_read_only(api: Api, root: Path) 
             (job["id"], "default", False), ("w1", "work", True)]
 
 
-def test_anything_else_asks_for_the_active_profile_alone(api: Api, root: Path) -> None:
+def test_any_other_value_lists_only_the_active_profile(api: Api, root: Path) -> None:
     add_profile(root, "work", "w1")
     for no in ("0", "false", "", "nonsense"):
         answer = api.get(f"/api/crons?all_profiles={no}")
@@ -177,6 +177,6 @@ def test_the_active_profile_is_the_one_that_its_file_names(api: Api, root: Path)
     assert answer["jobs"][0]["read_only"] is False
 
 
-def test_without_a_usable_scheduler_the_answer_says_so(idle_api: Api, root: Path) -> None:
+def test_the_lack_of_a_usable_scheduler_is_in_the_response(idle_api: Api, root: Path) -> None:
     write_jobs(root, {"id": "first", "schedule": DAILY})
     assert idle_api.get("/api/crons") == {"jobs": [], "cron_unavailable": True}

@@ -35,7 +35,7 @@ def test_the_token_is_the_password(http_api: Api) -> None:
     assert call(http_api, "") == call(http_api, cookie + "x") == 401
 
 
-def test_the_cookie_has_the_name_by_which_native_clients_know_it(api: Api) -> None:
+def test_the_cookie_has_the_name_that_native_clients_expect(api: Api) -> None:
     assert log_in(api)[1].startswith("hermes_session=")
 
 
@@ -43,14 +43,14 @@ def test_a_form_may_send_a_username_too(api: Api) -> None:
     assert api.call("POST", "/api/auth/login", {"password": api.token, "username": ""})[0] == 200
 
 
-def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(http_api: Api) -> None:
+def test_the_cookie_is_hidden_from_scripts_and_other_sites(http_api: Api) -> None:
     log_in(http_api)
     morsel, = http.cookies.SimpleCookie(http_api.headers["Set-Cookie"]).values()
     assert (morsel["httponly"], morsel["samesite"], morsel["path"], morsel["secure"]) == (True, "Strict", "/", "")
     assert 0 < int(morsel["max-age"]) <= 31 * 24 * 3600
 
 
-def test_a_cookie_from_https_goes_back_by_https_alone(root: Path, tmp_path: Path) -> None:
+def test_a_cookie_set_over_https_is_sent_only_over_https(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nhosts = ["jobs.example.org"]\n')
     with serving(tmp_path) as url:
         api = Api(url, token_file(root).read_text().strip())
@@ -64,7 +64,7 @@ def test_a_wrong_password_is_refused_and_makes_no_session(api: Api, root: Path) 
     assert not (root / "cron" / "oscron" / "sessions").exists()
 
 
-def test_what_is_no_password_is_refused(api: Api) -> None:
+def test_a_malformed_login_is_refused(api: Api) -> None:
     for body in ({}, {"password": None}, {"password": ""}, {"password": 5}, {"password": api.token, "user": "root"}):
         assert api.call("POST", "/api/auth/login", body)[0] == 400, body
 
@@ -84,7 +84,7 @@ def test_the_right_password_is_accepted_after_any_number_of_wrong_ones(api: Api)
     assert status == 200 and call(api, cookie) == 200
 
 
-def test_who_is_logged_in_stays_so_while_others_guess(api: Api) -> None:
+def test_wrong_passwords_of_others_end_no_session(api: Api) -> None:
     _, cookie = log_in(api)
     for _ in range(12):
         log_in(api, "wrong")
@@ -96,13 +96,13 @@ def test_a_login_from_a_foreign_page_is_refused(api: Api) -> None:
     assert log_in(api, Host="evil.example")[0] == 403
 
 
-def test_a_session_lets_no_foreign_page_in(api: Api) -> None:
+def test_a_session_admits_no_foreign_page(api: Api) -> None:
     _, cookie = log_in(api)
     headers = {"Authorization": "", "Cookie": cookie, "Origin": "http://127.0.0.1:1"}
     assert api.call("POST", "/api/crons/create", {"prompt": "p", "schedule": "30m"}, headers=headers)[0] == 403
 
 
-def test_a_session_outlives_the_server(root: Path, tmp_path: Path) -> None:
+def test_a_session_stays_valid_after_a_restart(root: Path, tmp_path: Path) -> None:
     with serving(tmp_path) as url:
         _, cookie = log_in(Api(url, token_file(root).read_text().strip()))
     with serving(tmp_path) as url:
@@ -133,18 +133,18 @@ def test_logging_out_needs_neither_a_body_nor_a_session(api: Api) -> None:
     assert api.call("POST", "/api/auth/logout", {"all": True})[0] == 400
 
 
-def test_the_status_says_whether_one_is_logged_in(api: Api) -> None:
-    def told(logged_in: bool) -> dict[str, bool]:
+def test_the_status_shows_whether_the_client_is_logged_in(api: Api) -> None:
+    def expected_status(logged_in: bool) -> dict[str, bool]:
         return {"auth_enabled": True, "logged_in": logged_in, "password_auth_enabled": True}
 
     _, cookie = log_in(api)
-    assert auth_status(api) == told(False)
-    assert auth_status(api, Cookie=cookie) == told(True)
-    assert auth_status(api, Cookie=cookie + "x") == told(False)
-    assert auth_status(api, Authorization=f"Bearer {api.token}") == told(True)
+    assert auth_status(api) == expected_status(False)
+    assert auth_status(api, Cookie=cookie) == expected_status(True)
+    assert auth_status(api, Cookie=cookie + "x") == expected_status(False)
+    assert auth_status(api, Authorization=f"Bearer {api.token}") == expected_status(True)
 
 
-def test_where_nothing_is_asked_for_the_status_says_so(root: Path, tmp_path: Path) -> None:
+def test_the_status_shows_that_authentication_is_disabled(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nauth = "none"\n')
     with serving(tmp_path) as url:
         api = Api(url, None)
@@ -157,7 +157,7 @@ def test_the_right_cookie_is_found_beside_another_server_s_of_the_same_name(api:
     assert call(api, f"hermes_session=theirs; {cookie}") == 200
 
 
-def test_a_session_is_under_the_token_that_was_shown(
+def test_a_session_belongs_to_the_token_of_its_login(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = token.get_or_create(str(root))
@@ -173,14 +173,14 @@ def test_a_session_is_under_the_token_that_was_shown(
     assert not door.is_authenticated(authentication.Caller("127.0.0.1", "", (shown,)))
 
 
-def test_sessions_are_in_a_file_for_its_owner_alone_that_tells_no_cookie(api: Api, root: Path) -> None:
+def test_the_session_file_is_private_and_contains_no_cookie(api: Api, root: Path) -> None:
     _, cookie = log_in(api)
     path = root / "cron" / "oscron" / "sessions"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert cookie.partition("=")[2] not in path.read_text()
 
 
-def test_a_spoilt_file_of_sessions_knows_none_and_is_made_anew(api: Api, root: Path) -> None:
+def test_a_damaged_session_file_is_empty_and_gets_replaced(api: Api, root: Path) -> None:
     path = root / "cron" / "oscron" / "sessions"
     _, cookie = log_in(api)
     for content in (b"", b"\xff\xfe", b"x\n", b"x y z\n", b"x 1e9\n", b"\xff 9999999999\n", b"x " + b"9" * 5000):
@@ -189,7 +189,7 @@ def test_a_spoilt_file_of_sessions_knows_none_and_is_made_anew(api: Api, root: P
     assert call(api, log_in(api)[1]) == 200
 
 
-def test_a_session_is_not_for_ever(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_expires(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = sessions.Sessions(str(root))
     monkeypatch.setattr(sessions, "LIFETIME_S", 0)
     expired = known.create("t")
@@ -199,7 +199,7 @@ def test_a_session_is_not_for_ever(root: Path, monkeypatch: pytest.MonkeyPatch) 
     assert known.is_valid(shown, "t") and not known.is_valid(shown, "u")
 
 
-def test_logins_without_end_end_the_oldest(root: Path) -> None:
+def test_too_many_logins_end_the_oldest_session(root: Path) -> None:
     known = sessions.Sessions(str(root))
     shown = [known.create("t") for _ in range(sessions.MAX_SESSIONS + 1)]
     assert [known.is_valid(each, "t") for each in shown] == [False] + [True] * sessions.MAX_SESSIONS

@@ -28,7 +28,7 @@ def document() -> Any:
     return json.loads(openapi.document())
 
 
-def test_it_is_served_to_everyone(api: Api) -> None:
+def test_it_needs_no_token(api: Api) -> None:
     assert api.with_token(None).get("/api/openapi.json") == document()
 
 
@@ -38,14 +38,14 @@ def test_a_create_and_an_update_accept_every_field_of_a_job() -> None:
         assert schemas[name]["properties"].keys() >= FIELDS.keys()
 
 
-def test_every_route_is_in_it_and_it_names_no_other(root: Path) -> None:
+def test_it_names_every_route_and_no_other(root: Path) -> None:
     selection = Selection(str(root), Foreground(str(root)))
     app = make_app(selection, JobService(selection), Authenticator(str(root)))
     routes = {(route.method, route.rule) for route in app.routes}
     assert routes == {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
 
 
-def test_the_server_does_what_it_says(root: Path, tmp_path: Path) -> None:
+def test_the_server_conforms_to_it(root: Path, tmp_path: Path) -> None:
     described = tmp_path / "openapi.json"
     described.write_bytes(openapi.document())
     write_script(root, "hello.sh", "echo hello")

@@ -25,14 +25,14 @@ def test_a_run_s_output_is_a_file_of_markdown(api: Api, root: Path) -> None:
     assert "## Prompt" in output["content"] and "## Response\n\nhello there\n" in output["content"]
 
 
-def test_the_newest_five_come_first(api: Api, root: Path) -> None:
+def test_the_newest_five_outputs_are_the_default(api: Api, root: Path) -> None:
     write_outputs(root, "a", **days(7))
     outputs = api.get("/api/crons/output?job_id=a")["outputs"]
     assert [output["content"] for output in outputs] == [f"run {n}" for n in (6, 5, 4, 3, 2)]
     assert outputs[0]["filename"] == "2026-01-07_09-00-00.md"
 
 
-def test_the_limit_is_clamped_and_what_is_no_number_is_the_default(api: Api, root: Path) -> None:
+def test_the_limit_is_clamped_and_defaults_if_it_is_not_a_number(api: Api, root: Path) -> None:
     write_outputs(root, "a", **days(300), **{f"x{name}": "x" for name in days(300)})
     for limit, count in {"2": 2, "0": 1, "-3": 1, "500": 500, "501": 500, "100000": 500, "": 5, "many": 5,
                          "2.5": 5}.items():
@@ -51,26 +51,26 @@ def test_a_missing_or_malformed_job_id_is_refused(api: Api) -> None:
         assert status == 400 and "job_id" in answer["error"], query
 
 
-def test_up_to_8000_characters_are_whole(api: Api, root: Path) -> None:
+def test_an_output_of_up_to_8000_characters_is_complete(api: Api, root: Path) -> None:
     content = "é" * 7000 + "\n## Response\n" + "é" * 987
     assert len(content) == 8000
     write_outputs(root, "a", r=content)
     assert api.outputs("a") == [content]
 
 
-def test_longer_ones_are_a_window_of_the_beginning_and_the_response(api: Api, root: Path) -> None:
+def test_a_longer_output_is_cut_to_its_beginning_and_its_response(api: Api, root: Path) -> None:
     write_outputs(root, "a", r="h" * 300 + "p" * 9000 + "\n## Response\n\nthe answer\n")
     window, = api.outputs("a")
     assert window.startswith("h" * 200 + "\n...") and window.endswith("## Response\n\nthe answer\n")
     assert len(window) < 300 and "hh" * 101 not in window and "p" not in window.removesuffix("the answer\n")[200:210]
 
 
-def test_longer_ones_without_a_response_are_their_last_8000_characters(api: Api, root: Path) -> None:
+def test_a_longer_output_without_a_response_is_cut_to_its_end(api: Api, root: Path) -> None:
     write_outputs(root, "a", r="a" * 5000 + "z" * 7999 + "\n")
     assert api.outputs("a") == ["z" * 7999 + "\n"]
 
 
-def test_what_is_not_an_output_is_not_listed(api: Api, root: Path) -> None:
+def test_other_files_are_not_listed(api: Api, root: Path) -> None:
     write_outputs(root, "a", **days(1))
     (root / "cron" / "output" / "a" / ".2026-01-02_09-00-00.md.7.tmp").write_text("unfinished")
     (root / "cron" / "output" / "a" / "notes.txt").write_text("notes")

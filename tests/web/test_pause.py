@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from ..conftest import Api, TimedApi, let_go, wait_for, write_waiting_script
+from ..conftest import Api, TimedApi, release_script, wait_for, write_waiting_script
 
 
-def test_it_answers_the_paused_job(api: Api) -> None:
+def test_it_returns_the_paused_job(api: Api) -> None:
     job = api.create()
     answer = api.post("/api/crons/pause", {"job_id": job["id"], "reason": "holidays"})
     assert answer["ok"] is True and answer["job"] == api.job(job["id"])
@@ -18,7 +18,7 @@ def test_no_reason_is_needed(api: Api) -> None:
         assert api.post("/api/crons/pause", {"job_id": job["id"], **body})["job"]["paused_reason"] is None
 
 
-def test_twice_is_the_same_as_once(api: Api) -> None:
+def test_a_second_pause_changes_nothing(api: Api) -> None:
     job = api.create()
     once = api.post("/api/crons/pause", {"job_id": job["id"], "reason": "holidays"})
     assert api.post("/api/crons/pause", {"job_id": job["id"], "reason": "holidays"}) == once
@@ -35,16 +35,16 @@ def test_a_job_paused_while_it_runs_ends_and_stays_paused(api: Api, root: Path) 
     job = api.create(no_agent=True, script=write_waiting_script(root))
     api.start_run(job["id"])
     api.post("/api/crons/pause", {"job_id": job["id"]})
-    let_go(root)
+    release_script(root)
     wait_for(lambda: api.job(job["id"])["last_status"] == "ok")
     assert (api.job(job["id"])["state"], api.job(job["id"])["next_run_at"]) == ("paused", None)
 
 
-def test_a_job_that_is_not_there_is_not_found(api: Api) -> None:
+def test_a_missing_job_is_404(api: Api) -> None:
     assert api.refused("/api/crons/pause", {"job_id": "never-was"})[0] == 404
 
 
-def test_what_is_malformed_is_refused_and_pauses_nothing(api: Api) -> None:
+def test_a_malformed_request_is_refused_and_pauses_nothing(api: Api) -> None:
     job = api.create()
     for body in ({}, {"job_id": ""}, {"job_id": "../x"}, {"job_id": job["id"], "reason": 5},
                  {"job_id": job["id"], "until": "tomorrow"}):

@@ -4,7 +4,7 @@ from hermes_oscron.web import rate_limit
 from hermes_oscron.web.rate_limit import RateLimiter
 
 
-def test_a_minute_after_the_first_of_ten_one_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_attempt_is_allowed_a_minute_after_the_first_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(rate_limit.time, "monotonic", lambda: now)
     known = RateLimiter()
@@ -19,7 +19,7 @@ def test_a_minute_after_the_first_of_ten_one_may_try_again(monkeypatch: pytest.M
     assert 0 < known.retry_after("192.0.2.1") <= 1
 
 
-def test_addresses_without_end_take_no_memory_without_end() -> None:
+def test_any_number_of_addresses_takes_limited_memory() -> None:
     known, wrong = RateLimiter(), ["192.0.2.1"] * rate_limit.MAX_FAILURES
     for address in wrong:
         known.record_failure(address)
@@ -31,7 +31,7 @@ def test_addresses_without_end_take_no_memory_without_end() -> None:
     assert known.retry_after("192.0.2.1") == 0, "it is forgotten, as one more than are kept"
 
 
-def test_the_addresses_of_one_ipv6_network_are_one() -> None:
+def test_the_addresses_of_one_ipv6_network_are_counted_together() -> None:
     known = RateLimiter()
     for n in range(10):
         known.record_failure(f"2001:db8::{n}")
@@ -39,7 +39,7 @@ def test_the_addresses_of_one_ipv6_network_are_one() -> None:
     assert known.retry_after("2001:db8:0:1::1") == known.retry_after("uid:1000") == 0
 
 
-def test_ipv4_addresses_are_apart_on_an_ipv6_socket_too() -> None:
+def test_ipv4_addresses_on_an_ipv6_socket_are_counted_separately() -> None:
     known = RateLimiter()
     for _ in range(10):
         known.record_failure("::ffff:192.0.2.1")

@@ -29,7 +29,7 @@ def session_of(api: Api, job_id: str = "a") -> Any:
     return {each["job_id"]: each["session_id"] for each in api.get("/api/crons/recent")["completions"]}[job_id]
 
 
-def test_a_job_that_has_just_ended_is_told(api: Api, root: Path) -> None:
+def test_a_job_that_has_just_ended_is_listed(api: Api, root: Path) -> None:
     before = time.time()
     job = api.create(no_agent=True, script=write_script(root, "a.sh", "exit 3"), name="n", toast_notifications=False)
     api.create()
@@ -42,7 +42,7 @@ def test_a_job_that_has_just_ended_is_told(api: Api, root: Path) -> None:
                           "session_id": None}
 
 
-def test_what_ended_before_is_not_told_again(api: Api, root: Path) -> None:
+def test_a_run_that_ended_before_since_is_not_listed(api: Api, root: Path) -> None:
     write_jobs(root, record("a"), record("unix", last_run_at=NOON.timestamp() + 5), record("never", last_run_at=None),
                record("odd", last_run_at="yesterday"))
     for since, told in ((0, ["a", "unix"]), (NOON.timestamp() - 1, ["a", "unix"]), (NOON.timestamp(), ["unix"]),
@@ -51,14 +51,14 @@ def test_what_ended_before_is_not_told_again(api: Api, root: Path) -> None:
         assert [each["job_id"] for each in answer["completions"]] == told
 
 
-def test_since_that_is_no_number_is_0(api: Api, root: Path) -> None:
+def test_since_is_0_if_it_is_not_a_number(api: Api, root: Path) -> None:
     write_jobs(root, record("a"))
     for since in ("", "?since=", "?since=x", "?since=1_000", "?since=nan", "?since=inf", "?since=-1e999", "?since=%ff"):
         answer = api.get(f"/api/crons/recent{since}")
         assert (answer["since"], len(answer["completions"])) == (0, 1), since
 
 
-def test_every_field_has_its_type_whatever_the_record_holds(api: Api, root: Path) -> None:
+def test_every_field_has_its_type_for_any_record(api: Api, root: Path) -> None:
     write_jobs(root, {"id": "bare", "last_run_at": NOON.isoformat(), "name": None, "last_status": None,
                       "toast_notifications": None})
     completion, = api.get("/api/crons/recent")["completions"]
@@ -66,7 +66,7 @@ def test_every_field_has_its_type_whatever_the_record_holds(api: Api, root: Path
                           "toast_notifications": True, "session_id": None}
 
 
-def test_jobs_of_other_profiles_are_not_told(api: Api, root: Path) -> None:
+def test_jobs_of_other_profiles_are_not_listed(api: Api, root: Path) -> None:
     (root / "profiles" / "work").mkdir(parents=True)
     write_jobs(root / "profiles" / "work", record("a"))
     assert api.get("/api/crons/recent")["completions"] == []
@@ -79,7 +79,7 @@ def test_the_session_is_the_one_of_the_last_run(api: Api, root: Path) -> None:
     assert session_of(api) == "cron_a_20260315_115500"
 
 
-def test_a_session_of_the_run_before_is_not_that_of_the_last(api: Api, root: Path) -> None:
+def test_a_session_of_an_earlier_run_is_not_shown(api: Api, root: Path) -> None:
     write_jobs(root, record("a"))
     write_outputs(root, "a", **{"2026-03-14_12-00-00": "before", "2026-03-15_12-00-00": "last"})
     yesterday = NOON.timestamp() - 24 * 3600
@@ -88,27 +88,27 @@ def test_a_session_of_the_run_before_is_not_that_of_the_last(api: Api, root: Pat
     assert session_of(api) is None
 
 
-def test_a_session_that_is_no_run_s_is_none_of_ours(api: Api, root: Path) -> None:
+def test_a_session_that_belongs_to_no_run_is_not_shown(api: Api, root: Path) -> None:
     write_jobs(root, record("a"), record("script", no_agent=True))
     write_sessions(root, "cron_a_20260315_115500", source="telegram")
     write_sessions(root, "cron_script_20260315_115500")
     assert session_of(api) is session_of(api, "script") is None
 
 
-def test_the_session_of_a_job_of_another_profile_is_there(api: Api, root: Path) -> None:
+def test_the_session_of_a_job_of_another_profile_is_found(api: Api, root: Path) -> None:
     (root / "profiles" / "work").mkdir(parents=True)
     write_jobs(root, record("a", profile="work"), record("gone", profile="gone"))
     write_sessions(root / "profiles" / "work", "cron_a_20260315_115500")
     assert (session_of(api), session_of(api, "gone")) == ("cron_a_20260315_115500", None)
 
 
-def test_a_database_that_cannot_be_read_knows_no_session(api: Api, root: Path) -> None:
+def test_an_unreadable_database_has_no_session(api: Api, root: Path) -> None:
     write_jobs(root, record("a"))
     (root / "state.db").write_bytes(b"no database")
     assert session_of(api) is None
 
 
-def test_the_last_run_of_a_job_that_the_agent_has_removed_is_told(api: Api, root: Path) -> None:
+def test_the_last_run_of_a_job_that_the_agent_removed_is_listed(api: Api, root: Path) -> None:
     for job_id, title in (("once", "# Cron Job: Call home"), ("failed", "# Cron Job: Call mum (FAILED)"),
                           ("old", "# x")):
         write_outputs(root, job_id, **{"2027-03-01_09-00-00": f"{title}\n\n## Response\n\nx\n"})

@@ -34,7 +34,7 @@ def refusals(api: Api, path: Path, spoil: Callable[[Path], object]) -> list[tupl
     return [(status, answer.get("error", "")) for status, answer in answers]
 
 
-def test_no_answer_may_be_kept(api: Api) -> None:
+def test_no_response_may_be_cached(api: Api) -> None:
     job = api.create()
     for path in ("/api/crons", "/api/crons/status", f"/api/crons/output?job_id={job['id']}", "/health"):
         api.get(path)
@@ -44,21 +44,21 @@ def test_no_answer_may_be_kept(api: Api) -> None:
         assert (api.headers["Cache-Control"], api.headers["Content-Type"]) == ("no-store", "application/json")
 
 
-def test_an_address_where_nothing_is_answers_404_in_json(module_api: Api) -> None:
+def test_an_unknown_path_is_404_in_json(module_api: Api) -> None:
     for path in ("/", "/api", "/api/crons/", "/api/crons/nothing", "/api/crons/create/x", "/%2e%2e/etc/passwd",
                  "/%00", "/%ff"):
         status, answer = module_api.call("GET", path)
         assert status == 404 and is_refusal(module_api, answer), path
 
 
-def test_a_method_that_an_address_does_not_take_answers_405_in_json(module_api: Api) -> None:
+def test_a_wrong_method_is_405_in_json(module_api: Api) -> None:
     for method, path in (("GET", "/api/crons/create"), ("POST", "/api/crons"), ("DELETE", "/api/crons"),
                          ("PUT", "/api/crons/update"), ("PATCH", "/api/crons/pause"), ("OPTIONS", "/api/crons")):
         status, answer = module_api.call(method, path)
         assert status == 405 and is_refusal(module_api, answer), (method, path)
 
 
-def test_a_body_over_one_mebibyte_answers_413_in_json(module_api: Api) -> None:
+def test_a_body_over_one_mebibyte_is_413_in_json(module_api: Api) -> None:
     for size in (1024 * 1024 + 1, 3 * 1024 * 1024):
         status, answer = module_api.call("POST", "/api/crons/create", raw=b" " * size)
         assert status == 413 and is_refusal(module_api, answer)
@@ -69,7 +69,7 @@ def test_a_body_of_one_mebibyte_is_read(module_api: Api) -> None:
     assert module_api.call("POST", "/api/crons/create", raw=body.ljust(1024 * 1024))[0] == 200
 
 
-def test_a_body_that_is_far_too_large_answers_413_in_json_too(module_api: Api) -> None:
+def test_a_much_too_large_body_is_413_in_json(module_api: Api) -> None:
     host, port = module_api.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(f"POST /api/crons/create HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
@@ -81,7 +81,7 @@ def test_a_body_that_is_far_too_large_answers_413_in_json_too(module_api: Api) -
     assert b"Cache-Control: no-store" in head
 
 
-def test_a_body_that_is_not_json_answers_415(api: Api) -> None:
+def test_a_body_that_is_not_json_is_415(api: Api) -> None:
     body = json.dumps(VERBS["create"]).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "",
                  "application/jsonp"):
@@ -90,7 +90,7 @@ def test_a_body_that_is_not_json_answers_415(api: Api) -> None:
     assert api.get("/api/crons")["jobs"] == []
 
 
-def test_json_is_in_utf_8_and_its_type_may_be_no_text_at_all(module_api: Api) -> None:
+def test_json_is_utf_8_and_an_undecodable_content_type_is_refused(module_api: Api) -> None:
     body = {"prompt": "p", "schedule": "30m"}
     for charset in ("utf-16", "utf-32", "utf-8-sig"):
         assert module_api.call("POST", "/api/crons/create", raw=json.dumps(body).encode(charset))[0] == 400
@@ -102,14 +102,14 @@ def test_json_may_name_its_charset(module_api: Api) -> None:
     assert module_api.call("POST", "/api/crons/create", VERBS["create"], headers=headers)[0] == 200
 
 
-def test_a_body_that_is_no_json_object_answers_400(api: Api) -> None:
+def test_a_body_that_is_not_a_json_object_is_400(api: Api) -> None:
     for raw in (b"", b"{", b"[]", b"null", b"5", b'"text"', b"\xff\xfe", b'{"a": 1} x', b"[" * 100_000, b"\0"):
         for verb in ("create", "pause"):
             status, answer = api.call("POST", f"/api/crons/{verb}", raw=raw)
             assert status == 400 and is_refusal(api, answer), raw[:20]
 
 
-def test_every_verb_refuses_an_unknown_key_and_a_wrong_type(api: Api) -> None:
+def test_every_command_refuses_an_unknown_key_and_a_wrong_type(api: Api) -> None:
     job = api.create()
     for verb, body in VERBS.items():
         known = {**body, "job_id": job["id"]} if verb != "create" else body
@@ -119,19 +119,19 @@ def test_every_verb_refuses_an_unknown_key_and_a_wrong_type(api: Api) -> None:
     assert api.get("/api/crons")["jobs"] == [job]
 
 
-def test_what_is_null_is_as_if_it_were_not_there(api: Api) -> None:
+def test_null_is_the_same_as_an_omitted_field(api: Api) -> None:
     job = api.create(colour=None)
     for verb in ("pause", "resume", "update", "run", "delete"):
         assert api.post(f"/api/crons/{verb}", {"job_id": job["id"], "colour": None, "reason": None})["ok"]
 
 
-def test_a_job_that_is_not_there_answers_404_by_its_id(api: Api) -> None:
+def test_a_missing_job_is_404_with_its_id(api: Api) -> None:
     for verb in ("update", "delete", "run", "pause", "resume"):
         status, answer = api.call("POST", f"/api/crons/{verb}", {"job_id": "never-was"})
         assert status == 404 and is_refusal(api, answer) and "never-was" in answer["error"]
 
 
-def test_an_unreadable_jobs_json_answers_503_with_its_path_and_is_left_as_it_is(api: Api, root: Path) -> None:
+def test_an_unreadable_jobs_json_is_503_with_its_path_and_is_not_changed(api: Api, root: Path) -> None:
     path = root / "cron" / "jobs.json"
     for content in (b'{"jobs": [{"id": "a"', b"", b"\xff\xfe\x00", b'{"jobs": 5}', b'"jobs"', b"null", b"<html>"):
         for status, sentence in refusals(api, path, lambda file, content=content: file.write_bytes(content)):
@@ -139,14 +139,14 @@ def test_an_unreadable_jobs_json_answers_503_with_its_path_and_is_left_as_it_is(
         assert path.read_bytes() == content
 
 
-def test_a_jobs_json_nested_without_end_is_unreadable_like_any_other(api: Api, root: Path) -> None:
+def test_a_too_deeply_nested_jobs_json_is_unreadable(api: Api, root: Path) -> None:
     path, content = root / "cron" / "jobs.json", b"[" * 100_000
     answers = refusals(api, path, lambda file: file.write_bytes(content))
     assert path.read_bytes() == content
     assert [status for status, sentence in answers if str(path) in sentence] == [503] * len(answers)
 
 
-def test_a_jobs_json_that_is_no_file_is_unreadable_like_any_other(api: Api, root: Path) -> None:
+def test_a_jobs_json_that_is_not_a_file_is_unreadable(api: Api, root: Path) -> None:
     path = root / "cron" / "jobs.json"
 
     def make_folder(file: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_jobs_json_that_is_no_file_is_unreadable_like_any_other(api: Api, root
     assert path.is_dir()
 
 
-def test_a_jobs_json_that_cannot_even_be_looked_at_is_unreadable_like_any_other(api: Api, root: Path) -> None:
+def test_a_jobs_json_in_a_loop_of_links_is_unreadable(api: Api, root: Path) -> None:
     path = root / "cron" / "jobs.json"
 
     def make_loop(file: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_jobs_json_that_cannot_even_be_looked_at_is_unreadable_like_any_other(
     assert path.is_symlink()
 
 
-def test_once_jobs_json_is_mended_everything_works_as_before(api: Api, root: Path) -> None:
+def test_everything_works_again_after_jobs_json_is_repaired(api: Api, root: Path) -> None:
     job = api.create()
     path = root / "cron" / "jobs.json"
     content = path.read_bytes()
@@ -180,7 +180,7 @@ def test_once_jobs_json_is_mended_everything_works_as_before(api: Api, root: Pat
     assert api.post("/api/crons/update", {"job_id": job["id"], "name": "n"})["job"]["name"] == "n"
 
 
-def test_once_jobs_json_is_mended_jobs_fire_again(api: Api, root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_jobs_fire_again_after_jobs_json_is_repaired(api: Api, root: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = root / "cron" / "jobs.json"
     path.write_bytes(b"{")
     wait_for(lambda: "Nothing fires until this is repaired" in caplog.text)
@@ -189,7 +189,7 @@ def test_once_jobs_json_is_mended_jobs_fire_again(api: Api, root: Path, caplog: 
     assert wait_for(lambda: api.job(job["id"])["last_status"], 5) == "ok"
 
 
-def test_a_token_that_cannot_be_read_answers_503_with_its_path(api: Api, root: Path) -> None:
+def test_an_unreadable_token_is_503_with_its_path(api: Api, root: Path) -> None:
     path = root / "cron" / "oscron" / "token"
     path.unlink()
     path.mkdir()
@@ -204,7 +204,7 @@ def test_a_parameter_that_is_given_twice_is_refused(api: Api) -> None:
         assert status == 400 and is_refusal(api, answer), query
 
 
-def test_a_profile_that_is_gone_while_it_is_served_answers_503(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_deleted_while_it_is_served_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
     with new_world() as world:
         monkeypatch.setenv("HERMES_HOME", f"{world.root}/profiles/gone")
         for status, answer in (world.get(), world.get("/status"), world.post("create", VERBS["create"])):

@@ -8,7 +8,7 @@ from ..conftest import Api, TimedApi, in_seconds, stored, wait_for, write_jobs, 
 YEARLY = {"kind": "cron", "expr": "0 0 1 1 *", "display": "x"}
 
 
-def test_it_answers_the_job_as_it_was_before_the_pause(api: Api) -> None:
+def test_it_returns_the_job_as_it_was_before_the_pause(api: Api) -> None:
     job = api.create()
     api.post("/api/crons/pause", {"job_id": job["id"], "reason": "holidays"})
     answer = api.post("/api/crons/resume", {"job_id": job["id"]})
@@ -18,19 +18,19 @@ def test_it_answers_the_job_as_it_was_before_the_pause(api: Api) -> None:
     assert (answer["job"]["paused_at"], answer["job"]["paused_reason"]) == (None, None)
 
 
-def test_twice_is_the_same_as_once(timed_api: TimedApi) -> None:
+def test_a_second_resume_changes_nothing(timed_api: TimedApi) -> None:
     job = timed_api.create(schedule="every 2h", enabled=False)
     once = timed_api.post("/api/crons/resume", {"job_id": job["id"]})
     timed_api.advance(60)
     assert timed_api.post("/api/crons/resume", {"job_id": job["id"]}) == once
 
 
-def test_a_job_that_was_never_paused_is_answered_as_it_is(api: Api) -> None:
+def test_a_job_that_was_never_paused_is_returned_unchanged(api: Api) -> None:
     job = api.create(schedule="every 2h")
     assert api.post("/api/crons/resume", {"job_id": job["id"]})["job"] == job
 
 
-def test_what_was_missed_while_paused_is_never_fired(timed_api: TimedApi, root: Path) -> None:
+def test_occurrences_missed_while_paused_never_fire(timed_api: TimedApi, root: Path) -> None:
     write_jobs(root, {"id": "cron", "prompt": "p", "enabled": False, "state": "paused",
                       "schedule": YEARLY, "next_run_at": "2025-01-01T00:00:00+00:00",
                       "last_run_at": "2024-01-01T00:00:00+00:00", "created_at": "2023-06-01T00:00:00+00:00"},
@@ -80,7 +80,7 @@ def test_a_completed_job_stays_completed(api: Api, root: Path, fields: dict[str,
     assert stored(root)[0]["state"] == "completed"
 
 
-def test_a_job_that_was_to_run_for_ever_and_is_completed_all_the_same_runs_again(api: Api, root: Path) -> None:
+def test_a_completed_job_without_a_repeat_limit_runs_again(api: Api, root: Path) -> None:
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": YEARLY, "state": "completed", "enabled": False,
                       "repeat": {"times": None, "completed": 17}})
     job = api.post("/api/crons/resume", {"job_id": "a"})["job"]
@@ -88,18 +88,18 @@ def test_a_job_that_was_to_run_for_ever_and_is_completed_all_the_same_runs_again
     assert job["next_run_at"]
 
 
-def test_a_job_that_is_not_there_is_not_found(api: Api) -> None:
+def test_a_missing_job_is_404(api: Api) -> None:
     assert api.refused("/api/crons/resume", {"job_id": "never-was"})[0] == 404
 
 
-def test_the_job_id_must_be_there_and_well_formed_and_alone(api: Api) -> None:
+def test_a_missing_malformed_or_repeated_job_id_is_refused(api: Api) -> None:
     job = api.create(enabled=False)
     for body in ({}, {"job_id": ""}, {"job_id": "a b"}, {"job_id": job["id"], "reason": "x"}):
         assert api.refused("/api/crons/resume", body)[0] == 400, body
     assert api.job(job["id"])["state"] == "paused"
 
 
-def test_a_job_that_nothing_can_fire_stays_paused(idle_api: Api, root: Path) -> None:
+def test_a_job_that_no_scheduler_can_fire_stays_paused(idle_api: Api, root: Path) -> None:
     path = write_jobs(root, {"id": "a", "prompt": "p", "schedule": YEARLY, "state": "paused", "enabled": False})
     assert idle_api.refused("/api/crons/resume", {"job_id": "a"})[0] == 503
     assert '"state": "paused"' in path.read_text()

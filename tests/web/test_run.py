@@ -1,19 +1,19 @@
 import time
 from pathlib import Path
 
-from ..conftest import Api, in_seconds, let_go, wait_for, write_jobs, write_script, write_waiting_script
+from ..conftest import Api, in_seconds, release_script, wait_for, write_jobs, write_script, write_waiting_script
 
 
-def test_it_answers_before_the_run_ends(api: Api, root: Path) -> None:
+def test_it_returns_before_the_run_ends(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_waiting_script(root))
     assert api.post("/api/crons/run", {"job_id": job["id"]}) == {"ok": True, "job_id": job["id"], "status": "running"}
     wait_for(api.running)
     assert api.job(job["id"])["last_run_at"] is None
-    let_go(root)
+    release_script(root)
     wait_for(lambda: api.job(job["id"])["last_status"] == "ok")
 
 
-def test_the_run_is_recorded_and_its_output_is_there(api: Api, root: Path) -> None:
+def test_the_run_is_recorded_and_its_output_is_saved(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_script(root, "a.sh", "echo out; echo err >&2"))
     done = api.run_to_end(job["id"])
     assert (done["last_status"], done["last_error"], done["repeat"]["completed"]) == ("ok", None, 1)
@@ -22,7 +22,7 @@ def test_the_run_is_recorded_and_its_output_is_there(api: Api, root: Path) -> No
     assert "## Response\n\nout" in output and "err" in output
 
 
-def test_a_run_that_fails_says_how(api: Api, root: Path) -> None:
+def test_a_failed_run_is_recorded_with_its_error(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_script(root, "a.sh", "echo broken pump >&2; exit 3"))
     done = api.run_to_end(job["id"])
     assert (done["last_status"], done["state"]) == ("error", "scheduled")
@@ -32,33 +32,33 @@ def test_a_run_that_fails_says_how(api: Api, root: Path) -> None:
     assert (done["last_status"], done["last_error"]) == ("ok", None)
 
 
-def test_a_job_that_runs_is_not_run_again_and_its_elapsed_time_is_told(api: Api, root: Path) -> None:
+def test_a_running_job_is_not_started_again_and_its_elapsed_time_is_returned(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_waiting_script(root))
     api.start_run(job["id"])
     time.sleep(0.3)
     answer = api.post("/api/crons/run", {"job_id": job["id"]})
     assert {**answer, "elapsed": 0} == {"ok": False, "job_id": job["id"], "status": "already_running", "elapsed": 0}
     assert 0.2 <= answer["elapsed"] < 5
-    let_go(root)
+    release_script(root)
     wait_for(lambda: not api.running())
     assert len(api.outputs(job["id"])) == 1
 
 
-def test_whoever_asks_after_the_answer_hears_that_it_runs(api: Api, root: Path) -> None:
+def test_a_status_request_after_the_response_shows_the_run(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_waiting_script(root))
     assert api.post("/api/crons/run", {"job_id": job["id"]})["ok"]
     assert api.get(f"/api/crons/status?job_id={job['id']}")["running"]
     assert api.post("/api/crons/run", {"job_id": job["id"]})["status"] == "already_running"
-    let_go(root)
+    release_script(root)
 
 
-def test_calls_at_the_same_time_make_one_run(api: Api, root: Path) -> None:
+def test_simultaneous_requests_cause_one_run(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_waiting_script(root))
     for _ in range(3):
         api.post("/api/crons/run", {"job_id": job["id"]})
     wait_for(api.running)
     time.sleep(0.5)
-    let_go(root)
+    release_script(root)
     wait_for(lambda: not api.running())
     assert (len(api.outputs(job["id"])), api.job(job["id"])["repeat"]["completed"]) == (1, 1)
 
@@ -91,13 +91,13 @@ def test_the_configured_command_gets_the_prompt_and_the_job_s_name(api: Api, roo
     assert f"## Response\n\nSAY HELLO{job['id']}/Hello/{root}" in api.outputs(job["id"])[0]
 
 
-def test_without_anything_that_runs_prompts_the_error_says_what_to_set(api: Api) -> None:
+def test_without_an_executor_the_error_names_the_setting_to_change(api: Api) -> None:
     done = api.run_to_end(api.create()["id"])
     assert done["last_status"] == "error"
     assert "[exec]" in done["last_error"] and "oscron.toml" in done["last_error"]
 
 
-def test_a_job_of_another_profile_s_home_runs_there(api: Api, root: Path) -> None:
+def test_a_job_with_another_profile_runs_in_its_home(api: Api, root: Path) -> None:
     home = root / "profiles" / "work"
     (home / "scripts").mkdir(parents=True)
     write_script(home, "a.sh", "echo in $HERMES_HOME")
@@ -107,13 +107,13 @@ def test_a_job_of_another_profile_s_home_runs_there(api: Api, root: Path) -> Non
     assert f"in {home}" in api.outputs(job["id"])[0]
 
 
-def test_a_job_that_is_not_there_is_not_found(api: Api, root: Path) -> None:
+def test_a_missing_job_is_404(api: Api, root: Path) -> None:
     write_jobs(root / "profiles" / "work", {"id": "foreign", "prompt": "p"})
     for job_id in ("never-was", "foreign"):
         assert api.refused("/api/crons/run", {"job_id": job_id})[0] == 404
 
 
-def test_the_job_id_must_be_there_and_well_formed_and_alone(api: Api) -> None:
+def test_a_missing_malformed_or_repeated_job_id_is_refused(api: Api) -> None:
     job = api.create()
     for body in ({}, {"job_id": None}, {"job_id": "a/b"}, {"job_id": True}, {"job_id": job["id"], "wait": True}):
         assert api.refused("/api/crons/run", body)[0] == 400, body

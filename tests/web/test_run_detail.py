@@ -25,7 +25,7 @@ all is well
 """
 
 
-def test_a_run_is_its_file_whole_with_the_beginning_of_the_response(api: Api, root: Path) -> None:
+def test_a_run_has_its_whole_file_and_the_beginning_of_the_response(api: Api, root: Path) -> None:
     write_outputs(root, "a", r=PAGE)
     assert api.get("/api/crons/run?job_id=a&filename=r.md") == {
         "job_id": "a", "filename": "r.md", "content": PAGE, "snippet": "all is well",
@@ -42,7 +42,7 @@ def test_every_run_of_the_history_can_be_read(api: Api, root: Path) -> None:
     assert (detail["snippet"], detail["usage"]) == ("hello", run["usage"])
 
 
-def test_the_snippet_has_600_characters_or_says_that_there_are_none(api: Api, root: Path) -> None:
+def test_the_snippet_has_600_characters_or_a_note_that_it_is_empty(api: Api, root: Path) -> None:
     write_outputs(root, "a", long="## Response\n\n" + "é" * 700, none="## Response\n\n  \n", blank="\n")
     for name, snippet in (("long", "é" * 600), ("none", "(empty)"), ("blank", "(empty)")):
         assert api.get(f"/api/crons/run?job_id=a&filename={name}.md")["snippet"] == snippet
@@ -58,12 +58,12 @@ def test_without_the_heading_the_snippet_is_the_beginning(api: Api, root: Path) 
         assert api.get(f"/api/crons/run?job_id=a&filename={name}.md")["snippet"] == snippet
 
 
-def test_a_long_run_is_no_window(api: Api, root: Path) -> None:
+def test_a_long_run_is_not_cut(api: Api, root: Path) -> None:
     write_outputs(root, "a", r="x" * 100_000)
     assert len(api.get("/api/crons/run?job_id=a&filename=r.md")["content"]) == 100_000
 
 
-def test_a_run_that_is_not_there_is_not_found(api: Api, root: Path) -> None:
+def test_a_missing_run_is_404(api: Api, root: Path) -> None:
     write_outputs(root, "a", r="x")
     (root / "cron" / "output" / "a" / "notes.txt").write_text("x")
     for query in ("job_id=a&filename=other.md", "job_id=b&filename=r.md", "job_id=a&filename=notes.txt",
@@ -82,7 +82,7 @@ def test_a_path_is_refused(api: Api, root: Path) -> None:
     assert api.call("GET", "/api/crons/run?job_id=..&filename=r.md")[0] == 400
 
 
-def test_no_link_leads_out_of_the_folder_and_no_pipe_is_waited_for(api: Api, root: Path) -> None:
+def test_links_out_of_the_folder_and_pipes_are_refused(api: Api, root: Path) -> None:
     write_outputs(root, "a", r="x")
     folder = root / "cron" / "output" / "a"
     (root / "secret.md").write_text("secret")
@@ -96,7 +96,7 @@ def test_no_link_leads_out_of_the_folder_and_no_pipe_is_waited_for(api: Api, roo
     assert api.get("/api/crons/output?job_id=a&limit=9")["outputs"] == [{"filename": "r.md", "content": "x"}]
 
 
-def test_of_a_file_without_end_the_beginning_is_answered_soon(api: Api, root: Path) -> None:
+def test_the_beginning_of_an_endless_file_is_returned_soon(api: Api, root: Path) -> None:
     write_outputs(root, "a", r="## Response\n\nit began well\n")
     os.truncate(root / "cron" / "output" / "a" / "r.md", 2**40)
     started = time.monotonic()

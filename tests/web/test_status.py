@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hermes_oscron.runs.lock import PART_BYTES
 
-from ..conftest import Api, let_go, wait_for, write_script, write_waiting_script
+from ..conftest import Api, release_script, wait_for, write_script, write_waiting_script
 
 
 def test_without_a_job_id_nothing_running_is_an_empty_object(api: Api) -> None:
@@ -14,7 +14,7 @@ def test_without_a_job_id_nothing_running_is_an_empty_object(api: Api) -> None:
     assert api.get("/api/crons/status") == {"running": {}}
 
 
-def test_a_running_job_tells_its_elapsed_seconds_with_one_decimal(api: Api, root: Path) -> None:
+def test_a_running_job_has_its_elapsed_seconds_with_one_decimal(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_script(root, "slow.sh", "sleep 1"))
     api.start_run(job["id"])
     first = api.get(f"/api/crons/status?job_id={job['id']}")
@@ -26,7 +26,7 @@ def test_a_running_job_tells_its_elapsed_seconds_with_one_decimal(api: Api, root
     wait_for(lambda: not api.running())
 
 
-def test_without_a_job_id_every_running_job_is_told(api: Api, root: Path) -> None:
+def test_without_a_job_id_every_running_job_is_listed(api: Api, root: Path) -> None:
     script = write_waiting_script(root)
     jobs = [api.create(no_agent=True, script=script)["id"] for _ in range(3)]
     for job_id in jobs[:2]:
@@ -34,7 +34,7 @@ def test_without_a_job_id_every_running_job_is_told(api: Api, root: Path) -> Non
     running = api.running()
     assert set(running) == set(jobs[:2])
     assert all(isinstance(elapsed, float) for elapsed in running.values())
-    let_go(root)
+    release_script(root)
     wait_for(lambda: not api.running())
 
 
@@ -63,9 +63,9 @@ def test_a_runner_that_is_killed_is_an_interrupted_run_and_the_next_one_works(ap
     wait_for(lambda: not api.running())
     killed = api.job(job["id"])
     assert killed["last_status"] == "error" and "interrupted" in killed["last_error"]
-    let_go(root)
+    release_script(root)
     assert api.run_to_end(job["id"])["last_status"] == "ok"
 
 
-def test_a_job_id_that_is_no_text_is_malformed(api: Api) -> None:
+def test_a_job_id_that_is_not_text_is_malformed(api: Api) -> None:
     assert api.call("GET", "/api/crons/status?job_id=%ff")[0] == 400

@@ -72,7 +72,7 @@ def test_the_account_itself_needs_no_token(root: Path, tmp_path: Path) -> None:
         assert unix.call("GET", "/health")[1]["status"] == "ok"
 
 
-def test_the_socket_is_its_owner_s_alone(root: Path, tmp_path: Path) -> None:
+def test_only_its_owner_can_access_the_socket(root: Path, tmp_path: Path) -> None:
     with serving_in_file(root, tmp_path) as unix:
         assert stat.S_IMODE(unix.path.stat().st_mode) == 0o600
         assert stat.S_IMODE(unix.path.parent.stat().st_mode) == 0o700
@@ -88,7 +88,7 @@ def test_other_accounts_cannot_even_connect(root: Path, tmp_path: Path) -> None:
 
 
 @needs_root
-def test_other_accounts_that_are_let_in_need_the_token(root: Path, tmp_path: Path) -> None:
+def test_other_accounts_with_access_need_the_token(root: Path, tmp_path: Path) -> None:
     with serving_in_file(root, tmp_path) as unix:
         for folder in (unix.path.parent, *unix.path.parents):
             if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
@@ -99,7 +99,7 @@ def test_other_accounts_that_are_let_in_need_the_token(root: Path, tmp_path: Pat
         assert [each.stdout for each in said] == ["401\n", "401\n", "200\n"], said
 
 
-def test_a_foreign_name_or_origin_is_refused_there_too(root: Path, tmp_path: Path) -> None:
+def test_a_foreign_host_or_origin_is_refused(root: Path, tmp_path: Path) -> None:
     with serving_in_file(root, tmp_path) as unix:
         assert unix.call("GET", "/api/crons", Host="evil.example")[0] == 403
         assert unix.call("GET", "/api/crons", Origin="http://evil.example")[0] == 403
@@ -120,7 +120,7 @@ def refused(root: Path, path: Path) -> str:
     return result.stderr
 
 
-def test_what_is_there_already_is_left_alone(root: Path, tmp_path: Path) -> None:
+def test_an_existing_file_or_live_socket_is_not_replaced(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("precious")
     assert str(path) in refused(root, path)
@@ -131,6 +131,6 @@ def test_what_is_there_already_is_left_alone(root: Path, tmp_path: Path) -> None
         assert "Another server" in refused(root, tmp_path / "taken")
 
 
-def test_a_path_that_cannot_be_is_told(root: Path, tmp_path: Path) -> None:
+def test_an_invalid_path_is_reported(root: Path, tmp_path: Path) -> None:
     assert "unix:" in refused(root, tmp_path / ("x" * 200))
     assert "unix:" in refused(root, Path("/proc/socket"))

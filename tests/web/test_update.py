@@ -7,7 +7,7 @@ from ..conftest import (
     Api,
     TimedApi,
     in_seconds,
-    let_go,
+    release_script,
     stored,
     wait_for,
     write_jobs,
@@ -18,7 +18,7 @@ from ..conftest import (
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
 
-def test_it_answers_the_job_as_it_is_now(api: Api) -> None:
+def test_it_returns_the_updated_job(api: Api) -> None:
     job = api.create()
     answer = api.post("/api/crons/update", {"job_id": job["id"], "name": "New"})
     assert answer == {"ok": True, "job": {**job, "name": "New"}}
@@ -35,7 +35,7 @@ def test_every_field_of_create_can_be_changed(api: Api, root: Path, tmp_path: Pa
     assert {key: changed[key] for key in fields} == fields
 
 
-def test_a_null_key_is_left_as_it_is(api: Api) -> None:
+def test_a_null_key_changes_nothing(api: Api) -> None:
     job = api.create(name="kept", model="m", skills=["s"], repeat=4, toast_notifications=False)
     nothing = dict.fromkeys(("name", "prompt", "schedule", "model", "skills", "repeat", "toast_notifications",
                              "enabled", "profile", "workdir", "state", "id"))
@@ -52,7 +52,7 @@ def test_an_empty_text_clears_the_field(api: Api, root: Path, tmp_path: Path) ->
         "profile": None}
 
 
-def test_what_the_server_owns_is_refused_and_nothing_changes(api: Api, root: Path) -> None:
+def test_fields_of_the_server_are_refused_and_nothing_changes(api: Api, root: Path) -> None:
     job = api.create()
     before = (root / "cron" / "jobs.json").read_bytes()
     for key in ("id", "state", "next_run_at", "last_run_at", "last_status", "last_error", "last_delivery_error",
@@ -71,18 +71,18 @@ def test_a_wrong_type_or_an_unknown_key_is_refused_and_nothing_changes(api: Api,
     assert (root / "cron" / "jobs.json").read_bytes() == before
 
 
-def test_a_job_that_is_not_there_is_not_found(api: Api, root: Path) -> None:
+def test_a_missing_job_is_404(api: Api, root: Path) -> None:
     write_jobs(root / "profiles" / "work", {"id": "foreign", "schedule": DAILY, "prompt": "p"})
     for job_id in ("000000000000", "foreign"):
         assert api.refused("/api/crons/update", {"job_id": job_id, "name": "x"})[0] == 404
 
 
-def test_the_job_id_must_be_there_and_well_formed(api: Api) -> None:
+def test_a_missing_or_malformed_job_id_is_refused(api: Api) -> None:
     for job_id in (None, "", "../x", 5, ["x"], ".x", "a" * 65, "a b", "a\n"):
         assert api.refused("/api/crons/update", {"job_id": job_id, "name": "x"})[0] == 400, job_id
 
 
-def test_a_new_schedule_holds_from_now(api: Api) -> None:
+def test_a_new_schedule_counts_from_now(api: Api) -> None:
     job = api.create()
     changed = api.post("/api/crons/update", {"job_id": job["id"], "schedule": "every 2h"})["job"]
     assert (changed["schedule"], changed["schedule_display"]) == (
@@ -91,13 +91,13 @@ def test_a_new_schedule_holds_from_now(api: Api) -> None:
     assert datetime.timedelta(minutes=119, seconds=50) < ahead <= datetime.timedelta(hours=2)
 
 
-def test_a_new_schedule_is_what_fires(api: Api, root: Path) -> None:
+def test_a_new_schedule_fires(api: Api, root: Path) -> None:
     job = api.create(schedule="in 2h", no_agent=True, script=write_script(root, "a.sh", "echo hi"))
     api.post("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(0.5)})
     assert wait_for(lambda: api.job(job["id"])["state"] == "completed")
 
 
-def test_an_old_schedule_fires_no_more(timed_api: TimedApi) -> None:
+def test_an_old_schedule_no_longer_fires(timed_api: TimedApi) -> None:
     job, other = (timed_api.create(schedule=timed_api.in_seconds(60)) for _ in range(2))
     timed_api.post("/api/crons/update", {"job_id": job["id"], "schedule": "in 2h"})
     timed_api.advance(120)
@@ -139,7 +139,7 @@ def test_a_one_shot_in_the_past_is_refused(api: Api) -> None:
     assert api.job(job["id"]) == job
 
 
-def test_a_paused_job_stays_paused_whatever_is_changed(api: Api) -> None:
+def test_a_paused_job_stays_paused_after_any_change(api: Api) -> None:
     job = api.create(enabled=False)
     changed = api.post("/api/crons/update", {"job_id": job["id"], "schedule": "30m", "prompt": "q"})["job"]
     assert (changed["state"], changed["next_run_at"]) == ("paused", None)
@@ -153,7 +153,7 @@ def test_enabled_pauses_and_resumes(api: Api) -> None:
     assert (on["state"], on["enabled"], on["next_run_at"]) == ("scheduled", True, job["next_run_at"])
 
 
-def test_keys_that_nobody_here_knows_survive(api: Api, root: Path) -> None:
+def test_unknown_keys_are_preserved(api: Api, root: Path) -> None:
     unknown = {"from_the_future": {"deep": [1, None]}, "origin": {"platform": "telegram"}}
     path = write_jobs(root, {"id": "a", "prompt": "p", "schedule": {**DAILY, "jitter": 3}, **unknown},
                       "not a job", {"no": "id"}, version=7, owner={"name": "x"})
@@ -164,29 +164,29 @@ def test_keys_that_nobody_here_knows_survive(api: Api, root: Path) -> None:
     assert (content["version"], content["owner"]) == (7, {"name": "x"})
 
 
-def test_a_run_under_way_ends_as_it_began_and_undoes_nothing(api: Api, root: Path) -> None:
+def test_a_run_in_progress_ends_normally_and_undoes_no_change(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_waiting_script(root), name="before")
     api.start_run(job["id"])
     other = write_script(root, "other.sh", "echo other")
     api.post("/api/crons/update", {"job_id": job["id"], "name": "after", "script": other, "schedule": "30m"})
-    let_go(root)
+    release_script(root)
     done = wait_for(lambda: (now := api.job(job["id"]))["last_run_at"] and now)
     assert (done["name"], done["schedule"]["expression"], done["last_status"]) == ("after", "every 30m", "ok")
     assert "waited" in api.outputs(job["id"])[0]
 
 
-def test_a_one_shot_given_another_time_while_it_runs_fires_then_too(api: Api, root: Path) -> None:
+def test_a_one_shot_rescheduled_during_its_run_fires_at_the_new_time(api: Api, root: Path) -> None:
     job = api.create(schedule="in 2h", no_agent=True, script=write_waiting_script(root))
     api.start_run(job["id"])
     changed = api.post("/api/crons/update", {"job_id": job["id"], "schedule": in_seconds(1.5)})["job"]
-    let_go(root)
+    release_script(root)
     wait_for(lambda: api.outputs(job["id"]))
     assert api.job(job["id"])["next_run_at"] == changed["next_run_at"]
     wait_for(lambda: api.job(job["id"])["state"] == "completed")
     assert len(api.outputs(job["id"])) == 2
 
 
-def test_a_schedule_of_another_kind_repeats_as_that_kind_does(api: Api) -> None:
+def test_a_schedule_of_another_kind_has_the_repeat_of_that_kind(api: Api) -> None:
     once = api.create(schedule="in 2h")
     assert api.post("/api/crons/update", {"job_id": once["id"], "schedule": "0 9 * * *"})["job"]["repeat"] == {
         "times": None, "completed": 0}
@@ -195,7 +195,7 @@ def test_a_schedule_of_another_kind_repeats_as_that_kind_does(api: Api) -> None:
         "times": 3, "completed": 0}
 
 
-def test_a_schedule_that_cannot_be_armed_is_not_kept(idle_api: Api, root: Path) -> None:
+def test_a_schedule_that_cannot_be_armed_is_not_stored(idle_api: Api, root: Path) -> None:
     path = write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
     assert idle_api.refused("/api/crons/update", {"job_id": "a", "schedule": "30m", "name": "new"})[0] == 503
     assert json.loads(path.read_text())["jobs"] == [{"id": "a", "prompt": "p", "schedule": DAILY}]

@@ -29,12 +29,12 @@ def crontab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crontab:
     return scheduler
 
 
-def test_a_second_line_of_a_job_is_wrong(crontab: Crontab) -> None:
+def test_a_second_line_of_a_job_is_drift(crontab: Crontab) -> None:
     assert crontab.drift({PLAN.instance: PLAN}, NOW).wrong == {
         PLAN.instance: "its crontab line differs from jobs.json."}
 
 
-def test_two_lines_without_a_job_are_no_harmless_leftover(crontab: Crontab) -> None:
+def test_two_lines_without_a_job_are_not_harmless(crontab: Crontab) -> None:
     """cron fires both: doctor must report them."""
     assert crontab.drift({}, NOW).wrong == {
         PLAN.instance: "it has a crontab line, but no scheduled job in jobs.json."}

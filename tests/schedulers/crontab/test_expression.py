@@ -68,7 +68,7 @@ def line(schedule: str, zone: str = "UTC", machine_zone: str = "UTC") -> CronExp
     ("0 9 * * 0#2", "0 9 8-14 * */7"),
     ("0 9 * * 0#5,5#5", "0 9 29-31 * */7,5"),
 ])
-def test_a_line_in_cron_s_own_zone_is_the_expression_itself_or_says_the_same(expression: str, fields: str) -> None:
+def test_a_line_in_the_zone_of_cron_is_the_expression_or_an_equivalent_one(expression: str, fields: str) -> None:
     for zone in ("UTC", "Europe/Berlin"):
         assert line(expression, zone, zone) == CronExpression(fields, exact=True)
 
@@ -82,7 +82,7 @@ def test_a_line_in_cron_s_own_zone_is_the_expression_itself_or_says_the_same(exp
     ("0 9 15W * *", "0 9 14-16 * */7,1-5", 32),
     ("0 9 1 * 5#2", "0 9 1 * 5", 12 + 52 - 1),
 ])
-def test_what_cron_cannot_say_is_covered_by_the_fewest_days(expression: str, fields: str, starts: int) -> None:
+def test_an_unsupported_expression_is_covered_by_the_fewest_days(expression: str, fields: str, starts: int) -> None:
     assert line(expression) == CronExpression(fields, exact=False)
     year = [datetime.datetime(2027, 1, 1, tzinfo=UTC), datetime.datetime(2028, 1, 1, tzinfo=UTC)]
     assert len(list(judges.debian_cron_daemon(fields, year[0], year[1], ZoneInfo("UTC")))) == starts
@@ -161,7 +161,7 @@ def test_starts_a_day_are_counted() -> None:
 @pytest.mark.parametrize("fields", [
     "30 2 * * *", "0,20 1-3 * * *", "*/20 1-3 * * *", "*/7 * * * *", "30 * * * *", "45 23 * * *", "0 0 * * 0",
     "17 */2 * * *", "0 0-4/2 * * *"])
-def test_the_daemon_in_these_tests_does_what_cronsim_says(zone: str, year: int, fields: str) -> None:
+def test_the_cron_daemon_of_these_tests_agrees_with_cronsim(zone: str, year: int, fields: str) -> None:
     here = ZoneInfo(zone)
     for change in changes(here, year, year):
         start, end = change.at - 26 * HOUR, change.at + 26 * HOUR
@@ -245,7 +245,7 @@ def parsed(expression: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
 
 @settings(max_examples=500, deadline=None)
 @given(st.data(), places(), LATE_S, TOOK)
-def test_an_expression_runs_whenever_it_is_due_and_at_no_other_minute(
+def test_an_expression_runs_only_and_always_when_it_is_due(
         data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], late: int, took: int) -> None:
     zone, machine_zone = zones
     now = data.draw(near_a_change(zone, machine_zone))
@@ -268,7 +268,7 @@ AROUND_CHANGES = st.builds(
 
 @settings(max_examples=400, deadline=None)
 @given(st.data(), places(), AROUND_CHANGES, LATE_S, TOOK)
-def test_when_clocks_change_the_runs_are_those_of_debian_cron_in_the_job_s_own_zone(
+def test_across_clock_changes_runs_match_debian_cron_in_the_zone_of_the_job(
         data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], expression: str, late: int, took: int) -> None:
     zone, machine_zone = zones
     now = data.draw(near_a_change(zone, machine_zone)).replace(second=0, microsecond=0)
@@ -281,7 +281,7 @@ def test_when_clocks_change_the_runs_are_those_of_debian_cron_in_the_job_s_own_z
 @settings(max_examples=300, deadline=None)
 @given(st.data(), places(["UTC", "Asia/Kolkata", "Asia/Tokyo", "America/Bogota"]),
        strategies.expressions(days=strategies.fields(cron.DAY, st.just("L"))))
-def test_where_the_job_s_clock_does_not_change_the_runs_are_croniter_s(
+def test_runs_match_croniter_if_the_clock_of_the_job_does_not_change(
         data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], expression: str) -> None:
     """If day-of-month meets `#` croniter drops the former, and the contract does not."""
     _, _, day, _, weekday = cron.fields_of(expression)
@@ -302,7 +302,7 @@ PERIODS = st.one_of(st.integers(1, 20000), st.integers(1, 180),
 
 @settings(max_examples=600, deadline=None)
 @given(st.data(), places(), PERIODS, LATE_S, TOOK, st.booleans())
-def test_an_interval_runs_whenever_it_is_due_and_at_no_other_minute(
+def test_an_interval_runs_only_and_always_when_it_is_due(
         data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], minutes: int, late: int, took: int,
         to_the_second: bool) -> None:
     """The starts in the minutes around a fire stand for those in between."""
@@ -324,7 +324,7 @@ def test_an_interval_runs_whenever_it_is_due_and_at_no_other_minute(
 
 @settings(max_examples=250, deadline=None)
 @given(st.data(), places(), st.integers(1, 120), LATE_S)
-def test_however_late_cron_starts_it_an_interval_due_to_the_second_is_answered_once(
+def test_an_interval_due_to_the_second_runs_once_at_any_delay_of_cron(
         data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], minutes: int, late: int) -> None:
     """A start may be so late that an occurrence within its minute is due already, and does not wait for the next."""
     zone, machine_zone = zones
@@ -339,7 +339,7 @@ def test_however_late_cron_starts_it_an_interval_due_to_the_second_is_answered_o
 
 
 @pytest.mark.parametrize("second", [0, 1, 3, 59])
-def test_a_run_of_some_seconds_costs_an_interval_of_a_minute_no_other_run(second: int) -> None:
+def test_a_run_of_some_seconds_does_not_cancel_the_next_minutely_run(second: int) -> None:
     zone, now = ZoneInfo("UTC"), NOW.replace(second=second)
     runs, _, _ = run_by_cron(new_job(interval(1), zone, now), zone, now, now + 10 * MINUTE, took=50)
     assert minutes_of(runs) == [now.replace(second=0) + minute * MINUTE for minute in range(1, 11)]
@@ -358,21 +358,21 @@ def test_a_one_shot_runs_once_in_its_minute(
     assert minutes_of(runs) == [round_up_to_minute(schedule.run_at)]
 
 
-def test_a_one_shot_in_the_second_of_two_such_hours_lets_the_first_go_by() -> None:
+def test_a_one_shot_in_the_second_of_two_equal_hours_does_not_run_in_the_first() -> None:
     berlin, now = ZoneInfo(BERLIN), datetime.datetime(2027, 10, 30, tzinfo=UTC)
     schedule = parse_schedule("2027-10-31T02:30+01:00", berlin, now)
     runs, _, _ = run_by_cron(new_job(schedule, berlin, now), berlin, now, now + 3 * DAY)
     assert [f"{run.astimezone(berlin):%d %H:%M:%S%z}" for run in runs] == ["31 02:30:01+0100"]
 
 
-def test_what_a_gap_makes_cron_start_again_and_again_runs_once() -> None:
+def test_a_job_that_cron_starts_repeatedly_after_a_gap_runs_once() -> None:
     berlin, now = ZoneInfo(BERLIN), datetime.datetime(2027, 3, 27, 12, tzinfo=UTC)
     job = new_job(Schedule("cron", "0-50/10 2 * * *"), berlin, now)
     runs, _, _ = run_by_cron(job, berlin, now, now + DAY, took=2)
     assert [f"{run.astimezone(berlin):%d %H:%M:%S}" for run in runs] == ["28 03:00:01"]
 
 
-def is_made_up_for(minute: datetime.datetime, zone: ZoneInfo) -> bool:
+def may_be_catching_up(minute: datetime.datetime, zone: ZoneInfo) -> bool:
     """Return True if cron may still be starting then, at ten seconds' distance, what a gap in `zone` has skipped."""
     return any(change.after > change.before and change.at <= minute < change.at + 20 * MINUTE
                for change in changes(zone, minute.year, minute.year))
@@ -389,7 +389,7 @@ def starts_only_when_due(schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneI
     due = set(minutes_due(schedule, now, max(started), zone, first))
     starred = any(field.startswith("*") for field in line.fields.split()[:2])
     assert due <= started
-    assert all(not starred and is_made_up_for(minute, machine_zone) for minute in started - due), line.fields
+    assert all(not starred and may_be_catching_up(minute, machine_zone) for minute in started - due), line.fields
 
 
 @settings(max_examples=300, deadline=None)
@@ -442,7 +442,7 @@ NUMBERED: tuple[Callable[[datetime.date], int], ...] = (
 
 @settings(max_examples=80, deadline=None)
 @given(places(), EXPRESSIONS)
-def test_a_line_starts_no_more_often_than_its_numbers_taken_by_themselves(
+def test_a_line_starts_at_most_as_often_as_its_fields_alone(
         zones: tuple[ZoneInfo, ZoneInfo], expression: str) -> None:
     schedule = parsed(expression, zones[0], NOW)
     fields = expression_of(schedule, *zones, NOW).fields
@@ -451,7 +451,7 @@ def test_a_line_starts_no_more_often_than_its_numbers_taken_by_themselves(
 
 @settings(max_examples=300, deadline=None)
 @given(places(), PERIODS, st.integers(0, 10**6))
-def test_the_line_of_an_interval_stays_as_it_is_while_the_job_runs(
+def test_the_line_of_an_interval_does_not_change_while_the_job_runs(
         zones: tuple[ZoneInfo, ZoneInfo], minutes: int, later: int) -> None:
     schedule = interval(minutes)
     phase = NOW + schedule.period
@@ -467,7 +467,7 @@ def is_debian_s_crontab() -> bool:
     return "dry run" in usage.stdout + usage.stderr
 
 
-def test_every_line_is_in_the_language_of_crontab(tmp_path: Path) -> None:
+def test_every_line_has_the_syntax_of_crontab(tmp_path: Path) -> None:
     lines = []
 
     @settings(max_examples=200, deadline=None, database=None)

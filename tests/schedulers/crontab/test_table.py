@@ -6,7 +6,7 @@ from hermes_oscron.schedulers.crontab import table
 from hermes_oscron.schedulers.protocol import SchedulerError
 
 
-def test_one_at_a_time_edits_an_account_s_crontab_whatever_its_hermes_home() -> None:
+def test_edits_of_an_account_s_crontab_exclude_each_other_across_hermes_homes() -> None:
     told = r"^(/\S*) has been locked by another process .*'fuser \1' shows which"
     with table.account_lock(), pytest.raises(SchedulerError, match=told), table.account_lock(timeout_s=0.1):
         pass

@@ -47,13 +47,13 @@ def test_the_lines_are_few_and_readable(expression: str, lines: list[str]) -> No
     assert lines_of(expression) == lines
 
 
-def test_the_zone_is_named_where_it_differs_from_the_machines() -> None:
+def test_the_zone_is_named_if_it_differs_from_the_zone_of_the_machine() -> None:
     assert lines_of("0 9 * * *", "Europe/Berlin", "Europe/Berlin")[0] == "*-*-* 09:00:00"
     assert lines_of("0 9 * * *", "Europe/Berlin", "UTC")[0] == "*-*-* 09:00:00 Europe/Berlin"
     assert lines_of("0 9 * * *", "Asia/Kolkata", "UTC") == ["*-*-* 09:00:00 Asia/Kolkata"]
 
 
-def test_where_the_zone_does_not_matter_the_line_is_in_utc() -> None:
+def test_a_line_for_which_the_zone_does_not_matter_is_in_utc() -> None:
     assert lines_of("*/10 * * * *", "Australia/Lord_Howe", "Europe/Berlin") == ["*-*-* *:00/10:00 UTC"]
 
 
@@ -65,7 +65,7 @@ def elapses(lines: list[str], count: int, base: datetime.datetime, machine_zone:
 @settings(max_examples=1500, deadline=None)
 @given(strategies.expressions(days=strategies.fields(cron.DAY, st.just("L"))), st.sampled_from(strategies.ZONES),
        st.sampled_from(["UTC", "Asia/Kolkata"]))
-def test_systemd_elapses_when_croniter_says(expression: str, zone: str, machine_zone: str) -> None:
+def test_systemd_elapses_at_the_times_of_croniter(expression: str, zone: str, machine_zone: str) -> None:
     """Away from clock changes; where day-of-month meets `#` croniter drops the former, and the contract does not."""
     try:
         schedule = parse_schedule(expression, ZoneInfo(zone), NOW)
@@ -85,7 +85,7 @@ def test_systemd_elapses_when_croniter_says(expression: str, zone: str, machine_
 
 @settings(max_examples=500, deadline=None)
 @given(strategies.expressions(), st.sampled_from(strategies.ZONES))
-def test_systemd_elapses_when_next_run_at_says(expression: str, zone: str) -> None:
+def test_systemd_elapses_at_next_run_at(expression: str, zone: str) -> None:
     """Every form, `W` and days-or-weekdays with `#` included, against our own occurrences."""
     try:
         schedule = parse_schedule(expression, ZoneInfo(zone), NOW)
@@ -105,7 +105,7 @@ AROUND_CHANGES = [
 ]
 
 
-def test_cronsim_agrees_where_changes_are_of_whole_hours_and_by_day() -> None:
+def test_cronsim_agrees_if_clock_changes_are_whole_hours_and_by_day() -> None:
     here = ZoneInfo("Europe/Berlin")
     for change in changes(here, NOW.year + 1, NOW.year + 5):
         start, end = change.at - datetime.timedelta(hours=3, minutes=1), change.at + datetime.timedelta(hours=5)
@@ -127,7 +127,7 @@ def test_no_step_of_minutes_loses_the_fire_at_midnight(minutes: int) -> None:
     "Africa/Cairo", "America/Havana",
 ])
 @pytest.mark.parametrize("machine_zone", ["UTC", "same"])
-def test_clock_changes_lose_and_double_nothing(zone: str, machine_zone: str) -> None:
+def test_clock_changes_lose_and_double_no_occurrence(zone: str, machine_zone: str) -> None:
     """systemd with our lines, next_run_at and cron's rule agree over every change of the coming years."""
     here = ZoneInfo(zone)
     machine = zone if machine_zone == "same" else machine_zone

@@ -26,7 +26,7 @@ def timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("state", ["missing", "empty", "unreadable", "written"])
-def test_an_active_timer_without_a_job_is_no_harmless_leftover(timer: Path, state: str) -> None:
+def test_an_active_timer_without_a_job_is_not_harmless(timer: Path, state: str) -> None:
     """It fires by the schedule that systemd has read, and not by its file: doctor must report it."""
     if state == "unreadable":
         timer.mkdir()

@@ -41,7 +41,7 @@ def test_a_one_shot_leaves_no_timer_behind() -> None:
 
 
 @pytest.mark.parametrize("schedule", ["0 9 * * *", "every 45m", "every 2h", "2027-03-15T09:00", "0 9 13 * 5"])
-def test_a_timer_is_neither_pinned_nor_remembered(schedule: str) -> None:
+def test_a_timer_is_neither_enabled_nor_persistent(schedule: str) -> None:
     content = unit(schedule)
     assert "[Install]" not in content
     assert "Persistent" not in content
@@ -54,7 +54,7 @@ IDS = st.from_regex(SAFE_NAME, fullmatch=True)
 @settings(max_examples=10, deadline=None)
 @given(st.lists(IDS, min_size=20, max_size=20, unique=True))
 @example(["-", "a", "a.timer", "_..", "x" * 64, "--help", "-.-"])
-def test_systemd_reads_every_id_and_nothing_else_of_it(ids: list[str]) -> None:
+def test_systemd_parses_the_timer_of_every_id(ids: list[str]) -> None:
     """No profile is in the names of the files: `systemd-analyze verify` takes what is behind a colon for an alias."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"hermes-job@{job_id}.timer") for job_id in ids]
