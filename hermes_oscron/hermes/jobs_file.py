@@ -82,11 +82,7 @@ def read(home: Home) -> list[Record]:
 
 def find(home: Home, job_id: str) -> Record:
     """Return the job `job_id`; not to be changed. Raises JobNotFound, StateFileError."""
-    document = _load(home)
-    if job_id not in document.places:
-        raise JobNotFound(f"There is no job '{job_id}' in profile {home.profile}.")
-    entry: Record = document.entries[document.places[job_id]]
-    return entry
+    return _record_of(_load(home), home, job_id)
 
 
 def add(home: Home, record: Record) -> None:
@@ -109,7 +105,7 @@ def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], R
         document = _load(home)
         entries, encoded = list(document.entries), list(document.encoded)
         for job_id in job_ids:
-            before = find(home, job_id)
+            before = _record_of(document, home, job_id)
             after = update(before)
             if after != before:
                 at = document.places[job_id]
@@ -121,13 +117,21 @@ def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], R
 def remove(home: Home, job_id: str) -> Record:
     """Remove every entry of the job `job_id`, and return the first. Raises JobNotFound, StateFileError."""
     with _locked(home):
-        record = find(home, job_id)
         document = _load(home)
+        record = _record_of(document, home, job_id)
         kept = [i for i, entry in enumerate(document.entries)
                 if not (isinstance(entry, dict) and entry.get("id") == job_id)]
         entries, encoded = [document.entries[i] for i in kept], [document.encoded[i] for i in kept]
         _save(home, _document_of(entries, document.others, None)._replace(encoded=encoded))
         return record
+
+
+def _record_of(document: _Document, home: Home, job_id: str) -> Record:
+    """Return the job `job_id` in `document`, the file of `home`. Raises JobNotFound."""
+    if job_id not in document.places:
+        raise JobNotFound(f"There is no job '{job_id}' in profile {home.profile}.")
+    entry: Record = document.entries[document.places[job_id]]
+    return entry
 
 
 def _locked(home: Home) -> AbstractContextManager[None]:

@@ -108,6 +108,18 @@ def test_a_change_that_fails_or_changes_nothing_does_not_write(home: Home, root:
     assert (root / "cron" / "jobs.json").stat().st_ino == before.st_ino
 
 
+def test_a_change_of_several_jobs_reads_the_file_once(home: Home, root: Path) -> None:
+    path = write_jobs(root, {"id": "a"})
+
+    def edit(record: Record) -> Record:
+        write_jobs(root, {"id": "a"}, {"id": "b"})  # an editor does not take the lock
+        return rename(record)
+
+    with pytest.raises(JobNotFound, match="'b'"):
+        jobs_file.change_each(home, ["a", "b"], edit)
+    assert json.loads(path.read_text())["jobs"] == [{"id": "a"}, {"id": "b"}]
+
+
 def test_the_file_has_the_agent_s_format_and_only_its_owner_can_read_it(home: Home, root: Path) -> None:
     jobs_file.add(home, {"id": "a"})
     path = root / "cron" / "jobs.json"
