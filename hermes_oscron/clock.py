@@ -12,10 +12,6 @@ class Clock:
         """Return the time in UTC. It jumps when the clock is set."""
         return datetime.datetime.now(datetime.UTC)
 
-    def monotonic(self) -> float:
-        """Return seconds that never jump; only differences mean something."""
-        return time.monotonic()
-
     def sleep(self, seconds: float) -> None:
         """Wait for `seconds`."""
         time.sleep(seconds)

@@ -1,6 +1,6 @@
 """The jobs of a home, as `Job` values: the one interface to a job's state.
 
-Today's agent keeps all of it in jobs.json (jobs_file.py). The runner reads a single record by `find_record`, because
+Today's agent keeps all of it in jobs.json (jobs_file.py). The runner reads a single record by `jobs_file.find`, because
 parsing a `Job` before the child starts would delay every run.
 """
 
@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterable
 from zoneinfo import ZoneInfo
 
 from ..jobs.model import Job
+from ..jobs.record import Record
 from . import jobs_file
 from .home import Home
-from .jobs_file import find as find_record
 from .timezone import home_zone
-
-__all__ = ["add", "change", "change_each", "find", "find_record", "read", "remove"]
 
 Change = Callable[[Job], Job]
 
@@ -56,7 +54,7 @@ def change_each(home: Home, job_ids: Iterable[str], update: Change) -> list[Job]
     zone = home_zone(home)
     changed: list[Job] = []
 
-    def update_record(record: jobs_file.Record) -> jobs_file.Record:
+    def update_record(record: Record) -> Record:
         changed.append(update(Job.from_record(home.profile, record, zone)))
         return changed[-1].record
 

@@ -23,9 +23,8 @@ from ..files import (
     open_regular,
     write_atomic,
 )
+from ..jobs.record import Record
 from .home import SAFE_NAME, Home
-
-Record = dict[str, Any]
 
 
 class JobNotFound(OscronError):

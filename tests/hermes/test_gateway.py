@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.hermes import gateway, job_store
+from hermes_oscron.hermes import gateway, job_store, jobs_file
 from hermes_oscron.hermes.home import Home
 from tests.conftest import write_jobs
 
@@ -46,7 +46,7 @@ def test_a_manual_run_of_a_due_job_takes_that_occurrence(root: Path, home: Home,
     if state == "scheduled":
         assert not gateway.take_turn(home, "a", scheduled=True)
     else:
-        assert job_store.find_record(home, "a")["next_run_at"] is None
+        assert jobs_file.find(home, "a")["next_run_at"] is None
 
 
 @pytest.mark.usefixtures("ticker")

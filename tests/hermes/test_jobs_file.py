@@ -18,7 +18,8 @@ from hermes_oscron import files as file_access
 from hermes_oscron.files import StateFileError, file_signature
 from hermes_oscron.hermes import jobs_file
 from hermes_oscron.hermes.home import Home
-from hermes_oscron.hermes.jobs_file import JobNotFound, Record
+from hermes_oscron.hermes.jobs_file import JobNotFound
+from hermes_oscron.jobs.record import Record
 
 from ..conftest import needs_root, stored, wait_for, write_jobs
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hermes_oscron.hermes import job_store
+from hermes_oscron.hermes import job_store, jobs_file
 from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.jobs.record import Record
 from hermes_oscron.runs.lock import PART_BYTES
@@ -68,7 +68,7 @@ def configure(root: Path, text: str) -> None:
 
 def record(root: Path, job_id: str) -> Record:
     """The record of `job_id` as it is on disk."""
-    return job_store.find_record(default_home(root), job_id)
+    return jobs_file.find(default_home(root), job_id)
 
 
 def pages(root: Path, job_id: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.hermes import job_store, outputs
+from hermes_oscron.hermes import job_store, jobs_file, outputs
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.hermes.output_page import render_page
 from hermes_oscron.jobs.record import Record
@@ -162,7 +162,7 @@ def test_a_prompt_with_headings_does_not_hide_the_response(root: Path) -> None:
 def test_a_job_deleted_while_its_page_is_written_has_no_page_left(root: Path, home: Home,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = make_script(root, "echo\n")
-    before, write = job_store.find_record(home, job_id), outputs.write
+    before, write = jobs_file.find(home, job_id), outputs.write
 
     def write_and_delete(*arguments: Any) -> str:
         name = write(*arguments)

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_oscron.files import StateFileError
-from hermes_oscron.hermes import job_store
+from hermes_oscron.hermes import job_store, jobs_file
 from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.jobs import lifecycle
 from hermes_oscron.jobs.fields import ValidationError
@@ -219,7 +219,7 @@ def test_undo_reverts_the_command_and_not_a_run_that_ended_during_it(root: Path,
     commands = service(root, scheduler)
     with pytest.raises(SchedulerError):
         commands.update("a", {"schedule": "every 2h"}) if command == "update" else commands.pause("a")
-    record = job_store.find_record(home, "a")
+    record = jobs_file.find(home, "a")
     assert record["last_status"] == "ok" and record["theirs"] == 1 and record["schedule"]["expr"] == "0 9 * * *"
     assert state_of(record) == "scheduled" and "paused_at" not in record
     assert datetime.datetime.fromisoformat(record["next_run_at"]) > now

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hermes_oscron.clock import CLOCK, Clock
-from hermes_oscron.hermes import job_store
+from hermes_oscron.hermes import job_store, jobs_file
 from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.runs import lock
 from hermes_oscron.runs.model import Run
@@ -129,7 +129,7 @@ def test_a_foreign_change_within_the_clock_tick_of_our_own_is_seen(home: Home, r
         before = path.stat()
         path.write_text(theirs)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert job_store.find_record(home, "a")["name"] == f"them {n}"
+        assert jobs_file.find(home, "a")["name"] == f"them {n}"
 
 
 def test_a_new_zone_is_seen_even_if_its_file_keeps_size_and_time(
