@@ -5,7 +5,7 @@ import os
 from .. import config
 from ..hermes import agent
 from ..hermes.home import Home, ProfileNotFound, ScriptPathError, home_of, script_path
-from ..hermes.jobs_file import Record
+from ..jobs.record import Record, is_delivered
 from .process import Command
 
 MAX_NAME_CHARS = 4096
@@ -44,13 +44,8 @@ def command_for(record: Record, home: Home, settings: config.Config) -> Command:
     return Command(list(settings.command), prompt, _directory(record, place.path), environment)
 
 
-def is_local_only(record: Record) -> bool:
-    """Return True if the output of the job of `record` goes only to its own output files."""
-    return record.get("deliver") in (None, "", "local")
-
-
 def _needs_agent(record: Record, settings: config.Config) -> bool:
-    return not is_local_only(record) if record.get("no_agent") else not settings.command
+    return is_delivered(record) if record.get("no_agent") else not settings.command
 
 
 def _agent_python(home: Home, settings: config.Config) -> str | None:
