@@ -1,4 +1,4 @@
-"""The base class of all errors that a person sees, and the sentence for a failed system call."""
+"""The base class of all errors that a person sees, and the text for a long value and for a failed system call."""
 
 import errno
 
@@ -29,6 +29,11 @@ class OscronError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
+
+
+def shortened(value: str) -> str:
+    """Return `value` for an error message, cut to 80 characters."""
+    return value if len(value) <= 80 else value[:79] + "…"
 
 
 def cause(error: Exception) -> str:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ..errors import OscronError
+from ..errors import OscronError, shortened
 
 MAX_TEXT_CHARS = 4096
 MAX_NAME_CHARS = 200
@@ -166,8 +166,3 @@ def defaults() -> dict[str, Any]:
     """Return the fields of a new record, without schedule and repeat count."""
     ours = {name: field.default for name, field in FIELDS.items() if name not in ("schedule", "repeat", "enabled")}
     return {**ours, **AGENT_DEFAULTS, "skills": []}
-
-
-def shortened(value: str) -> str:
-    """Return `value` for an error message, cut to 80 characters."""
-    return value if len(value) <= 80 else value[:79] + "…"

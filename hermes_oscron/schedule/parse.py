@@ -4,6 +4,7 @@ import datetime
 import re
 from zoneinfo import ZoneInfo
 
+from ..errors import shortened
 from . import cron
 from .cron import WEEKDAY_NAMES
 from .model import ONCE, UNIT_MINUTES, Schedule, ScheduleError, cron_schedule, interval, once
@@ -33,7 +34,7 @@ def parse_schedule(text: str, zone: ZoneInfo, now: datetime.datetime) -> Schedul
     try:
         return _parse(words, zone, now)
     except OverflowError:
-        raise ScheduleError(f"'{_short(words)}' is outside the years a clock can show. {SYNTAX_HELP}") from None
+        raise ScheduleError(f"'{shortened(words)}' is outside the years a clock can show. {SYNTAX_HELP}") from None
 
 
 def _parse(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
@@ -50,7 +51,7 @@ def _parse(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
         return cron_schedule(f"{_clock(match['time'], words)} * * {_weekdays(match['days'], words)}")
     if lowered.startswith("@") or re.match(r"[\d*?]", lowered) or lowered.count(" ") == 4:
         return _cron(words, zone, now)
-    raise ScheduleError(f"'{_short(words)}' is not a schedule. {SYNTAX_HELP}")
+    raise ScheduleError(f"'{shortened(words)}' is not a schedule. {SYNTAX_HELP}")
 
 
 def refuse_past(schedule: Schedule, now: datetime.datetime) -> None:
@@ -77,7 +78,7 @@ def _cron(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
     try:
         schedule = cron_schedule(cron.canonical(words))
     except ScheduleError as error:
-        raise ScheduleError(f"'{_short(words)}' is not a schedule. {error} {SYNTAX_HELP}") from None
+        raise ScheduleError(f"'{shortened(words)}' is not a schedule. {error} {SYNTAX_HELP}") from None
     if next_occurrence(schedule, now, zone) is None:
         raise ScheduleError(f"'{words}' never fires: no month has such a day. {SYNTAX_HELP}")
     return schedule
@@ -86,7 +87,7 @@ def _cron(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
 def _duration(text: str, words: str) -> re.Match[str]:
     match = re.fullmatch(_DURATION, text)
     if not match:
-        raise ScheduleError(f"'{_short(words)}' is not an interval: the units are m, h, d and w. {SYNTAX_HELP}")
+        raise ScheduleError(f"'{shortened(words)}' is not an interval: the units are m, h, d and w. {SYNTAX_HELP}")
     return match
 
 
@@ -95,7 +96,7 @@ def _minutes(match: re.Match[str], words: str) -> int:
     count = 1 if digits is None else int(digits) if len(digits) < 9 else MAX_INTERVAL_MINUTES + 1
     minutes = count * UNIT_MINUTES.get(unit, 7 * UNIT_MINUTES["d"])
     if not 0 < minutes <= MAX_INTERVAL_MINUTES:
-        raise ScheduleError(f"'{_short(words)}' is not an interval between a minute and a year. {SYNTAX_HELP}")
+        raise ScheduleError(f"'{shortened(words)}' is not an interval between a minute and a year. {SYNTAX_HELP}")
     return minutes
 
 
@@ -103,7 +104,7 @@ def _instant(text: str, zone: ZoneInfo, words: str) -> datetime.datetime:
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError as error:
-        raise ScheduleError(f"'{_short(words)}' is not a time: {error}. {SYNTAX_HELP}") from None
+        raise ScheduleError(f"'{shortened(words)}' is not a time: {error}. {SYNTAX_HELP}") from None
     if moment.tzinfo is None:
         second = moment.replace(microsecond=0)
         return first_instant_of(second, zone).astimezone(zone) + (moment - second)
@@ -114,7 +115,7 @@ def _once(run_at: datetime.datetime, zone: ZoneInfo, words: str) -> Schedule:
     try:
         return once_in_zone(run_at, zone)
     except ScheduleError as error:
-        raise ScheduleError(f"'{_short(words)}' is not a schedule. {error} {SYNTAX_HELP}") from None
+        raise ScheduleError(f"'{shortened(words)}' is not a schedule. {error} {SYNTAX_HELP}") from None
 
 
 def _clock(text: str, words: str) -> str:
@@ -124,9 +125,9 @@ def _clock(text: str, words: str) -> str:
     assert match
     hour, minute, half = int(match[1]), int(match[2] or 0), match[3]
     if minute > 59 or hour > 23 or (half and not 1 <= hour <= 12):
-        raise ScheduleError(f"'{text}' in '{_short(words)}' is not a time of day. {SYNTAX_HELP}")
+        raise ScheduleError(f"'{text}' in '{shortened(words)}' is not a time of day. {SYNTAX_HELP}")
     if not half and not match[2] and text.isdigit():
-        raise ScheduleError(f"'{text}' in '{_short(words)}' could be morning or evening: write {hour}:00, "
+        raise ScheduleError(f"'{text}' in '{shortened(words)}' could be morning or evening: write {hour}:00, "
                             f"{hour}am or {hour}pm. {SYNTAX_HELP}")
     if half:
         hour = hour % 12 + (12 if half == "pm" else 0)
@@ -143,10 +144,6 @@ def _weekdays(text: str, words: str) -> str:
         number = next((i for i, name in enumerate(cron.WEEKDAYS)
                        if word in {name, name + "s", WEEKDAY_NAMES[i].lower(), WEEKDAY_NAMES[i].lower() + "s"}), None)
         if number is None:
-            raise ScheduleError(f"'{word}' in '{_short(words)}' is not a day of the week. {SYNTAX_HELP}")
+            raise ScheduleError(f"'{word}' in '{shortened(words)}' is not a day of the week. {SYNTAX_HELP}")
         numbers.add(number)
     return ",".join(str(number) for number in sorted(numbers))
-
-
-def _short(words: str) -> str:
-    return words if len(words) <= 80 else words[:79] + "…"

@@ -3,8 +3,9 @@
 import os
 from typing import Any
 
+from ..errors import shortened
 from ..hermes.home import Home, ProfileNotFound, ScriptPathError, home_of, script_path
-from ..jobs.fields import ValidationError, shortened
+from ..jobs.fields import ValidationError
 
 
 def check_on_machine(fields: dict[str, Any], home: Home) -> dict[str, Any]:
