@@ -95,7 +95,7 @@ class World:
         return Doctor(self._selection, self._clock).diagnose()
 
     def preview(self) -> list[Preview]:
-        """Return what `hermes-oscron next` shows."""
+        """Return what `hermes-oscron adopt --dry-run` prints."""
         return preview(self._selection, self._clock)
 
     def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None,
