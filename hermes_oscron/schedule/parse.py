@@ -33,14 +33,17 @@ def parse_schedule(text: str, zone: ZoneInfo, now: datetime.datetime) -> Schedul
     words = " ".join(text.split())
     try:
         return _parse(words, zone, now)
+    except ScheduleError as error:
+        reason = str(error)
     except OverflowError:
-        raise ScheduleError(f"'{shortened(words)}' is outside the years a clock can show. {SYNTAX_HELP}") from None
+        reason = f"'{shortened(words)}' is outside the years a clock can show."
+    raise ScheduleError(f"{reason} {SYNTAX_HELP}")
 
 
 def _parse(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
     lowered = words.lower()
     if not words:
-        raise ScheduleError(f"The schedule is empty. {SYNTAX_HELP}")
+        raise ScheduleError("The schedule is empty.")
     if match := re.fullmatch(r"(?:once\s+)?in\s+" + _DURATION, lowered):
         return _once(now + datetime.timedelta(minutes=_minutes(match, words)), zone, words)
     if match := re.fullmatch(r"(?:once\s+(?:at|on)\s+)?(\d{4}-\d{2}-\d{2}(?:[t ].*)?)", lowered):
@@ -51,7 +54,7 @@ def _parse(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
         return cron_schedule(f"{_clock(match['time'], words)} * * {_weekdays(match['days'], words)}")
     if lowered.startswith("@") or re.match(r"[\d*?]", lowered) or lowered.count(" ") == 4:
         return _cron(words, zone, now)
-    raise ScheduleError(f"'{shortened(words)}' is not a schedule. {SYNTAX_HELP}")
+    raise ScheduleError(f"'{shortened(words)}' is not a schedule.")
 
 
 def refuse_past(schedule: Schedule, now: datetime.datetime) -> None:
@@ -78,16 +81,16 @@ def _cron(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:
     try:
         schedule = cron_schedule(cron.canonical(words))
     except ScheduleError as error:
-        raise ScheduleError(f"'{shortened(words)}' is not a schedule. {error} {SYNTAX_HELP}") from None
+        raise ScheduleError(f"'{shortened(words)}' is not a schedule. {error}") from None
     if next_occurrence(schedule, now, zone) is None:
-        raise ScheduleError(f"'{words}' never fires: no month has such a day. {SYNTAX_HELP}")
+        raise ScheduleError(f"'{words}' never fires: no month has such a day.")
     return schedule
 
 
 def _duration(text: str, words: str) -> re.Match[str]:
     match = re.fullmatch(_DURATION, text)
     if not match:
-        raise ScheduleError(f"'{shortened(words)}' is not an interval: the units are m, h, d and w. {SYNTAX_HELP}")
+        raise ScheduleError(f"'{shortened(words)}' is not an interval: the units are m, h, d and w.")
     return match
 
 
@@ -96,7 +99,7 @@ def _minutes(match: re.Match[str], words: str) -> int:
     count = 1 if digits is None else int(digits) if len(digits) < 9 else MAX_INTERVAL_MINUTES + 1
     minutes = count * UNIT_MINUTES.get(unit, 7 * UNIT_MINUTES["d"])
     if not 0 < minutes <= MAX_INTERVAL_MINUTES:
-        raise ScheduleError(f"'{shortened(words)}' is not an interval between a minute and a year. {SYNTAX_HELP}")
+        raise ScheduleError(f"'{shortened(words)}' is not an interval between a minute and a year.")
     return minutes
 
 
@@ -104,7 +107,7 @@ def _instant(text: str, zone: ZoneInfo, words: str) -> datetime.datetime:
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError as error:
-        raise ScheduleError(f"'{shortened(words)}' is not a time: {error}. {SYNTAX_HELP}") from None
+        raise ScheduleError(f"'{shortened(words)}' is not a time: {error}.") from None
     if moment.tzinfo is None:
         second = moment.replace(microsecond=0)
         return first_instant_of(second, zone).astimezone(zone) + (moment - second)
@@ -115,7 +118,7 @@ def _once(run_at: datetime.datetime, zone: ZoneInfo, words: str) -> Schedule:
     try:
         return once_in_zone(run_at, zone)
     except ScheduleError as error:
-        raise ScheduleError(f"'{shortened(words)}' is not a schedule. {error} {SYNTAX_HELP}") from None
+        raise ScheduleError(f"'{shortened(words)}' is not a schedule. {error}") from None
 
 
 def _clock(text: str, words: str) -> str:
@@ -125,10 +128,10 @@ def _clock(text: str, words: str) -> str:
     assert match
     hour, minute, half = int(match[1]), int(match[2] or 0), match[3]
     if minute > 59 or hour > 23 or (half and not 1 <= hour <= 12):
-        raise ScheduleError(f"'{text}' in '{shortened(words)}' is not a time of day. {SYNTAX_HELP}")
+        raise ScheduleError(f"'{text}' in '{shortened(words)}' is not a time of day.")
     if not half and not match[2] and text.isdigit():
         raise ScheduleError(f"'{text}' in '{shortened(words)}' could be morning or evening: write {hour}:00, "
-                            f"{hour}am or {hour}pm. {SYNTAX_HELP}")
+                            f"{hour}am or {hour}pm.")
     if half:
         hour = hour % 12 + (12 if half == "pm" else 0)
     return f"{minute} {hour}"
@@ -144,6 +147,6 @@ def _weekdays(text: str, words: str) -> str:
         number = next((i for i, name in enumerate(cron.WEEKDAYS)
                        if word in {name, name + "s", WEEKDAY_NAMES[i].lower(), WEEKDAY_NAMES[i].lower() + "s"}), None)
         if number is None:
-            raise ScheduleError(f"'{word}' in '{shortened(words)}' is not a day of the week. {SYNTAX_HELP}")
+            raise ScheduleError(f"'{word}' in '{shortened(words)}' is not a day of the week.")
         numbers.add(number)
     return ",".join(str(number) for number in sorted(numbers))
