@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hermes_oscron.hermes import jobs_file
+from hermes_oscron.schedulers.protocol import Scheduler
 from hermes_oscron.state import State
 
 PACKAGE = Path(__file__).parents[1] / "hermes_oscron"
@@ -29,6 +31,33 @@ LAYERS = [
 APART = {"in_agent"}
 """Runs in the agent's own Python: it and the rest of the package do not import each other."""
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SYSTEM_CALLS = {
+    "fcntl.flock": {"files.py"},
+    "os.rename": {
+        "files.py",
+        "runs/requests.py",  # shows the request to runners only once it is locked, so the open file is moved
+        "web/token.py",  # replaces a token file that a full disk or a crash left empty
+    },
+    "os.replace": set(),
+}
+"""The modules that may call these functions themselves, and the reasons; others use the functions of `files.py`."""
+GUIDED = {
+    "the rule for clock changes (DST) of a cron expression": "schedule/occurrences.py",
+    "field validation": "jobs/fields.py",
+    "what pause does": "jobs/lifecycle.py",
+    "the JSON of a job": "jobs/view.py",
+    "whether a job is due": "jobs/due.py",
+    "the atomic write": "files.py",
+    "our configuration, `oscron.toml`": "config.py",
+    "the protocol with root": "privileged/protocol.py",
+    "the active scheduler": "schedulers/active.py",
+    "the history route": "web/routes_crons.py",
+    "code that runs in the agent's Python": "in_agent/",
+    "the rate limit": "web/rate_limit.py",
+    "the runner's log": "runner/log.py",
+    "the end of a run": "runs/finish.py",
+}
+"""The parts that a newcomer looks for, and their files."""
 
 
 def layer_of(room: str) -> int:
@@ -40,8 +69,8 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports_of(path: Path) -> set[str]:
-    """Return the packages and top-level modules of the package that `path` imports, also inside functions."""
+def imported_names(path: Path) -> set[tuple[str, ...]]:
+    """Return the modules and names that `path` imports, also inside functions, as parts of their full names."""
     package = ["hermes_oscron", *path.relative_to(PACKAGE).parts[:-1]]
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -53,8 +82,20 @@ def imports_of(path: Path) -> set[str]:
             names = [alias.name.split(".") for alias in node.names]
         else:
             continue
-        found |= {name[1] for name in names if name[0] == "hermes_oscron" and len(name) > 1}
-    return found - {"__version__"}
+        found |= {tuple(name) for name in names}
+    return found
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the packages and top-level modules of the package that `path` imports."""
+    return {name[1] for name in imported_names(path) if name[0] == "hermes_oscron" and len(name) > 1} - {"__version__"}
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Return the cells of each row of the guide's table under `heading`."""
+    section = GUIDE.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return lines[1:]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -84,6 +125,49 @@ def test_every_package_has_a_layer() -> None:
     assert rooms == set().union(*LAYERS)
 
 
+def test_only_the_job_store_and_the_runner_use_the_functions_of_jobs_file() -> None:
+    module = ("hermes_oscron", "hermes", "jobs_file")
+    importing = set()
+    for path in MODULES:
+        for name in imported_names(path):
+            if name[:3] == module and not is_exception(name[3:]):
+                importing.add(str(path.relative_to(PACKAGE)))
+    assert {name for name in importing if not name.startswith("runner/")} == {"hermes/job_store.py"}
+
+
+def is_exception(name: tuple[str, ...]) -> bool:
+    """Return True if `name` is an exception class of `hermes/jobs_file.py`; the module itself is not."""
+    value = getattr(jobs_file, name[0]) if name else None
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+@pytest.mark.parametrize("function", SYSTEM_CALLS)
+def test_locks_and_renames_are_made_in_one_place(function: str) -> None:
+    module, name = function.split(".")
+    calling = set()
+    for path in MODULES:
+        used = {ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        if function in used or (module, name) in imported_names(path):
+            calling.add(str(path.relative_to(PACKAGE)))
+    assert calling == SYSTEM_CALLS[function]
+
+
+def test_a_scheduler_has_nine_members() -> None:
+    members = {name for name in vars(Scheduler) if not name.startswith("_")}
+    assert members == {"kind", "resolution", "availability", "drift", "apply", "start", "running", "health",
+                       "remove_all"}
+
+
+def test_the_guide_leads_a_newcomer() -> None:
+    assert {row[0]: row[1].strip("`") for row in rows("Where is …?")} == GUIDED
+    text = GUIDE.read_text()
+    [diagram] = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+    assert {"web", "cli", "service", "jobs.json", "hermes-cron-exec"} <= set(re.findall(r"[a-z.-]{3,}", diagram))
+    for path in ("create", "fire"):
+        assert f"\n## The path of a {path}\n\n1. " in text
+    assert len(rows("Looking to add X? Start here")) >= 10
+
+
 def test_the_guide_names_files_that_exist() -> None:
     named = re.findall(r"`(?!cron/)([a-z_]+(?:/[a-z_]+)*(?:/|\.py|/[a-z_]+\.json))`", GUIDE.read_text())
     assert named
@@ -94,7 +178,5 @@ def test_the_guide_names_files_that_exist() -> None:
 def test_the_guide_lists_every_state_file() -> None:
     state = State("/home")
     names = {Path(getattr(state, name)).name for name, value in vars(State).items() if isinstance(value, property)}
-    section = GUIDE.read_text().partition("## State on disk")[2]
-    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
-    listed = {name.split("/")[0] for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    listed = {name.split("/")[0] for row in rows("State on disk") for name in re.findall(r"`([^`]+)`", row[0])}
     assert listed == names - {"oscron"}
