@@ -77,15 +77,15 @@ def tracked(pattern: str) -> list[str]:
 
 PROGRAM = tracked(r"hermes_oscron/.*\.py|bench/.*\.py")
 TESTS = tracked(r"tests/.*\.py")
-OTHERS = tracked(r"units/.*|install\.sh|(README|SECURITY|CHANGELOG)\.md|(docs|bench)/.*\.md|"
+OTHERS = tracked(r"units/.*|install\.sh|\.ci/run|tests/run|(README|SECURITY|CHANGELOG)\.md|(docs|bench)/.*\.md|"
                  r"hermes_oscron/.*\.(json|yaml)")
 
 
 def prose_of(path: str) -> list[Prose]:
-    """Return the prose of the file at `path`: of tests the docstrings, of other code also comments and messages."""
+    """Return the prose of the file at `path`: of tests docstrings and names, else docstrings, comments and messages."""
     content = (SOURCE / path).read_text(encoding="utf-8")
     if path.endswith(".py"):
-        return [*docstring_lines(content), *([] if path in TESTS else comments_and_messages(content))]
+        return [*docstring_lines(content), *(names_of_tests if path in TESTS else comments_and_messages)(content)]
     if path.endswith(".md"):
         return list(markdown(content))
     if path.endswith(".json"):
@@ -121,6 +121,13 @@ def comments_and_messages(content: str) -> Iterator[Prose]:
         elif token.type == tokenize.STRING and token.start not in documented:
             text = re.sub(r"\{[^{}]*\}", "{…}", token.string)
             yield Prose(token.start[0], TEXT, text if re.search(r"[a-z]{2} [a-z]", text) else "")
+
+
+def names_of_tests(content: str) -> Iterator[Prose]:
+    """Yield the names of the tests, as sentences."""
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield Prose(node.lineno, TEXT, node.name.removeprefix("test_").replace("_", " "))
 
 
 def markdown(content: str) -> Iterator[Prose]:
@@ -190,9 +197,10 @@ def test_docstrings_have_no_parameter_in_capitals(path: str) -> None:
 
 def test_each_kind_of_prose_is_found() -> None:
     code = ('"""What fires."""\n\nLIMIT = 3\n"""Seconds."""\n\n\n'
-            'def f(job_id):\n    """Run JOB_ID."""\n    # it begins anew\n')
-    found = [each for prose in (*docstring_lines(code), *comments_and_messages(code)) for each in banned_in(prose)]
+            'def test_it_says_so(job_id):\n    """Run JOB_ID."""\n    # it begins anew\n')
+    found = [each for prose in (*docstring_lines(code), *comments_and_messages(code), *names_of_tests(code))
+             for each in banned_in(prose)]
     assert [each.split(";")[0] for each in found] == [
         "1: 'What' in 'What fires.'", "1: 'What fires' in 'What fires.'", "4: 'Seconds' in 'Seconds.'",
-        "9: 'anew' in 'it begins anew'"]
+        "9: 'anew' in 'it begins anew'", "7: 'says so' in 'it says so'"]
     assert list(capitals_in(code)) == ["8: JOB_ID; write: `job_id`"]

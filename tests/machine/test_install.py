@@ -97,7 +97,7 @@ def test_try_fires_a_systemd_timer_and_leaves_nothing(machine: Box) -> None:
     assert not left
 
 
-def test_a_try_by_root_serves_as_nobody(machine: Box) -> None:
+def test_a_try_by_root_serves_as_an_account_without_rights(machine: Box) -> None:
     said = machine.run(f"{INSIDE}/install.sh --try >/opt/try.log 2>&1 & "
                        "while kill -0 $!; do ps -ww -C hermes-oscron -o user:20=,args= | grep ' serve ' && break; "
                        "sleep 0.1; done; wait; cat /opt/try.log").stdout

@@ -223,7 +223,7 @@ def test_a_file_that_turns_into_a_link_and_back_is_never_read_through_the_link(h
 
 
 @needs_root
-def test_as_the_account_root_has_no_more_rights_than_the_account() -> None:
+def test_as_the_account_root_has_only_the_rights_of_the_account() -> None:
     account = pwd.getpwnam("nobody")
 
     def rights() -> tuple[int, int, list[int]]:

@@ -214,8 +214,8 @@ def dead_socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize("made", [lambda path: None, folder, dead_socket], ids=["nothing", "a folder", "no listener"])
-def test_a_missing_helper_is_an_error_that_says_how_to_start_it(systemd: PrivilegedSystemd, path: Path,
-                                                                made: Callable[[Path], Any]) -> None:
+def test_a_missing_helper_is_an_error_with_the_command_that_starts_it(systemd: PrivilegedSystemd, path: Path,
+                                                                      made: Callable[[Path], Any]) -> None:
     made(path)
     with pytest.raises(SchedulerError, match=r"systemctl restart hermes-oscron-root\.socket"):
         systemd.start_service("a:b")
