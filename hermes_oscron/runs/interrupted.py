@@ -32,6 +32,7 @@ def record_interrupted_runs(home: Home, job_id: str | None = None) -> list[Job]:
             continue
         try:
             stale = run_lock.stale_run()
+            run_lock.mark_ended()
             if stale and (job := finish(home, stale)):
                 recorded.append(job)
         except BaseException:

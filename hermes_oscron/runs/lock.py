@@ -19,12 +19,16 @@ from .model import SCHEDULE, Result, Run
 
 LOCK_TIMEOUT_S = 0.3
 """A process that only looks holds the lock for microseconds, and a run holds it for longer than this."""
+RECORDING_TIMEOUT_S = 10.0
+"""The time to wait for a process that records a run which was cut off. It writes jobs.json, and may wait for others."""
 PART_BYTES = 4096
 """Size of each of the two parts of a run's file: the run, padded with blanks, and behind it the place of its result.
 
 The result's place is allocated before the job starts, so that it can be written on a disk that is full by then. It is a
 block of its own, because btrfs allocates again for every write to a block after the first.
 """
+ENDED = b"\n"
+"""The last byte of the first part, otherwise a blank, while the holder of the lock only records the run."""
 
 _known_empty: dict[str, tuple[int, int, int]] = {}
 """Runs folders that were empty, by path, with the state of the folder at that time."""
@@ -41,6 +45,12 @@ class RunLock:
         """Return the run that held this lock before and was never recorded; None if there is none."""
         content = os.pread(self._fd, 2 * PART_BYTES, 0)
         return _parse(os.path.basename(self.path), content, os.fstat(self._fd).st_mtime) if content else None
+
+    def mark_ended(self) -> None:
+        """Show that the run in the file has ended, and that this process only records it."""
+        if os.pread(self._fd, 1, PART_BYTES - 1):
+            with contextlib.suppress(OSError):  # then it is shown as running until it is recorded
+                os.pwrite(self._fd, ENDED, PART_BYTES - 1)
 
     def write(self, run: Run) -> None:
         """Write `run` into the file, and allocate the place of its result. Raises OSError."""
@@ -94,7 +104,7 @@ def detach_run(home: Home, job_id: str) -> None:
 
 
 def acquire(home: Home, job_id: str) -> RunLock | None:
-    """Return the right to run `job_id`, or None while another process has it. Raises OSError."""
+    """Return the right to run `job_id`, or None if another process keeps it. Raises OSError."""
     path = f"{home.state.runs}/{job_id}"
     make_private_dir(home.state.runs)
     deadline = time.monotonic() + LOCK_TIMEOUT_S
@@ -102,8 +112,9 @@ def acquire(home: Home, job_id: str) -> RunLock | None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if try_lock(fd) and _is_same_file(fd, path):
             return RunLock(fd, path)
+        is_recorded = os.pread(fd, 1, PART_BYTES - 1) == ENDED
         os.close(fd)
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline + (RECORDING_TIMEOUT_S if is_recorded else 0):
             return None
         time.sleep(0.01)
 
@@ -146,7 +157,7 @@ def _all_runs(home: Home) -> list[tuple[Run, bool, bool]]:
 
 
 def _read_run(home: Home, job_id: str) -> tuple[Run, bool, bool] | None:
-    """Return the run in the file of `job_id`, whether its lock is held, and whether the file has content.
+    """Return the run in the file of `job_id`, whether it is in progress, and whether the file has content.
 
     Without content no run has begun: a runner creates the file before it locks it, and may be killed in between.
     """
@@ -163,6 +174,7 @@ def _read_run(home: Home, job_id: str) -> tuple[Run, bool, bool] | None:
             return None
         modified = os.fstat(fd).st_mtime
         content = os.read(fd, 2 * PART_BYTES)
+        held = held and content[PART_BYTES - 1:PART_BYTES] != ENDED
     finally:
         os.close(fd)
     return _parse(job_id, content, modified), held, bool(content)

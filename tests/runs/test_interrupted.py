@@ -3,15 +3,19 @@
 import datetime
 import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from hermes_oscron.files import locked
 from hermes_oscron.hermes import job_store
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.jobs.record import instant
 from hermes_oscron.runs import lock, model
 from hermes_oscron.runs.interrupted import record_interrupted_runs, with_unrecorded_runs
+from tests.conftest import wait_for
 from tests.runner.jobs import (
     MANUAL,
     SLEEPER,
@@ -28,12 +32,7 @@ from tests.runner.jobs import (
 )
 
 UTC = datetime.UTC
-
-
-@pytest.fixture(autouse=True)
-def without_systemd_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("INVOCATION_ID", "TRIGGER_UNIT", "SERVICE_RESULT", "EXIT_STATUS"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("without_systemd_environment")
 
 
 def test_a_killed_run_is_recorded_as_interrupted(root: Path, home: Home) -> None:
@@ -95,6 +94,24 @@ def test_a_run_in_progress_is_not_recorded(root: Path, home: Home) -> None:
         runner.terminate()
         runner.wait(10)
     assert record(root, job_id)["last_error"] == "stopped by SIGTERM before it had ended."
+
+
+def test_a_run_that_is_being_recorded_is_over_and_the_next_run_waits_for_the_record(root: Path, home: Home) -> None:
+    job_id = make_script(root, SLEEPER)
+    interrupt(root, job_id)
+    run_file = root / "cron" / "oscron" / "runs" / job_id
+    with ThreadPoolExecutor() as others:
+        with locked(f"{home.cron_dir}/.jobs.lock"):  # as the agent holds it, or a slow disk
+            recording = others.submit(record_interrupted_runs, home)
+            wait_for(lambda: run_file.read_bytes()[lock.PART_BYTES - 1:lock.PART_BYTES] == lock.ENDED)
+            assert lock.running(home) == {} and lock.find(home, job_id) is None
+            next_run = others.submit(lock.acquire, home, job_id)
+            time.sleep(3 * lock.LOCK_TIMEOUT_S)
+            assert not recording.done() and not next_run.done()
+        assert [job.id for job in recording.result()] == [job_id]
+        claim = next_run.result()
+    assert claim and claim.stale_run() is None and list(lock.running(home)) == [job_id]
+    claim.release()
 
 
 def test_a_job_that_never_ran_has_nothing_to_record(root: Path, home: Home) -> None:
