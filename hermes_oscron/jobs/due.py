@@ -32,7 +32,10 @@ def has_run(job: Job, now: datetime.datetime) -> bool:
 
 
 def never_fires(job: Job, now: datetime.datetime) -> bool:
-    """Return True if `job` is scheduled, and has no occurrence to come though it has not run its course."""
+    """Return True if `job` is scheduled but can never fire: its schedule is unusable or has no occurrence left.
+
+    A past one-shot does not count.
+    """
     if not job.is_scheduled:
         return False
     if job.schedule is None:
@@ -90,6 +93,7 @@ def _past(moment: datetime.datetime, resolution: datetime.timedelta) -> datetime
 def _earlier(moment: datetime.datetime, time: datetime.timedelta) -> datetime.datetime:
     """Return the instant `time` before `moment`, in its zone.
 
-    In UTC, because Python's arithmetic in a zone takes an hour that a clock change repeats for its first pass.
+    It computes in UTC: Python's arithmetic in a zone always takes the first pass of an hour that a clock change
+    repeats.
     """
     return (moment.astimezone(datetime.UTC) - time).astimezone(moment.tzinfo)

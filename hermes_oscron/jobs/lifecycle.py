@@ -28,9 +28,8 @@ def create(profile: str, job_id: str, fields: Mapping[str, Any], schedule: Sched
     record: Record = {"id": job_id, **job_fields.defaults(), "state": SCHEDULED, "enabled": True,
                       "created_at": _iso(now, zone)}
     enabled = fields.get("enabled", True)
-    given = {key: value for key, value in fields.items() if key != "enabled"}
     job = _reschedule(Job(profile, record, zone, None), schedule, now, resolution)
-    job = _require_work(_set_fields(job, given))
+    job = _require_work(_set_fields(job, fields))
     return job if enabled else pause(job, None, now)
 
 
@@ -40,11 +39,10 @@ def edit(job: Job, fields: Mapping[str, Any], schedule: Schedule | None, now: da
 
     Raises ValidationError if nothing is left to run, and ScheduleError if `enabled` resumes a job that cannot be.
     """
-    given = {key: value for key, value in fields.items() if key != "enabled"}
     if schedule and schedule != job.schedule:
         job = _reschedule(job, schedule, now, resolution)
-    job = _set_fields(job, given)
-    if given.keys() & {"prompt", "no_agent", "script"}:
+    job = _set_fields(job, fields)
+    if fields.keys() & {"prompt", "no_agent", "script"}:
         _require_work(job)
     if "enabled" in fields:
         return resume(job, now, resolution) if fields["enabled"] else pause(job, None, now)
@@ -109,7 +107,7 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
     rescheduled_at = instant(job.record.get("armed_at"))
     if rescheduled_at and rescheduled_at > started:
         return job
-    times, completed = job.repeat
+    times, completed = repeat = job.repeat
     job = job.with_repeat(times, completed + 1)
     if not job.is_scheduled:
         return job
@@ -122,8 +120,7 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
     following = found[job.instance]
     if schedule.kind == ONCE:  # the agent counts a one-shot when it begins
         job = job.with_repeat(times, min(completed + 1, times or completed + 1))
-    used_up = times is not None and times <= completed + 1
-    if schedule.kind == ONCE or used_up or following is None:
+    if schedule.kind == ONCE or repeat.is_last_run or following is None:
         return job.with_fields({"state": COMPLETED, "enabled": False, "next_run_at": None})
     return job.with_fields({"state": SCHEDULED, "next_run_at": _iso(following, job.zone)})
 
@@ -183,8 +180,8 @@ def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
 
 
 def _set_fields(job: Job, given: Mapping[str, Any]) -> Job:
-    """Return `job` with the checked fields `given`. An empty text clears a field that may be empty."""
-    changes = {key: job_fields.stored(key, value) for key, value in given.items() if key != "repeat"}
+    """Return `job` with the checked fields `given`, except `enabled`. Where a text may be empty, "" clears it."""
+    changes = {key: job_fields.stored(key, value) for key, value in given.items() if key not in ("repeat", "enabled")}
     record = {**job.record, **changes}
     changes["deliver"] = record.get("deliver") or "local"
     if "skills" in given:

@@ -20,6 +20,11 @@ class Repeat(NamedTuple):
     times: int | None
     completed: int
 
+    @property
+    def is_last_run(self) -> bool:
+        """True if the next run is the last."""
+        return self.times is not None and self.times <= self.completed + 1
+
 
 def state_of(record: Record) -> str:
     """Return `scheduled`, `paused` or `completed`, by whichever field the agent uses for it."""

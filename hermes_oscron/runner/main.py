@@ -76,15 +76,17 @@ def main(argv: list[str] | None = None) -> int:
 def _settle(home: Home, job_id: str) -> int:
     """Record the run of `job_id` that was cut off; if its runner ended before the run began, request a retry.
 
-    Returns 1 if systemd takes the end for a success, as it does a SIGTERM (systemd.service(5), SuccessExitStatus=), so
-    that the unit has failed.
+    Returns 1 if systemd counts the end as a success, as it does for SIGTERM (systemd.service(5), SuccessExitStatus=):
+    this makes the unit fail.
     """
-    from ..runs.interrupted import record_interrupted_runs
-    from .resync import resync
+    recorded = False
+    if job_id in lock.abandoned(home):
+        from ..runs.interrupted import record_interrupted_runs  # 30 ms, and most runs that failed are recorded
+        from .resync import resync
 
-    recorded = record_interrupted_runs(home, job_id)
-    for job in recorded:
-        resync(home, job)
+        for job in record_interrupted_runs(home, job_id):
+            resync(home, job)
+            recorded = True
     if not recorded:
         try:
             record = jobs_file.find(home, job_id)
@@ -95,10 +97,12 @@ def _settle(home: Home, job_id: str) -> int:
             return 0  # it was recorded, or no run was due
         how = ", ".join(filter(None, (os.environ.get("SERVICE_RESULT"), os.environ.get("EXIT_STATUS"))))
         again = requests.request_retry(home, job_id)
-        log(f"Not run: the runner of {job_id} ended before the run began{f' ({how})' if how else ''}. The job is due "
-            f"since {due.astimezone():%Y-%m-%d %H:%M:%S %Z}; "
+        log(f"Not run: the runner of {job_id} ended before the run began{f' ({how})' if how else ''}. The job has been "
+            f"due since {due.astimezone():%Y-%m-%d %H:%M:%S %Z}; "
             f"{'a sync starts it now' if again else 'this happened before, so the next regular sync starts it'}.")
         if again:
+            from .resync import resync
+
             resync(home, None)
     return 1 if os.environ.get("SERVICE_RESULT") == "success" else 0
 

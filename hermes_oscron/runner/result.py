@@ -146,9 +146,10 @@ def _take_over_from_agent(end: _End) -> Attempt:
             deleted = end.run_lock.job_deleted()
             if deleted:
                 outputs.remove(end.home, before.id)
-            if deleted or not _is_last_run(before):
+            if deleted or not before.repeat.is_last_run:
                 return RunResult(None, None)
             if before.state != PAUSED:
+                finish(end.home, end.run._replace(result=end.result(process.error, by_agent=True)))
                 _log_result(process.error, None)
                 return RunResult(process.error, None)
             job = _restore_paused_job(end.home, before, process.error)
@@ -157,14 +158,21 @@ def _take_over_from_agent(end: _End) -> Attempt:
                 return without_record(is_last)
             log(f"Skipped: another scheduler of the agent has claimed {before.id}.")
             return RunResult(None, job)
-        recorded = finish(end.home, end.run._replace(result=end.result(None, by_agent=True)), before) or job
-        failed = recorded.record.get("last_status") == "error"
-        reason = recorded.record.get("last_error") or process.error or "the agent gave no reason."
-        error = str(reason) if failed else None
-        _log_result(error, recorded.record.get("last_delivery_error"))
-        return RunResult(error, recorded)
+        result = _agent_result(end, job)
+        recorded = finish(end.home, end.run._replace(result=result), before) or job
+        _log_result(result.error, result.delivery_error)
+        return RunResult(result.error, recorded)
 
     return attempt
+
+
+def _agent_result(end: _End, job: Job) -> Result:
+    """Return the result of a run that the agent has recorded in `job`."""
+    failed = job.record.get("last_status") == "error"
+    reason = job.record.get("last_error") or end.process.error or "the agent gave no reason."
+    undelivered = job.record.get("last_delivery_error")
+    result = end.result(str(reason) if failed else None, by_agent=True)
+    return result._replace(delivery_error=str(undelivered) if undelivered else None)
 
 
 def _error_without_record(process: ProcessResult) -> str | None:
@@ -183,11 +191,6 @@ def _save_output(end: _End) -> bool:
                        process.error)
     outputs.write(end.home, end.run.job_id, end.ended.astimezone(zone), text)
     return True
-
-
-def _is_last_run(job: Job) -> bool:
-    times, completed = job.repeat
-    return times is not None and times <= completed + 1
 
 
 def _restore_paused_job(home: Home, before: Job, error: str | None) -> Job:

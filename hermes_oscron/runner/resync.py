@@ -14,7 +14,10 @@ from .log import log
 
 
 def resync(home: Home, job: Job | None) -> None:
-    """Request the sync that arms, or disarms, `job`; None stands for a job that was deleted."""
+    """Request the sync that arms, or disarms, `job`.
+
+    With crontab only a job that no longer fires needs one. None requests it in any case.
+    """
     kind = active_scheduler(home.root)
     try:
         if kind == "crontab" and (job is None or not job.is_scheduled):

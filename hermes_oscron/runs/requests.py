@@ -21,7 +21,7 @@ ANSWER_BYTES = 4096
 UNFINISHED_AGE_S = 60.0
 """The age of a request, still under its temporary name, whose command must have been killed."""
 RETRY_INTERVAL_S = 600.0
-"""A runner that is killed at every start is retried at once only this often; the regular syncs retry it too."""
+"""A job whose runner is killed at every start is retried at once at most this often; the regular syncs retry it too."""
 
 
 class Request:
@@ -112,7 +112,10 @@ def take(home: Home, job_id: str) -> Taken:
 
 
 def request_retry(home: Home, job_id: str) -> bool:
-    """Make the next sync start `job_id` if it is due; False if that was requested recently. Raises OSError."""
+    """Return True if `job_id` may be retried at once, and note that; False if it was within RETRY_INTERVAL_S.
+
+    Raises OSError.
+    """
     path = f"{home.state.retries}/{job_id}"
     if _age_s(path) < RETRY_INTERVAL_S:
         return False

@@ -123,6 +123,12 @@ def test_a_job_whose_repeat_is_used_up_is_completed() -> None:
     assert once_more.state == "scheduled"
     done = after_run(once_more, "11T09:00:01")
     assert (done.state, done.repeat, done.next_run_at) == ("completed", (2, 2), None)
+    assert done.record["enabled"] is False
+
+
+def test_a_repeat_that_the_agent_wrote_differently_means_no_limit() -> None:
+    for repeat in (None, 3, {"times": None}, {"times": 0, "completed": None}):
+        assert after_run(job(repeat=repeat), "10T09:00:01").repeat == (None, 1)
 
 
 def test_a_one_shot_that_the_agent_has_counted_is_not_counted_twice() -> None:

@@ -42,12 +42,7 @@ from tests.runner.jobs import (
 )
 
 NOW = datetime.datetime.now(datetime.UTC)
-
-
-@pytest.fixture(autouse=True)
-def without_systemd_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("INVOCATION_ID", "TRIGGER_UNIT", "SERVICE_RESULT", "EXIT_STATUS"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("without_systemd_environment")
 
 
 def test_a_due_job_is_run_and_recorded(root: Path) -> None:
