@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from ..files import try_lock
+from ..files import open_regular, try_lock
 from .home import Home
 
 HEARTBEAT_MAX_AGE_S = 200.0
@@ -18,15 +18,16 @@ HEARTBEAT_MAX_AGE_S = 200.0
 TICK_LOCK_TIMEOUT_S = 2.0
 """A tick holds the lock for milliseconds.
 
-`hermes cron tick` holds it until all jobs that it took have run, and by then it takes no further ones.
+`hermes cron tick` holds it until all jobs that it took have run. After the timeout we go on without the lock, because
+by then it takes no further jobs.
 """
 
 
 def take_turn(home: Home, job_id: str, scheduled: bool) -> bool:
     """Claim a run of `job_id`; return False if the agent has it, or if a `scheduled` run is no longer due.
 
-    A manual run of a job that is due takes that occurrence: systemd makes one run of a fire and a manual start. Raises
-    JobNotFound, StateFileError.
+    A manual run of a job that is due takes that occurrence: systemd makes one run of a timer's start and a manual
+    start. Raises JobNotFound, StateFileError.
     """
     if not os.path.exists(_heartbeat(home)):
         return True
@@ -50,7 +51,7 @@ def take_turn(home: Home, job_id: str, scheduled: bool) -> bool:
 def is_alive(home: Home) -> bool:
     """Return True if the gateway of `home` has looked for due jobs recently."""
     try:
-        with open(_heartbeat(home), encoding="ascii") as file:
+        with open(_heartbeat(home), encoding="ascii", opener=open_regular) as file:
             return 0 <= time.time() - float(file.read()) < HEARTBEAT_MAX_AGE_S
     except (OSError, ValueError):
         return False
@@ -64,7 +65,7 @@ def remove_heartbeat(home: Home) -> None:
 
 @contextlib.contextmanager
 def _tick_lock(home: Home) -> Iterator[None]:
-    """Keep the agent's scheduler from taking a job within the block."""
+    """Keep the agent's scheduler from taking a job within the block, if its lock is free within TICK_LOCK_TIMEOUT_S."""
     fd = os.open(f"{home.cron_dir}/.tick.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + TICK_LOCK_TIMEOUT_S

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import cause
-from ..files import StateFileError, locked, write_atomic
+from ..files import StateFileError, locked, open_regular, write_atomic
 from ..state import State
 
 LIFETIME_S = 30 * 24 * 3600
@@ -59,7 +59,7 @@ class Sessions:
 
     def _logins(self) -> list[_Login]:
         try:
-            with open(self._state.sessions, encoding="ascii", errors="replace") as file:
+            with open(self._state.sessions, encoding="ascii", errors="replace", opener=open_regular) as file:
                 lines = [LINE.fullmatch(line) for line in file]
         except FileNotFoundError:
             return []

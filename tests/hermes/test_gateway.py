@@ -10,8 +10,8 @@ import pytest
 from hermes_oscron.hermes import gateway, job_store, jobs_file
 from hermes_oscron.hermes.home import Home
 from tests.conftest import write_jobs
+from tests.runner.jobs import LONG_AGO
 
-LONG_AGO = "2026-01-01T09:00:00+00:00"
 DAILY = {"kind": "cron", "expr": "0 9 * * *"}
 
 
