@@ -46,6 +46,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def without_systemd_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner of a test finds no variable that systemd sets for a service (systemd.exec(5)), if it runs in one."""
+    for name in ("INVOCATION_ID", "TRIGGER_UNIT", "SERVICE_RESULT", "EXIT_STATUS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def home(root: Path) -> Home:
     """The home of the profile `default`."""
     return home_of(str(root), "default")
@@ -231,6 +238,17 @@ def start_server(*arguments: str, log: Path, environment: Mapping[str, str] | No
     return process, wait_for(address)
 
 
+@contextlib.contextmanager
+def serving(*arguments: str, log: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run a server as `start_server` does until the block ends; yield its URL."""
+    process, url = start_server(*arguments, log=log, environment=environment)
+    try:
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def read_token(root: Path) -> str:
     """The token of the installation in `root`."""
     return (root / "cron" / "oscron" / "token").read_text().strip()
@@ -239,10 +257,8 @@ def read_token(root: Path) -> str:
 @pytest.fixture
 def server(root: Path, tmp_path: Path) -> Iterator[str]:
     """The URL of a server on `root`, a process of its own, whose foreground scheduler fires."""
-    process, url = start_server("--scheduler", "foreground", log=tmp_path / "serve.log")
-    yield url
-    process.terminate()
-    process.wait(10)
+    with serving("--scheduler", "foreground", log=tmp_path / "serve.log") as url:
+        yield url
 
 
 @pytest.fixture
@@ -256,18 +272,16 @@ def module_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """As `http_api`, on a home of its own; for tests of one module that leave no trace on each other."""
     folder = tmp_path_factory.mktemp("module")
     (folder / "hermes").mkdir()
-    process, url = start_server("--scheduler", "foreground", log=folder / "serve.log",
-                                environment={"HERMES_HOME": str(folder / "hermes"), "HERMES_TIMEZONE": "UTC"})
-    yield Api(url, read_token(folder / "hermes"))
-    process.terminate()
-    process.wait(10)
+    with serving("--scheduler", "foreground", log=folder / "serve.log",
+                 environment={"HERMES_HOME": str(folder / "hermes"), "HERMES_TIMEZONE": "UTC"}) as url:
+        yield Api(url, read_token(folder / "hermes"))
 
 
 @pytest.fixture
 def api(root: Path) -> Iterator[Api]:
     """A client that has the token, of the application on `root` in this process. What it fires is a real run."""
     scheduler = Foreground(str(root))
-    with _serving(root, scheduler) as app:
+    with _serving_in_process(root, scheduler) as app:
         yield InProcessApi(app, token.get_or_create(str(root)))
 
 
@@ -275,15 +289,15 @@ def api(root: Path) -> Iterator[Api]:
 def timed_api(root: Path) -> Iterator[TimedApi]:
     """As `api`, but time stands still until the test moves it, and jobs that fire are written down and not run."""
     scheduler, clock = StartLog(str(root)), ManualClock()
-    with _serving(root, scheduler, clock) as app:
+    with _serving_in_process(root, scheduler, clock) as app:
         yield TimedApi(app, token.get_or_create(str(root)), scheduler, clock)
 
 
 @contextlib.contextmanager
-def _serving(root: Path, scheduler: Foreground, clock: Clock = CLOCK) -> Iterator[Callable[..., Any]]:
+def _serving_in_process(root: Path, scheduler: Foreground, clock: Clock = CLOCK) -> Iterator[Callable[..., Any]]:
     """Fire the jobs of `root` with `scheduler` and `clock` within the block; yield the application."""
     selection = Selection(str(root), scheduler)
     reconciler = Reconciler(selection, clock)
-    with scheduler.firing(reconciler.plans, clock):
+    with scheduler.firing(reconciler.record_and_plan, clock):
         reconciler.sync()
         yield make_app(selection, JobService(selection, clock), Authenticator(str(root)))

@@ -1,7 +1,7 @@
-import json
 from pathlib import Path
 
 from ..conftest import Api, write_jobs
+from ..service.world import cut_off_run
 from .conftest import Cli
 
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
@@ -35,9 +35,7 @@ def test_a_schedule_that_never_fires_is_a_problem(cli: Cli, server: str, root: P
 
 def test_an_unrecorded_cut_off_run_is_a_problem(cli: Cli, server: str, root: Path) -> None:
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
-    runs = root / "cron" / "oscron" / "runs"
-    runs.mkdir(exist_ok=True)
-    (runs / "a").write_text(json.dumps({"started_at": 1711900000.0, "trigger": "schedule", "pid": 1}))
+    cut_off_run(root, "a")
     complaint, = complaints(cli)
     assert "default:a" in complaint
     cli.out("sync")

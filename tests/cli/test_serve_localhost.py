@@ -7,28 +7,21 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..conftest import Api, needs_root, start_server
+from ..conftest import Api, needs_root, serving
 from .conftest import COMMAND, Cli
 
 ADDRESSES = ("127.0.0.1", "::1")
 
 
-@contextlib.contextmanager
-def serving(tmp_path: Path, *arguments: str) -> Iterator[tuple[str, int]]:
-    """Start a server with `arguments`; yield it, the addresses in its log, and its port."""
-    process, url = start_server(*arguments, log=tmp_path / "log")
-    try:
-        said = re.search("Listening on (.*);", (tmp_path / "log").read_text())
-        assert said
-        yield said[1], int(url.rpartition(":")[2])
-    finally:
-        process.terminate()
-        process.wait(10)
+def addresses_in(log: Path) -> str:
+    """Return the addresses that the server which wrote `log` listens on."""
+    found = re.search("Listening on (.*);", log.read_text())
+    assert found
+    return found[1]
 
 
 def listener(address: str, port: int = 0) -> socket.socket:
@@ -44,8 +37,9 @@ def url_of(address: str, port: int) -> str:
                                        ("--host", "::", "--beyond-loopback")], ids=" ".join)
 def test_both_localhost_addresses_are_bound_on_the_same_port(
         cli: Cli, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    with serving(tmp_path, *arguments) as (said, port):
-        assert said.count(f":{port}") == 2
+    with serving(*arguments, log=tmp_path / "log") as url:
+        port = int(url.rpartition(":")[2])
+        assert addresses_in(tmp_path / "log").count(f":{port}") == 2
         for address in ADDRESSES:
             assert Api(url_of(address, port), None).get("/health")["status"] == "ok"
             with pytest.raises(OSError) as refused:
@@ -65,8 +59,9 @@ def test_an_address_in_use_is_refused_in_one_sentence_that_names_it(cli: Cli, ta
 
 
 def test_another_loopback_address_is_bound_alone(cli: Cli, tmp_path: Path) -> None:
-    with serving(tmp_path, "--host", "127.0.0.2") as (said, port):
-        assert said == f"http://127.0.0.2:{port}"
+    with serving("--host", "127.0.0.2", log=tmp_path / "log") as url:
+        port = int(url.rpartition(":")[2])
+        assert addresses_in(tmp_path / "log") == f"http://127.0.0.2:{port}"
         for address in ADDRESSES:
             listener(address, port).close()
 

@@ -1,8 +1,8 @@
-import json
 import os
 from pathlib import Path
 
 from ..conftest import stored, write_jobs
+from ..service.world import cut_off_run
 from .conftest import Cli
 
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
@@ -26,9 +26,7 @@ def test_a_job_written_by_hand_gets_its_next_run(cli: Cli, root: Path) -> None:
 
 def test_a_run_that_was_cut_off_is_recorded(cli: Cli, root: Path) -> None:
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
-    run = root / "cron" / "oscron" / "runs" / "a"
-    run.parent.mkdir(parents=True)
-    run.write_text(json.dumps({"started_at": 1711900000.0, "trigger": "schedule", "pid": 1}))
+    run = cut_off_run(root, "a")
     cli.out("sync")
     record, = stored(root)
     assert record["last_status"] == "error" and "interrupted" in record["last_error"]

@@ -9,16 +9,15 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from hermes_oscron.privileged import client
 from hermes_oscron.privileged.client import PrivilegedSystemd, PrivilegedWatcher
 from hermes_oscron.privileged.protocol import Request, parse_request
-from hermes_oscron.schedule.model import cron_schedule
-from hermes_oscron.schedulers.protocol import Changes, Plan, Problem, Report, SchedulerError
+from hermes_oscron.schedulers.protocol import Changes, Problem, Report, SchedulerError
 from hermes_oscron.schedulers.systemd.systemctl import Systemctl
+from tests.schedulers.plans import daily_plan
 
 NOW = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
 DONE = Report([], [], [])
@@ -76,12 +75,8 @@ def systemd() -> PrivilegedSystemd:
     return PrivilegedSystemd(Systemctl(user=False))
 
 
-def plan(instance: str) -> Plan:
-    return Plan(instance, cron_schedule("0 9 * * *"), ZoneInfo("UTC"), None)
-
-
 def arm(*instances: str) -> Changes:
-    return Changes(arm={instance: plan(instance) for instance in instances})
+    return Changes(arm={instance: daily_plan(instance) for instance in instances})
 
 
 def test_a_request_to_arm_contains_only_names(systemd: PrivilegedSystemd, helper: Helper) -> None:

@@ -2,24 +2,20 @@
 
 import datetime
 from collections.abc import Mapping
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from hermes_oscron.schedule.model import cron_schedule
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.protocol import Changes, Drift, Plan, Problem, Report, SchedulerError
 from hermes_oscron.schedulers.reconcile import NOT_RUNNING, changes_for, compare, reconcile
 
+from .plans import daily_plan
+
 NOW = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
 
 
-def plan(instance: str) -> Plan:
-    return Plan(instance, cron_schedule("0 9 * * *"), ZoneInfo("UTC"), None)
-
-
 def plans(*instances: str) -> dict[str, Plan]:
-    return {instance: plan(instance) for instance in instances}
+    return {instance: daily_plan(instance) for instance in instances}
 
 
 def skip_none(_instance: str) -> bool:

@@ -31,14 +31,16 @@ from hermes_oscron.schedule import cron
 from hermes_oscron.schedule.model import ScheduleError
 from hermes_oscron.schedule.parse import parse_schedule
 from hermes_oscron.schedulers.active import set_active_scheduler
-from hermes_oscron.schedulers.protocol import MINUTE, EndOfStart, SchedulerError
+from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.schedulers.protocol import MINUTE, EndOfStart, Scheduler, SchedulerError
 from hermes_oscron.service.command_lock import no_command
+from hermes_oscron.service.jobs import JobService
 from tests import strategies
 from tests.conftest import wait_for, write_jobs
 from tests.fuzz.world import Ledger
 from tests.manual_clock import ManualClock
 
-from .world import DAILY_JOB, LATE_JOB, Refusing, cut_off_run, put_record, reconciler, service
+from .world import DAILY_JOB, LATE_JOB, Refusing, UnwatchedSelection, cut_off_run, put_record, reconciler, service
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]
 INSTANTS = st.datetimes(datetime.datetime(2030, 1, 1), datetime.datetime(2090, 1, 1)).map(
@@ -251,6 +253,21 @@ def test_a_job_changed_during_a_move_fits_the_new_scheduler(
     thread.join()
     due = job_store.find(home, job_id).next_run_at
     assert due and due.second == 0
+
+
+def test_a_list_reads_once_which_scheduler_is_active(root: Path) -> None:
+    class Counting(UnwatchedSelection):
+        reads = 0
+
+        @property
+        def active(self) -> Scheduler:
+            self.reads += 1
+            return super().active
+
+    write_jobs(root, *({**DAILY_JOB, "id": job_id} for job_id in "abc"))
+    here = Counting(str(root), Foreground(str(root)))
+    assert len(JobService(here).list_jobs()["jobs"]) == 3
+    assert here.reads == 1
 
 
 def test_a_create_that_the_scheduler_refuses_leaves_no_job(root: Path) -> None:

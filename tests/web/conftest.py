@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Api, start_server
+from ..conftest import Api, read_token, serving
 
 
 @pytest.fixture
@@ -20,7 +20,5 @@ def idle_api(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
                           f"{sys.executable} \"$@\"\n")
         python.chmod(0o700)
         monkeypatch.setattr(sys, "executable", str(python))
-    process, url = start_server("--scheduler", "systemd", log=tmp_path / "serve.log")
-    yield Api(url, (root / "cron" / "oscron" / "token").read_text().strip())
-    process.terminate()
-    process.wait(10)
+    with serving("--scheduler", "systemd", log=tmp_path / "serve.log") as url:
+        yield Api(url, read_token(root))

@@ -3,28 +3,16 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from hermes_oscron.web.token import rotate
 
-from ..conftest import Api, start_server, stored
+from ..conftest import Api, serving, stored
 
 GUARDED = [("GET", "/api/crons"), *(("GET", f"/api/crons/{look}?job_id=a") for look in (
                "status", "output", "history", "run", "recent", "delivery-options")),
            *(("POST", f"/api/crons/{verb}") for verb in ("create", "update", "delete", "run", "pause", "resume"))]
 JOB = {"prompt": "p", "schedule": "30m"}
-
-
-@contextmanager
-def serving(tmp_path: Path, *arguments: str) -> Iterator[str]:
-    process, url = start_server("--scheduler", "foreground", *arguments, log=tmp_path / "other.log")
-    try:
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def refused_to_serve(*arguments: str) -> tuple[int, str]:
@@ -114,7 +102,7 @@ def test_only_its_owner_can_read_the_token_file(api: Api, root: Path) -> None:
 def test_the_token_stays_valid_after_a_restart(root: Path, tmp_path: Path) -> None:
     tokens = []
     for _ in range(2):
-        with serving(tmp_path) as url:
+        with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
             tokens.append(token_file(root).read_text().strip())
             assert Api(url, tokens[0]).call("GET", "/api/crons")[0] == 200
     assert tokens[0] == tokens[1]
@@ -159,7 +147,7 @@ def test_the_default_port_of_the_scheme_may_be_omitted(api: Api) -> None:
 
 def test_a_host_named_in_the_configuration_is_accepted(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nhosts = ["jobs.example.org"]\n')
-    with serving(tmp_path) as url:
+    with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         api = Api(url, token_file(root).read_text().strip())
         ours = {"Host": "jobs.example.org", "Origin": "https://jobs.example.org"}
         assert api.call("GET", "/api/crons", headers=ours)[0] == 200
@@ -169,7 +157,7 @@ def test_a_host_named_in_the_configuration_is_accepted(root: Path, tmp_path: Pat
 def test_changed_authentication_settings_apply_at_once(root: Path, tmp_path: Path) -> None:
     config = root / "oscron.toml"
     config.write_text('[web]\nauth = "none"\nhosts = ["a.example"]\n')
-    with serving(tmp_path) as url:
+    with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         anyone = Api(url, None)
         assert anyone.call("GET", "/api/crons", headers={"Host": "a.example"})[0] == 200
         config.write_text('[web]\nhosts = ["b.example"]\n')
@@ -201,7 +189,7 @@ def test_a_missing_or_damaged_token_is_reported_and_not_recreated_by_a_request(a
 
 def test_without_authentication_loopback_clients_are_admitted_with_a_warning(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nauth = "none"\n')
-    with serving(tmp_path) as url:
+    with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         anyone = Api(url, None)
         assert anyone.create()["id"]
         assert anyone.call("GET", "/api/crons", headers={"Host": "evil.example"})[0] == 403

@@ -6,8 +6,8 @@ import pytest
 
 from hermes_oscron.web import authentication, sessions, token
 
-from ..conftest import Api
-from .test_authentication import serving, token_file
+from ..conftest import Api, serving
+from .test_authentication import token_file
 
 
 def log_in(api: Api, password: str | None = None, **headers: str) -> tuple[int, str]:
@@ -52,7 +52,7 @@ def test_the_cookie_is_hidden_from_scripts_and_other_sites(http_api: Api) -> Non
 
 def test_a_cookie_set_over_https_is_sent_only_over_https(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nhosts = ["jobs.example.org"]\n')
-    with serving(tmp_path) as url:
+    with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         api = Api(url, token_file(root).read_text().strip())
         log_in(api, Host="jobs.example.org", Origin="https://jobs.example.org")
         assert "; Secure" in api.headers["Set-Cookie"]
@@ -103,9 +103,9 @@ def test_a_session_admits_no_foreign_page(api: Api) -> None:
 
 
 def test_a_session_stays_valid_after_a_restart(root: Path, tmp_path: Path) -> None:
-    with serving(tmp_path) as url:
+    with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         _, cookie = log_in(Api(url, token_file(root).read_text().strip()))
-    with serving(tmp_path) as url:
+    with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         assert call(Api(url, None), cookie) == 200
 
 
@@ -116,14 +116,14 @@ def test_a_new_token_ends_every_session(api: Api, root: Path) -> None:
 
 
 def test_logging_out_ends_that_session_for_good(root: Path, tmp_path: Path) -> None:
-    with serving(tmp_path) as url:
+    with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         api = Api(url, token_file(root).read_text().strip())
         (_, mine), (_, other) = log_in(api), log_in(api)
         status, answer = api.call("POST", "/api/auth/logout", {}, headers={"Authorization": "", "Cookie": mine})
         assert (status, answer) == (200, {"ok": True})
         assert "Max-Age=0" in api.headers["Set-Cookie"]
         assert (call(api, mine), call(api, other)) == (401, 200)
-    with serving(tmp_path) as url:
+    with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         assert (call(Api(url, None), mine), call(Api(url, None), other)) == (401, 200)
 
 
@@ -146,7 +146,7 @@ def test_the_status_shows_whether_the_client_is_logged_in(api: Api) -> None:
 
 def test_the_status_shows_that_authentication_is_disabled(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nauth = "none"\n')
-    with serving(tmp_path) as url:
+    with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         api = Api(url, None)
         assert auth_status(api) == {"auth_enabled": False, "logged_in": True, "password_auth_enabled": False}
         assert log_in(api, "anything") == (401, ""), "or it would be a login that is good once something is asked for"

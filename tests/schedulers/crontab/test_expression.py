@@ -15,18 +15,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hermes_oscron.jobs import lifecycle
-from hermes_oscron.jobs.due import floor_to, is_due, next_run
+from hermes_oscron.jobs.due import ceil_to, floor_to, is_due, next_run
 from hermes_oscron.jobs.model import Job, stored_schedule
 from hermes_oscron.schedule import cron
 from hermes_oscron.schedule.model import INTERVAL, ONCE, Schedule, ScheduleError, interval, once
 from hermes_oscron.schedule.occurrences import changes, first_occurrences, next_occurrence, occurrences
 from hermes_oscron.schedule.parse import parse_schedule
-from hermes_oscron.schedulers.crontab.expression import (
-    CronExpression,
-    expression_of,
-    round_up_to_minute,
-    starts_per_day,
-)
+from hermes_oscron.schedulers.crontab.expression import CronExpression, expression_of, starts_per_day
 from tests import judges, strategies
 
 UTC = datetime.UTC
@@ -227,7 +222,7 @@ def minutes_due(schedule: Schedule, after: datetime.datetime, until: datetime.da
                 phase: datetime.datetime | None = None) -> list[datetime.datetime]:
     """Return the minutes in which cron can start jobs that are due later than `after`, up to `until`."""
     due = occurrences(schedule, after, zone, phase)
-    minutes = takewhile(lambda minute: minute <= until, map(round_up_to_minute, due))
+    minutes = takewhile(lambda minute: minute <= until, (ceil_to(moment, MINUTE) for moment in due))
     return list(dict.fromkeys(minutes))
 
 
@@ -319,7 +314,7 @@ def test_an_interval_runs_only_and_always_when_it_is_due(
     around = 25 * MINUTE
     for due in first_occurrences(schedule, 4, now, zone, phase):
         runs, _, job = run_by_cron(job, machine_zone, max(now, due - around), due + around, late, took)
-        assert minutes_of(runs) == [round_up_to_minute(due)]
+        assert minutes_of(runs) == [ceil_to(due, MINUTE)]
 
 
 @settings(max_examples=250, deadline=None)
@@ -332,9 +327,9 @@ def test_an_interval_due_to_the_second_runs_once_at_any_delay_of_cron(
     job = new_job(schedule, zone, now, to_the_second=True)
     phase = job.phase
     runs, end, _ = run_by_cron(job, machine_zone, now, now + 20 * DAY, late)
-    due = list(takewhile(lambda due: round_up_to_minute(due) <= end, occurrences(schedule, now, zone, phase)))
+    due = list(takewhile(lambda due: ceil_to(due, MINUTE) <= end, occurrences(schedule, now, zone, phase)))
     assert len(runs) in (len(due), len(due) + 1)
-    assert all(fire <= run <= round_up_to_minute(fire) + (late + 1) * SECOND
+    assert all(fire <= run <= ceil_to(fire, MINUTE) + (late + 1) * SECOND
                for fire, run in zip(due, runs, strict=False))
 
 
@@ -355,7 +350,7 @@ def test_a_one_shot_runs_once_in_its_minute(
     now = schedule.run_at - data.draw(st.integers(1, 3 * 86400)) * SECOND
     job = new_job(schedule, zone, now)
     runs, _, _ = run_by_cron(job, machine_zone, now, schedule.run_at + 370 * DAY, late, took)
-    assert minutes_of(runs) == [round_up_to_minute(schedule.run_at)]
+    assert minutes_of(runs) == [ceil_to(schedule.run_at, MINUTE)]
 
 
 def test_a_one_shot_in_the_second_of_two_equal_hours_does_not_run_in_the_first() -> None:
@@ -383,7 +378,7 @@ def starts_only_when_due(schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneI
     assert first
     line = expression_of(schedule, zone, machine_zone, now, first)
     assume(line.exact)
-    begin = max(now, round_up_to_minute(first) - (MINUTE if schedule.kind == INTERVAL else 36 * HOUR))
+    begin = max(now, ceil_to(first, MINUTE) - (MINUTE if schedule.kind == INTERVAL else 36 * HOUR))
     starts = list(islice(judges.debian_cron_daemon(line.fields, begin, begin + 45 * DAY, machine_zone), 800))
     started = set(minutes_of(starts))
     due = set(minutes_due(schedule, now, max(started), zone, first))
