@@ -360,7 +360,7 @@ install() {
     run timeout 60 "$BIN/hermes-oscron" token >/dev/null
     path=hermes-oscron
     case ":$PATH:" in *":$BIN:"*) ;; *) path=$BIN/hermes-oscron ;; esac
-    # The sync writes the commands that cron starts again, with this environment.
+    # Remove the commands that cron starts; the sync writes new ones, with this environment.
     forget_in_state bin
     if [ -n "$managed" ]; then
         install_units

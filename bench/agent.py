@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _account(box: Box, name: str, model: Model) -> Site:
-    """An account whose agent calls `model`."""
+    """Add an account whose agent calls `model`."""
     add_account(box, name)
     site = Site(box, name, free_port(), PATH=PATH)
     site.put(f"{site.hermes}/config.yaml", model.config)

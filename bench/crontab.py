@@ -16,7 +16,7 @@ PYTHON = ".local/share/hermes-oscron/venv/bin/python"
 
 
 def timed_inside(site: Site, command: str) -> float:
-    """The median of what the shell `command` takes in the machine, in ms."""
+    """Return the median time of the shell `command` in the machine, in ms."""
     took = site.run(f"for i in $(seq {ROUNDS}); do a=$(date +%s%N); {command}; b=$(date +%s%N); "
                         "echo $((b - a)); done")
     return statistics.median(int(nanoseconds) / 1e6 for nanoseconds in took.stdout.split())

@@ -16,7 +16,7 @@ JOBS, SECONDS, CLIENTS = 1000, 5.0, 4
 
 
 def rate(port: int, path: str, token: str) -> tuple[float, int]:
-    """Answers a second at `path`, and the size of one."""
+    """Return the answers per second at `path`, and the size of one."""
     counts, size = [0] * CLIENTS, 0
     until = time.monotonic() + SECONDS
 

@@ -29,7 +29,7 @@ def uses_privileged_helper() -> bool:
 
 
 def become_account() -> None:
-    """Go on as the account whose jobs these are if this is root; see become.py. Raises AccountNotFound.
+    """If this process is root, continue as the account that owns the jobs; see become.py. Raises AccountNotFound.
 
     Only a command whose arguments have a `-` reads standard input; for any other it stays unread.
     """

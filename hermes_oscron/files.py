@@ -39,7 +39,7 @@ LOCK_POLL_INTERVAL_S = 0.003
 
 
 class StateFileError(OscronError):
-    """jobs.json could not be read or written; nothing was changed."""
+    """A state file, such as jobs.json, could not be read, written or locked; nothing was changed."""
 
 
 class Signature(NamedTuple):

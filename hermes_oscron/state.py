@@ -28,7 +28,10 @@ class State(NamedTuple):
 
     @property
     def retries(self) -> str:
-        """An empty file for each job that failed to start, named after the job. The next sync starts it once more."""
+        """An empty file for each job that was retried at once, because its runner ended before the run began.
+
+        It is named after the job, and its time is that of the retry.
+        """
         return f"{self.folder}/retries"
 
     @property

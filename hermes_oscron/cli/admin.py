@@ -10,15 +10,14 @@ from .. import config
 from ..files import StateFileError
 from ..hermes import gateway
 from ..hermes import plugin as agent_plugin
-from ..hermes.home import active_profile, hermes_root, home_of
-from ..hermes.timezone import home_zone
+from ..hermes.home import hermes_root
 from ..schedulers.systemd.systemctl import own_systemctl
 from ..service.doctor import Doctor
 from ..service.jobs import JobService
 from ..service.preview import preview
 from ..service.selection import Selection
 from ..service.sync import Reconciler
-from .group import Commands, LastingFailure, selection
+from .group import Commands, LastingFailure, selection, zone_option
 from .render import one_line
 
 
@@ -140,7 +139,7 @@ def _show_state(here: Selection) -> None:
         "foreground": "a foreground 'hermes-oscron serve', and only while it runs",
     }[here.active.kind]
     click.echo(f"{here.root}: {scheduled} scheduled {'job' if scheduled == 1 else 'jobs'}, fired by {fired_by}.")
-    click.echo(f"Times without a zone are in {home_zone(home_of(here.root, active_profile(here.root))).key}.")
+    click.echo(f"Times without a zone are in {zone_option(None).key}.")
     if config.load(here.root).auth == "none":
         click.echo("NOTE: auth = \"none\" in oscron.toml: everyone who can reach the API on this machine can run code "
                    "as this account.")

@@ -8,6 +8,7 @@ from ..hermes.timezone import machine_zone
 from ..schedule.model import INTERVAL
 from ..schedule.occurrences import first_occurrences
 from ..schedule.parse import parse_schedule, refuse_past
+from ..schedulers.systemd.unit_file import timer_lines
 from .group import selection, time_option, zone_option
 from .render import show_crontab_line
 
@@ -15,7 +16,8 @@ from .render import show_crontab_line
 @click.command()
 @click.argument("schedule")
 @click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
-@click.option("--scheduler", type=click.Choice(["systemd", "crontab"]), help="Default: the active one.")
+@click.option("--scheduler", type=click.Choice(["systemd", "crontab"]),
+              help="Translate for this scheduler.  [default: the active one]")
 def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
     """Print the [Timer] lines, or the crontab line, for SCHEDULE."""
     now = datetime.datetime.now(datetime.UTC)
@@ -26,8 +28,6 @@ def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
     if (scheduler or selection().active.kind) == "crontab":
         show_crontab_line(parsed, here, now, phase)
         return
-    from ..schedulers.systemd.unit_file import timer_lines
-
     for line in timer_lines(parsed, here, machine_zone(), now, phase):
         click.echo(line)
 

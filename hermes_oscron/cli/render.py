@@ -10,14 +10,13 @@ import click
 
 from ..hermes.timezone import machine_zone
 from ..schedule.model import ONCE, Schedule
+from ..schedulers.crontab.expression import expression_of, starts_per_day
 
 NEXT_WIDTH, LAST_WIDTH = len("2026-11-24 09:00"), len("error")
 
 
 def show_crontab_line(schedule: Schedule, zone: ZoneInfo, now: datetime.datetime,
                       phase: datetime.datetime | None) -> None:
-    from ..schedulers.crontab.expression import expression_of, starts_per_day
-
     line = expression_of(schedule, zone, machine_zone(), now, phase)
     click.echo(f"{line.fields} hermes-cron-exec PROFILE:JOB_ID")
     if schedule.kind == ONCE:

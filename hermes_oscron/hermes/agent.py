@@ -15,7 +15,7 @@ EXIT_UNSUPPORTED, EXIT_CLAIMED_ELSEWHERE = 69, 75
 
 
 class AgentNotFound(OscronError):
-    """The agent that oscron.toml names is not one; the text states what it should name."""
+    """oscron.toml names a file that is not the agent's command `hermes`; the text gives the file and the setting."""
 
 
 def python_of(root: str, settings: Config) -> str | None:

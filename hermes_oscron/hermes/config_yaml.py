@@ -152,7 +152,7 @@ def _applied(text: str, edit: Edit, meant: dict[str, Any]) -> str:
     """Return `text` after `edit`, if it then means `meant`. Raises EditError."""
     after = text[: edit.at] + edit.new + text[edit.at + len(edit.old) :]
     if _parsed(after) != meant:
-        raise EditError("its layout does not allow to set 'cron.provider' without changing the rest")
+        raise EditError("its layout does not allow setting 'cron.provider' without changing the rest")
     return after
 
 

@@ -31,6 +31,11 @@ def read(home: Home) -> list[Job]:
     return list(jobs.values())
 
 
+def by_instance(home: Home) -> dict[str, Job]:
+    """Return the jobs of `home` by instance, in the file's order. Raises StateFileError."""
+    return {job.instance: job for job in read(home)}
+
+
 def find(home: Home, job_id: str) -> Job:
     """Return the job `job_id`. Raises JobNotFound, StateFileError."""
     return Job.from_record(home.profile, jobs_file.find(home, job_id), home_zone(home))

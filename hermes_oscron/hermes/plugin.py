@@ -4,6 +4,7 @@ Installing writes the plugin's files first and then the setting in config.yaml t
 does the reverse.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from ..errors import OscronError, cause
 from ..files import make_private_dir, write_atomic
 from . import config_yaml
 from .config_yaml import Edit, EditError
-from .home import Home, home_of, profile_names
+from .home import Home, homes_of
 
 PROVIDER_NAME = "oscron"
 PROVIDER_SOURCE = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/in_agent/cron_provider"
@@ -32,7 +33,7 @@ def install(root: str, program: str, environment: Mapping[str, str]) -> list[Hom
 
     Returns the homes. Raises PluginError; if a config.yaml cannot be edited, before anything is written.
     """
-    here = _homes(root)
+    here = homes_of(root)
     edits = {home: _edited(home) for home in here}
     kept = {key: environment[key] for key in INHERITED_ENV if environment.get(key)}
     command = {"argv": [program, "sync"], "environment": {**kept, "HERMES_HOME": root}}
@@ -54,12 +55,13 @@ def install(root: str, program: str, environment: Mapping[str, str]) -> list[Hom
 
 def remove(root: str) -> list[Home]:
     """Remove the plugin from every profile of `root`; return the homes that had it. Raises PluginError."""
-    found = [home for home in _homes(root) if os.path.isdir(folder(home)) or _provider(home) == PROVIDER_NAME]
+    found = [home for home in homes_of(root) if os.path.isdir(folder(home)) or _provider(home) == PROVIDER_NAME]
     contents = {home: _restored(home) for home in found}
     try:
         for home, content in contents.items():
             if content is None:
-                _unlink(_config(home))
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(_config(home))
             elif content != _read(home):
                 _write_config(home, content)
             shutil.rmtree(folder(home), ignore_errors=True)
@@ -76,10 +78,6 @@ def is_installed(home: Home) -> bool:
 def folder(home: Home) -> str:
     """Return the folder in which the agent looks for the plugin of `home`."""
     return f"{home.path}/plugins/{PROVIDER_NAME}"
-
-
-def _homes(root: str) -> list[Home]:
-    return [home_of(root, profile) for profile in profile_names(root)]
 
 
 def _edited(home: Home) -> tuple[bytes, Edit, bool] | None:
@@ -143,13 +141,6 @@ def _write_config(home: Home, content: bytes) -> None:
     """Replace the config.yaml of `home` by `content`, and keep its mode."""
     path = _config(home)
     write_atomic(path, content, os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _config(home: Home) -> str:

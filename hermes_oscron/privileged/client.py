@@ -33,7 +33,7 @@ class PrivilegedSystemd(Systemd):
     def apply(self, changes: Changes, now: datetime.datetime) -> Report:
         """Send `changes` to root's helper, which reads in jobs.json how to arm a job. Raises SchedulerError.
 
-        A job that only stops firing is in the request to arm, because `disarm` also clears the failure of its last run.
+        A job that only stops firing is sent with `arm`, because `disarm` also clears the failed state of its last run.
         """
         removed = sorted({*changes.deleted, *(changes.arm.keys() & set(changes.disarm))})
         updated = sorted({*changes.arm, *changes.disarm} - set(changes.deleted))

@@ -1,8 +1,8 @@
 """The requests of an account to root's helper, and the answers: a line of JSON each, on a unix socket.
 
 `arm` arms the jobs `instances` as jobs.json defines them, and disarms those that should not fire. `disarm` removes the
-timers of `instances`, or without them all. `start` starts runs. `watch` updates the path units that notice changed
-jobs.
+timers of `instances`, or all timers if `instances` is missing. `start` starts runs. `watch` updates the path units that
+notice changed jobs.
 """
 
 import json

@@ -28,7 +28,7 @@ MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 WEEKDAYS = "sun mon tue wed thu fri sat".split()
 MAX_EXPRESSION_CHARS = 4096
 LAST = 0
-"""The last such weekday of the month, instead of n in "the n-th"."""
+"""Stands for n in "the n-th weekday of the month" and means the last one."""
 
 
 class Field(NamedTuple):
@@ -177,7 +177,7 @@ def _canonical_item(field: Field, item: str) -> str:
 
 def _days(day: str, weekday: str) -> Days:
     of_month, of_week = _month_days(day), _weekdays(weekday)
-    # Beside `*/2`, for example, a list of all a field's days is a star too, to croniter as to Debian's cron.
+    # If the other day field has a star (`*/2`), a list of all days counts as one too, in croniter as in Debian's cron.
     any_day = _is_star(day) or (of_month.of_month == DAY.whole and "*" in weekday)
     any_weekday = _is_star(weekday) or (of_week.weekdays == WEEKDAY.whole and "*" in day)
     if any_day:
@@ -252,7 +252,7 @@ def _item(field: Field, item: str) -> Iterator[int]:
 
 
 def _span(field: Field, low: int, high: int, step: int) -> list[int]:
-    """Return `low` to `high` by `step`. As in croniter, an equal pair is the whole field, and a falling one wraps."""
+    """Return `low` to `high` by `step`. As in croniter, `5-5` is the whole field, and `5-2` wraps around."""
     if low == high:
         return list(range(field.low, field.high + 1, step))
     if low < high:
@@ -276,7 +276,7 @@ def _nearest_weekday(day: datetime.date, target: int, month_end: int) -> int:
 
 
 def ranges(values: list[int]) -> list[tuple[int, int]]:
-    """Return sorted `values` as closed runs; two neighbours stay two."""
+    """Return the sorted `values` as ranges, both ends included; a range of two numbers is given as two single ones."""
     found: list[tuple[int, int]] = []
     for value in values:
         if found and value == found[-1][1] + 1:

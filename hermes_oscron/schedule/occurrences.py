@@ -18,6 +18,8 @@ from .model import CRON, INTERVAL, Schedule
 UTC = datetime.UTC
 SEARCH_YEARS = 50
 """The years for which a cron expression is searched; 29 February on a given weekday can be 40 years away."""
+YEARS_AHEAD = 5
+"""The number of years after the present one whose clock changes a timer or a crontab line covers."""
 
 
 class Change(NamedTuple):
@@ -86,7 +88,8 @@ def cron_occurrences(
     today = local.date()
     hours, minutes = sorted(expression.hours), sorted(expression.minutes)
     last = after
-    waiting: list[datetime.datetime] = []  # of days whose clock changes: set back over midnight, it mixes two of them
+    # Instants of days on which the clock changes; a clock that is set back over midnight mixes those of two days.
+    waiting: list[datetime.datetime] = []
     for day in _days(expression, _first_day(today, zone)):
         offset = _steady_offset(day, zone)
         if offset is None:
@@ -172,6 +175,11 @@ def first_instant_of(wall: datetime.datetime, zone: ZoneInfo) -> datetime.dateti
 def changes(zone: ZoneInfo, first_year: int, last_year: int) -> list[Change]:
     """Return the clock changes of `zone` from the start of `first_year` to the end of `last_year` (UTC years)."""
     return list(_changes_of_years(zone, first_year, last_year))
+
+
+def coming_changes(zone: ZoneInfo, year: int) -> list[Change]:
+    """Return the clock changes of `zone` in `year` and the next YEARS_AHEAD."""
+    return changes(zone, year, year + YEARS_AHEAD)
 
 
 @lru_cache(maxsize=64)

@@ -8,13 +8,12 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ..barrier import use_each
 from ..clock import CLOCK, Clock
-from ..files import StateFileError, make_private_dir, try_lock
+from ..files import StateFileError, make_private_dir, try_lock, wait_for_lock
 from ..schedule.occurrences import next_occurrence
 from ..state import State
 from . import spawn
@@ -78,12 +77,11 @@ class Foreground:
         """Fire `plans` until the block ends. Raises SchedulerError if another process fires here."""
         make_private_dir(os.path.dirname(self._lock_path))
         fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
-        while not try_lock(fd):
-            if time.monotonic() > deadline:
-                os.close(fd)
-                raise SchedulerError("Another 'hermes-oscron serve' fires the jobs of this home.")
-            time.sleep(0.05)
+        try:
+            wait_for_lock(fd, self._lock_path, LOCK_TIMEOUT_S)
+        except StateFileError:
+            os.close(fd)
+            raise SchedulerError("Another 'hermes-oscron serve' fires the jobs of this home.") from None
         ended = threading.Event()
         self._fires_here = True
         thread = threading.Thread(target=self._fire_until, args=(ended, plans, clock), name="foreground-scheduler",

@@ -1,4 +1,4 @@
-"""The lock by which one command at a time changes jobs and timers, so that the last change is the armed one."""
+"""The lock by which only one command at a time changes jobs and timers. So the last change is the one that is armed."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,5 +25,8 @@ def command_lock(selection: Selection, timeout_s: float = LOCK_TIMEOUT_S) -> Ite
 
 
 def no_command(root: str, timeout_s: float = LOCK_TIMEOUT_S) -> AbstractContextManager[None]:
-    """Hold the lock of `root` to look while no command changes anything. Raises StateFileError as `command_lock`."""
+    """Hold the lock of `root`, so that no command changes anything within the block.
+
+    Raises StateFileError as `command_lock`.
+    """
     return locked(State(root).command_lock, timeout_s)

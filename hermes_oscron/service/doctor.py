@@ -8,7 +8,7 @@ from ..barrier import use_each
 from ..clock import CLOCK, Clock
 from ..files import StateFileError
 from ..hermes import gateway, job_store, plugin
-from ..hermes.home import Home, homes_of, split_instance
+from ..hermes.home import Home, homes_of, instance_name, split_instance
 from ..jobs import view
 from ..jobs.due import never_fires
 from ..jobs.model import Job
@@ -58,7 +58,7 @@ class Doctor:
     def _unusable_jobs(self, home: Home) -> list[str]:
         """Return a sentence for each job of `home` that can never fire, or cannot even be shown."""
         now, resolution = self._clock.now(), self._selection.active.resolution
-        jobs = {job.instance: job for job in job_store.read(home)}
+        jobs = job_store.by_instance(home)
 
         def fault(job: Job) -> str:
             if job.state != COMPLETED and (job.schedule is None or never_fires(job, now)):
@@ -104,8 +104,8 @@ class Doctor:
         for home in homes_of(self._selection.root):
             for run in lock.unrecorded(home):
                 how = "has ended" if run.result else "was cut off"
-                unrecorded[f"{home.profile}:{run.job_id}"] = (f"its last run {how} and is not recorded yet. "
-                                                              f"'hermes-oscron sync' records it.")
+                unrecorded[instance_name(home.profile, run.job_id)] = (
+                    f"its last run {how} and is not recorded yet. 'hermes-oscron sync' records it.")
             try:
                 plans.update(plans_of(home, now))
                 overdue |= self._late_jobs(home, now)
@@ -122,14 +122,15 @@ class Doctor:
 
     def _late_jobs(self, home: Home, now: datetime.datetime) -> dict[str, str]:
         resolution = self._selection.active.resolution
-        jobs = {job.instance: job for job in job_store.read(home)}
+        jobs = job_store.by_instance(home)
         sentences, _ = use_each(jobs, lambda job: late.sentence(home, job, now, resolution))
         return {instance: sentence for instance, sentence in sentences.items() if sentence}
 
     def _running(self) -> set[str]:
         """Return the instances that run, or whose run is starting or ending. Raises SchedulerError."""
         return self._selection.active.running() | {
-            f"{home.profile}:{job_id}" for home in homes_of(self._selection.root) for job_id in lock.running(home)}
+            instance_name(home.profile, job_id)
+            for home in homes_of(self._selection.root) for job_id in lock.running(home)}
 
     def _just_ended(self) -> set[str]:
         """Return the jobs that a sync is about to disarm because their last run has just ended."""
@@ -141,7 +142,7 @@ class Doctor:
         found = set[str]()
         for home in homes_of(self._selection.root):
             with contextlib.suppress(StateFileError):  # reported already
-                ended, _ = use_each({job.instance: job for job in job_store.read(home)}, has_just_ended)
+                ended, _ = use_each(job_store.by_instance(home), has_just_ended)
                 found |= {instance for instance, just_ended in ended.items() if just_ended}
         return found
 

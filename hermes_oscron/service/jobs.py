@@ -62,16 +62,19 @@ class JobService:
         """Return the jobs of the active profile and, if `all_profiles`, those of the others, which are read-only."""
         home = self.home
         jobs = self._views_of(home)
-        foreign: list[JobView] = []
+        other_profile_count = 0
         for other in homes_of(self.root):
             if other.profile != home.profile:
                 with contextlib.suppress(StateFileError):  # sync and doctor report it
-                    foreign += [{**view, "read_only": True} for view in self._views_of(other)]
+                    if all_profiles:
+                        jobs += [{**view, "read_only": True} for view in self._views_of(other)]
+                    else:
+                        other_profile_count += len(job_store.read(other))
         return {
-            "jobs": jobs + foreign if all_profiles else jobs,
+            "jobs": jobs,
             "active_profile": home.profile,
             "all_profiles": all_profiles,
-            "other_profile_count": 0 if all_profiles else len(foreign),
+            "other_profile_count": other_profile_count,
         }
 
     def show(self, job_id: str) -> JobView:
@@ -85,7 +88,7 @@ class JobService:
         moments: list[datetime.datetime | None] = []
         for home in homes_of(self.root):
             with contextlib.suppress(StateFileError):  # such a profile has no jobs to show
-                jobs = {job.instance: job for job in job_store.read(home)}
+                jobs = job_store.by_instance(home)
                 moments += use_each(jobs, lambda job: late.next_change(job, now, resolution))[0].values()
         return min(filter(None, moments), default=None)
 
@@ -215,14 +218,15 @@ class JobService:
                             running: Callable[[], Run | None]) -> dict[str, Any]:
         """Return the runner's answer to `request`, or `refused` with the reason. Raises SchedulerError.
 
-        A run that is `running` before the request is taken began before it.
+        A run that `running` finds before the request is taken is an earlier run.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         next_look = time.monotonic() + UNIT_POLL_INTERVAL_S
         while (answer := request.answer()) is None:
             now = time.monotonic()
             if not request.is_taken():
-                if (run := running()) and request.withdraw():  # else a runner took it since, and the run is its own
+                # if it cannot be withdrawn, a runner has just taken it, and this is the requested run
+                if (run := running()) and request.withdraw():
                     return {"elapsed": _elapsed(run)}
                 reason = None
                 if now > next_look:
@@ -239,7 +243,8 @@ class JobService:
     def _change(self, home: Home, job_id: str, change: Callable[[Job], Job], now: datetime.datetime) -> JobView:
         """Change the job and its timer or crontab line, or neither."""
         with command_lock(self._selection):
-            with contextlib.suppress(StateFileError, OSError):  # the change is of the job that clients are shown
+            # so that the change applies to the job as clients see it
+            with contextlib.suppress(StateFileError, OSError):
                 interrupted.record_interrupted_runs(home, job_id)
             before = job_store.find(home, job_id)
             after = job_store.change(home, job_id, change)
@@ -265,12 +270,14 @@ class JobService:
             scheduler.start(job.instance)  # the runner skips it if something has fired it since
 
     def _views_of(self, home: Home) -> list[JobView]:
-        now = self.clock.now()
         jobs = interrupted.with_unrecorded_runs(home, job_store.read(home))
-        return [self._view(home, job, now) for job in jobs]
+        return self._views(home, jobs, self.clock.now())
 
     def _view(self, home: Home, job: Job, now: datetime.datetime) -> JobView:
-        resolution = self._selection.active.resolution
+        return self._views(home, [job], now)[0]
+
+    def _views(self, home: Home, jobs: list[Job], now: datetime.datetime) -> list[JobView]:
+        resolution = self._selection.active.resolution  # read once, from a file
 
         def shown(job: Job) -> JobView:
             fields = job_view.to_json(job, now, resolution)
@@ -278,7 +285,7 @@ class JobService:
                 fields |= {"last_status": "error", "last_error": sentence}
             return fields
 
-        return use_or_none(job.instance, job, shown) or job_view.unusable_to_json(job)
+        return [use_or_none(job.instance, job, shown) or job_view.unusable_to_json(job) for job in jobs]
 
 
 def _elapsed(run: Run) -> float:

@@ -26,7 +26,7 @@ def preview(selection: Selection, clock: Clock = CLOCK) -> list[Preview]:
     now, resolution = clock.now(), selection.active.resolution
     found = []
     for home in homes_of(selection.root):
-        jobs = {job.instance: job for job in job_store.read(home)}
+        jobs = job_store.by_instance(home)
         effects, unusable = use_each(jobs, lambda job: _effect(job, refresh_next_run(job, now, resolution), now))
         found += [Preview(instance, _name(job), effects.get(instance) or f"never fires: {unusable[instance]}")
                   for instance, job in jobs.items()]

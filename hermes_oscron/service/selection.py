@@ -17,9 +17,9 @@ AUTO = "auto"
 class Selection:
     """The schedulers of one Hermes root.
 
-    `configured` should fire, once a sync has moved the jobs to it; they are armed in `active` now, also if another
-    process moved them there. `active_at_start` is the kind that was active when `configured` was chosen; if it is
-    the same kind, the jobs stay with the scheduler that is active by now.
+    `active` is the scheduler in which the jobs are armed now, also if another process moved them there. A sync moves
+    them to `configured`. `active_at_start` is the kind that was active when `configured` was chosen. If both are the
+    same kind, a sync leaves the jobs in the scheduler that is active by then.
     """
 
     def __init__(self, root: str, configured: Scheduler, active_at_start: str | None = None) -> None:
@@ -43,7 +43,9 @@ class Selection:
     @property
     def watcher(self) -> ChangeWatcher:
         """The watcher that notices changed jobs while the active scheduler fires."""
-        return watcher_for(self.active)
+        if self.active.kind == Foreground.kind:
+            return NoWatcher()
+        return PrivilegedWatcher(own_systemctl()) if uses_privileged_helper() else PathWatcher(own_systemctl())
 
 
 def scheduler_of(root: str, kind: str) -> Scheduler:
@@ -53,13 +55,6 @@ def scheduler_of(root: str, kind: str) -> Scheduler:
     if kind == Crontab.kind:
         return Crontab(root)
     return PrivilegedSystemd(own_systemctl()) if uses_privileged_helper() else Systemd(own_systemctl())
-
-
-def watcher_for(scheduler: Scheduler) -> ChangeWatcher:
-    """Return the watcher that notices changed jobs while `scheduler` fires."""
-    if scheduler.kind == Foreground.kind:
-        return NoWatcher()
-    return PrivilegedWatcher(own_systemctl()) if uses_privileged_helper() else PathWatcher(own_systemctl())
 
 
 def choose_scheduler(root: str, settings: Config, active: str | None, kind: str | None = None) -> Scheduler:

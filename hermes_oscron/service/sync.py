@@ -11,7 +11,7 @@ from ..clock import CLOCK, Clock
 from ..errors import describe
 from ..files import StateFileError, file_signature, remove_stale_temp_files
 from ..hermes import job_store
-from ..hermes.home import Home, ProfileNotFound, active_profile, home_of, homes_of, split_instance
+from ..hermes.home import Home, ProfileNotFound, active_profile, home_of, homes_of, instance_name, split_instance
 from ..hermes.jobs_file import JobNotFound, NotAJobsFile
 from ..hermes.timezone import home_zone
 from ..jobs import lifecycle
@@ -20,7 +20,7 @@ from ..runs import interrupted, lock, requests
 from ..schedule.model import ONCE
 from ..schedulers.active import active_scheduler, note_sync, set_active_scheduler
 from ..schedulers.plan import plan_of
-from ..schedulers.protocol import Plan, Problem, SchedulerError
+from ..schedulers.protocol import Plan, Problem, Report, SchedulerError
 from ..schedulers.reconcile import reconcile
 from . import late
 from .command_lock import command_lock
@@ -99,7 +99,7 @@ class Reconciler:
         selection = self._selection
         present = selection.active
         if selection.configured.kind == selection.active_at_start:
-            # it was asked to keep the active one; if that changed since, the new one stays
+            # the jobs should stay in the active scheduler; if another process has moved them since, they stay there
             selection.configured = present
         wanted = selection.configured
         if present.kind == wanted.kind:
@@ -116,11 +116,11 @@ class Reconciler:
             self._reconcile({})
             raise
 
-    def _reconcile(self, started: dict[str, str]) -> SyncReport:
+    def _reconcile(self, started: dict[str, str]) -> Report:
         """Reconcile once, and add to `started` the overdue jobs that were started, with a sentence each."""
         now, scheduler = self._clock.now(), self._selection.active
         homes = list(homes_of(self.root))
-        problems: dict[str, Problem] = {}  # by subject: of an unreadable profile only that is reported
+        problems: dict[str, Problem] = {}  # by subject, so that an unreadable profile is reported only once
         try:  # before the jobs are read, so that no later change goes unnoticed
             self._selection.watcher.watch([home.profile for home in homes])
         except SchedulerError as error:
@@ -136,7 +136,7 @@ class Reconciler:
             except (StateFileError, JobNotFound, OSError) as error:
                 problems[home.profile] = Problem(home.profile, describe(error))
             try:
-                running |= {f"{home.profile}:{job_id}" for job_id in lock.running(home)}
+                running |= {instance_name(home.profile, job_id) for job_id in lock.running(home)}
                 plans.update(plans_of(home, now))
                 overdue |= self._overdue(home, now)
             except StateFileError as error:
@@ -147,9 +147,9 @@ class Reconciler:
                            lambda instance: instance in running or split_instance(instance)[0] in unread)
         found = [*problems.values(), *report.problems]
         if scheduler.availability().reason == "":
-            # A timer or line that was armed only now did not fire what became due while this was going on.
+            # A job that became due during this sync has not fired if its timer or line was armed only now.
             found += self._start_overdue({*overdue, *report.armed} - running - started.keys(), started)
-        return SyncReport(report.armed, report.disarmed, [], found)
+        return report._replace(problems=found)
 
     def _tidy(self, home: Home, now: datetime.datetime) -> None:
         remove_stale_temp_files(home.cron_dir, now.timestamp())
@@ -209,7 +209,7 @@ def plans_of(home: Home, now: datetime.datetime) -> dict[str, Plan]:
     A one-shot that is running has no plan. A job that cannot be planned has none either; doctor reports it.
     """
     running = set(lock.running(home))
-    plans, _ = use_each({job.instance: job for job in job_store.read(home)}, lambda job: plan_of(job, now))
+    plans, _ = use_each(job_store.by_instance(home), lambda job: plan_of(job, now))
     return {instance: plan for instance, plan in plans.items()
             if plan and not (plan.schedule.kind == ONCE and split_instance(instance)[1] in running)}
 

@@ -11,12 +11,9 @@ from ..service.selection import Selection
 from . import openapi, routes_auth, routes_crons
 from .authentication import AccessDenied, Authenticator
 from .job_list_cache import JobListCache
-from .responses import Answer, Routes, respond
+from .responses import INTERNAL_ERROR, Answer, Routes, respond
 
 log = logging.getLogger(__name__)
-
-OPENAPI_PATH = "/api/openapi.json"
-INTERNAL_ERROR = "Internal server error; see 'journalctl -u hermes-oscron'."
 
 
 def make_app(selection: Selection, service: JobService, authenticator: Authenticator) -> bottle.Bottle:
@@ -34,7 +31,7 @@ def make_app(selection: Selection, service: JobService, authenticator: Authentic
         check_host()
         authenticator.authenticate(routes_auth.caller())
 
-    public: Routes = {("GET", "/health"): health, ("GET", OPENAPI_PATH): openapi.document}
+    public: Routes = {("GET", "/health"): health, ("GET", "/api/openapi.json"): openapi.document}
     _register(app, routes_auth.routes(authenticator) | public, check_host)
     _register(app, routes_crons.routes(service, JobListCache(selection, service)), check_caller)
     app.default_error_handler = lambda error: respond(error.status_code, {"error": _error_text(error)})

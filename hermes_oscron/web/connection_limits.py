@@ -18,7 +18,8 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 from waitress.utilities import BadRequest
 
-from .request import MAX_BODY_BYTES
+from .request import BODY_TOO_LARGE, MAX_BODY_BYTES
+from .responses import INTERNAL_ERROR
 
 MAX_CONNECTIONS = 100
 """More connections wait in the kernel."""
@@ -43,9 +44,9 @@ ANSWER_TIMEOUT_S = 300.0
 
 ERROR_TEXTS = {
     400: "Malformed HTTP request.",
-    413: f"The body is larger than {MAX_BODY_BYTES} bytes.",
+    413: BODY_TOO_LARGE,
     431: f"The first line and the headers are larger than {MAX_HEAD_BYTES} bytes.",
-    500: "Internal server error; see 'journalctl -u hermes-oscron'.",
+    500: INTERNAL_ERROR,
     501: "Unsupported transfer encoding; use 'chunked'.",
 }
 
@@ -74,7 +75,7 @@ def _maintain(channels: list["Channel"]) -> None:
 
 
 class _Body(OverflowableBuffer):  # type: ignore[misc]  # waitress has no types
-    """A body that is kept up to MAX_BODY_BYTES; of a larger one, only the length is kept."""
+    """A body of which at most MAX_BODY_BYTES are kept; what exceeds them is only counted."""
 
     def __init__(self) -> None:
         super().__init__(SETTINGS["inbuf_overflow"])

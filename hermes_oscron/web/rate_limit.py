@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict, deque
 
 MAX_FAILURES = 10
-"""The number of wrong tokens that an address has in a window."""
+"""An address may send this many wrong tokens in WINDOW_S."""
 WINDOW_S = 60.0
 MAX_ADDRESSES = 1000
 """The number of addresses that are counted; the oldest is dropped first."""

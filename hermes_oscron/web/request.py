@@ -10,6 +10,7 @@ from ..hermes.home import SAFE_NAME
 from ..jobs.fields import ValidationError
 
 MAX_BODY_BYTES = 1024 * 1024
+BODY_TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES} bytes."
 TRUE_WORDS = {"1", "true", "yes", "on"}
 
 
@@ -27,7 +28,7 @@ def json_body(empty: bool = False) -> dict[str, Any]:
     if empty and request.content_length <= 0:
         return {}
     if request.content_length > MAX_BODY_BYTES:
-        raise BadRequest(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
+        raise BadRequest(413, BODY_TOO_LARGE)
     kind = request.environ.get("CONTENT_TYPE", "")  # Bottle's getter fails on other bytes than UTF-8
     if kind.partition(";")[0].strip().lower() != "application/json":
         raise BadRequest(415, "The body must be JSON, with the header 'Content-Type: application/json'.")

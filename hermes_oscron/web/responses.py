@@ -10,6 +10,8 @@ from ..json_text import to_json
 Answer = dict[str, Any]
 Routes = dict[tuple[str, str], Callable[[], Answer | bytes]]
 
+INTERNAL_ERROR = "Internal server error; see 'journalctl -u hermes-oscron'."
+
 
 def respond(status: int, answer: Answer | bytes) -> bytes:
     """Set the status and the headers of the response, and return its body."""

@@ -18,9 +18,9 @@ LOCALHOST = ("127.0.0.1", "::1")
 """The addresses that clients of `localhost` try, one after the other."""
 ADDRESSES = {"localhost": LOCALHOST, "127.0.0.1": LOCALHOST, "::1": ("::1", "127.0.0.1"),
              "0.0.0.0": ("0.0.0.0", "::1"), "::": ("::", "127.0.0.1")}
-"""The addresses to listen on for a host, so that no other program gets `localhost` in either family.
+"""The addresses to listen on for each host, so that no other program gets `localhost` in either family.
 
-For other hosts it is only that one.
+A host that is not listed is listened on alone.
 """
 IPV6_FREEBIND = 78
 """linux/in6.h: bind an address also where the machine does not have it, or not yet."""

@@ -19,12 +19,13 @@ from itertools import pairwise, takewhile
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from ...jobs.due import ceil_to
 from ...schedule import cron
 from ...schedule.cron import DAY, HOUR, MINUTE, MONTH, WEEKDAY, Days, Field, ranges
 from ...schedule.model import CRON, INTERVAL, Schedule
-from ...schedule.occurrences import UTC, Change, changes, occurrences
+from ...schedule.occurrences import UTC, YEARS_AHEAD, coming_changes, occurrences
+from .. import protocol
 
-YEARS_AHEAD = 5
 DAY_MINUTES, WEEK_MINUTES = 1440, 10080
 BETWEEN_CHANGES = datetime.timedelta(days=2)
 """If two zones change their clocks within this time, their shift between is one of some hours of the year."""
@@ -54,13 +55,7 @@ def expression_of(schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneInfo, no
         return _other_clock(schedule, zone, machine_zone, year)
     if schedule.kind == INTERVAL:
         return _interval(schedule, phase or now + schedule.period, machine_zone, year)
-    return _once(round_up_to_minute(schedule.run_at).astimezone(machine_zone))
-
-
-def round_up_to_minute(due: datetime.datetime) -> datetime.datetime:
-    """Return when cron can start a job that is due at `due`: at that minute's beginning, or at the next one's."""
-    late = datetime.timedelta(seconds=due.second, microseconds=due.microsecond)
-    return due - late + datetime.timedelta(minutes=1) if late else due
+    return _once(ceil_to(schedule.run_at, protocol.MINUTE).astimezone(machine_zone))
 
 
 def starts_per_day(line: CronExpression) -> int:
@@ -103,9 +98,9 @@ def _other_clock(schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneInfo, yea
         if each.end - each.start <= BETWEEN_CHANGES:
             now_and_then |= _walls_in(each, schedule, zone)
     offsets = frozenset(wall // DAY_MINUTES for walls in (*by_shift, now_and_then) for wall in walls)
-    time = _time([*by_shift, now_and_then], starred=bool(_changes(machine_zone, year)))
+    time = _time([*by_shift, now_and_then], starred=bool(coming_changes(machine_zone, year)))
     covered = _cover_days(expression.days, expression.months, offsets)
-    steady = expression.by_elapsed_time or not _changes(zone, year)
+    steady = expression.by_elapsed_time or not coming_changes(zone, year)
     exact_days = covered.exact and (expression.days.every or len(offsets) == 1)
     return CronExpression(f"{time} {covered.fields}", steady and exact_days and _is_exact(time, by_shift))
 
@@ -123,7 +118,7 @@ def _after_gaps(expression: cron.Cron, zone: ZoneInfo, machine_zone: ZoneInfo, y
     if expression.by_elapsed_time:
         return set()
     walls = set()
-    for change in _changes(zone, year):
+    for change in coming_changes(zone, year):
         skipped, end = change.at + change.before, change.at + change.after
         times = {hour * 60 + minute for hour in expression.hours for minute in expression.minutes}
         start, length = skipped.hour * 60 + skipped.minute, int((end - skipped).total_seconds()) // 60
@@ -136,7 +131,7 @@ def _after_gaps(expression: cron.Cron, zone: ZoneInfo, machine_zone: ZoneInfo, y
 
 def _interval(schedule: Schedule, due: datetime.datetime, machine_zone: ZoneInfo, year: int) -> CronExpression:
     period = int(schedule.period.total_seconds()) // 60
-    first = round_up_to_minute(due.astimezone(UTC))
+    first = ceil_to(due.astimezone(UTC), protocol.MINUTE)
     offsets = {each.shift for each in _shifts(ZoneInfo("UTC"), machine_zone, year)}
     step = math.gcd(period, DAY_MINUTES)
     by_offset = [{(first.hour * 60 + first.minute + offset + nth * step) % DAY_MINUTES
@@ -144,7 +139,7 @@ def _interval(schedule: Schedule, due: datetime.datetime, machine_zone: ZoneInfo
     weekdays = WEEKDAY.whole
     if period % WEEK_MINUTES == 0:
         weekdays = frozenset(_weekday((first + datetime.timedelta(minutes=offset)).date()) for offset in offsets)
-    time = _time(by_offset, starred=bool(_changes(machine_zone, year)))
+    time = _time(by_offset, starred=bool(coming_changes(machine_zone, year)))
     expressible = DAY_MINUTES % period == 0 or (period == WEEK_MINUTES and len(weekdays) == 1)
     return CronExpression(f"{time} * * {_compact(WEEKDAY, weekdays, star='*')}", expressible
                           and _is_exact(time, by_offset))
@@ -209,10 +204,6 @@ def _weekday(day: datetime.date) -> int:
     return day.isoweekday() % 7
 
 
-def _changes(zone: ZoneInfo, year: int) -> list[Change]:
-    return changes(zone, year, year + YEARS_AHEAD)
-
-
 class _Shift(NamedTuple):
     """A time, from `start` to `end`, in which cron's clock is ahead of the Hermes zone's by `shift` minutes."""
 
@@ -227,7 +218,8 @@ def _shifts(zone: ZoneInfo, machine_zone: ZoneInfo, year: int) -> tuple[_Shift, 
     start, end = (datetime.datetime(each, 1, 1, tzinfo=UTC) for each in (year, year + YEARS_AHEAD + 1))
     if zone.key == machine_zone.key:
         return (_Shift(start, end, 0),)
-    moments = sorted({start, end, *(change.at for each in (zone, machine_zone) for change in _changes(each, year))})
+    clock_changes = (change.at for each in (zone, machine_zone) for change in coming_changes(each, year))
+    moments = sorted({start, end, *clock_changes})
     return tuple(_Shift(moment, until, _minutes_ahead(moment, zone, machine_zone))
                  for moment, until in pairwise(moments))
 

@@ -30,7 +30,7 @@ SYNC_TIMES = ("@reboot", "17 * * * *")
 
 
 class Entry(NamedTuple):
-    """One line of a job or a sync: when, which command; a `paused` one is a comment."""
+    """One line of a job or of a sync: its time fields and its command. A `paused` one is written as a comment."""
 
     fields: str
     command: str
@@ -72,7 +72,8 @@ class Crontab:
         """Edit the lines of all instances at once, and restore the lines that start a sync. Raises SchedulerError."""
         if changes.arm and (reason := daemon.missing()):
             raise SchedulerError(reason)
-        self._write_launchers()
+        if changes.arm or not changes.deleted:  # a job can be deleted without them; a sync restores them
+            self._write_launchers()
         before = self._entries()
         entries, unusable = use_each(changes.arm, lambda plan: self.entry(plan, now))
         removed = {*changes.disarm, *changes.deleted} - entries.keys()

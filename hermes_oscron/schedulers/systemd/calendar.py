@@ -14,9 +14,8 @@ from zoneinfo import ZoneInfo
 from ...schedule import cron
 from ...schedule.cron import ranges
 from ...schedule.model import CRON, INTERVAL, Schedule
-from ...schedule.occurrences import UTC, Change, changes, occurrences
+from ...schedule.occurrences import UTC, Change, coming_changes, occurrences
 
-YEARS_AHEAD = 5
 INSTANTS_AHEAD = 32
 """The number of times of an interval that are armed at once if no calendar expresses it; the runner renews them."""
 
@@ -59,7 +58,7 @@ def _cron_lines(
 ) -> list[str]:
     expression = cron.parse(schedule.expression)
     year = now.astimezone(UTC).year
-    clock_changes = changes(zone, year, year + YEARS_AHEAD)
+    clock_changes = coming_changes(zone, year)
     if clock_changes and (minutes := _minutes_in_utc(expression, clock_changes)) is not None:
         return [f"*-*-* {_time(expression.hours, minutes)} UTC"]
     time = _time(expression.hours, expression.minutes)

@@ -15,9 +15,9 @@ KILLED = ("signal", "core-dump", "oom-kill")
 def unit_problems(systemctl: Systemctl) -> list[Problem]:
     """Return the failed units of the installation that need attention. Raises SchedulerError.
 
-    systemd starts a killed service again when it is triggered next, but no socket, path or timer. The account of a
-    system installation may not reset a failed unit: a sync that it makes itself does not change the unit's failed
-    state.
+    When a killed service is triggered next, systemd starts it again; it does not do that for a failed socket, path or
+    timer. In a system installation the account may not reset a failed unit, so the unit stays failed even after the
+    account's own sync has succeeded.
     """
     listed = systemctl.call("list-units", "--failed", "--plain", "--no-legend", "--full", "hermes-oscron*")
     failed = [line.split()[0] for line in listed.splitlines() if line]

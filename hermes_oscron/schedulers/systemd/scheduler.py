@@ -68,8 +68,9 @@ class Systemd:
     def start(self, instance: str) -> EndOfStart:
         """Start the service of `instance`. Raises SchedulerError.
 
-        Until its unit has ended, some milliseconds after the runner, systemd takes a start for the run that is there.
-        The unit's invocation id shows that, and then the service is started once more.
+        A unit ends some milliseconds after its runner. A start before that does nothing: systemd takes it for the run
+        that is there. If the unit ends with the invocation id that it had before, this has happened, and the service is
+        started once more.
         """
         invocation = self._state(instance)["InvocationID"]
         self.start_service(instance)

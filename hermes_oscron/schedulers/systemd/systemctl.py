@@ -36,8 +36,8 @@ class Systemctl:
     def request_sync(self) -> None:
         """Make systemd run hermes-oscron-sync.service, after its present run if there is one; do not wait for it.
 
-        Write to the pipe of hermes-oscron-sync.socket: systemd would take a start for the run of a oneshot that is just
-        ending, but looks at the pipe again when the service has ended. Raises SchedulerError.
+        This writes to the pipe of hermes-oscron-sync.socket. systemd would ignore a start while the oneshot is just
+        ending, but it looks at the pipe again when the service has ended. Raises SchedulerError.
         """
         path = f"{self.runtime_dir}/hermes-oscron-sync"
         try:
