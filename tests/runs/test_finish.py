@@ -1,4 +1,4 @@
-"""Every run ends in `finish`, once and with its own result, whoever executed it."""
+"""Every run ends in `finish`, once and with its own result."""
 
 import datetime
 import time
@@ -51,7 +51,7 @@ def end_run(home: Home, process: ProcessResult, agent: dict[str, Any] | None = N
 
 
 @pytest.mark.parametrize(("process", "error"), [(WELL, None), (BADLY, BADLY.error)])
-def test_a_run_of_ours_ends_with_the_error_of_its_process(
+def test_a_run_ends_with_the_error_of_its_process(
         root: Path, home: Home, ended: list[Result | None], process: ProcessResult, error: str | None) -> None:
     write_jobs(root, DAILY_JOB)
     end_run(home, process)
