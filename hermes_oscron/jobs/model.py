@@ -14,8 +14,7 @@ from zoneinfo import ZoneInfo
 from ..barrier import use_each
 from ..schedule import cron
 from ..schedule.display import display_schedule
-from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError, cron_schedule, interval
-from ..schedule.parse import once_in_zone
+from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError, cron_schedule, interval, once_in_zone
 from .record import SCHEDULED, Record, Repeat, instant, repeat_of, state_of
 
 MAX_STORED_INTERVAL_MINUTES = 10_000_000

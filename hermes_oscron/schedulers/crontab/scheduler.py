@@ -74,10 +74,9 @@ class Crontab:
             raise SchedulerError(reason)
         if changes.arm or not changes.deleted:  # a job can be deleted without them; a sync restores them
             self._write_launchers()
-        before = self._entries()
         entries, unusable = use_each(changes.arm, lambda plan: self.entry(plan, now))
         removed = {*changes.disarm, *changes.deleted} - entries.keys()
-        self._edit({**dict.fromkeys(removed), **entries})
+        before = self._edit({**dict.fromkeys(removed), **entries})
         disarmed = [instance for instance, entry in before.items() if not entry.paused
                     and (instance in removed or (instance in entries and entries[instance].paused))]
         return Report([instance for instance, entry in entries.items() if not entry.paused], disarmed,
@@ -123,17 +122,23 @@ class Crontab:
     def _syncs(self) -> list[Entry]:
         return [Entry(when, f"{self._verbs} sync") for when in SYNC_TIMES]
 
-    def _edit(self, changes: Mapping[str, Entry | None]) -> None:
-        """Replace each instance's line by its entry, or add that at the end; None removes the line."""
+    def _edit(self, changes: Mapping[str, Entry | None]) -> dict[str, Entry]:
+        """Replace each instance's line by its entry, or add that at the end; None removes the line.
 
+        Returns the entries that were in the crontab before, by instance.
+        """
         syncs = [self.line(sync) for sync in self._syncs()]
+        before: dict[str, Entry] = {}
 
         def change(lines: list[bytes]) -> list[bytes]:
             left = dict(changes)
+            before.clear()
             kept: list[bytes] = []
             for line in lines:
                 ours = self._ours.fullmatch(line)
                 instance = _instance(ours) if ours else ""
+                if ours and instance:
+                    before[instance] = Entry(ours["when"].decode(), decode(ours["words"]), bool(ours["off"]))
                 if instance in changes:
                     if entry := left.pop(instance, None):
                         kept.append(self.line(entry))
@@ -143,6 +148,7 @@ class Crontab:
             return kept + [self.line(entry) for entry in left.values() if entry]
 
         self._table.edit(change)
+        return before
 
     def _armed(self) -> dict[str, bytes]:
         """Return the line of each instance, or its lines if it has several."""
@@ -151,15 +157,6 @@ class Crontab:
             if (ours := self._ours.fullmatch(line)) and (instance := _instance(ours)):
                 armed[instance] = armed.get(instance, b"") + line
         return armed
-
-    def _entries(self) -> dict[str, Entry]:
-        """Return the entries of hermes-oscron in the crontab, by instance."""
-        found = {}
-        for line in self._table.lines():
-            ours = self._ours.fullmatch(line)
-            if ours and (instance := _instance(ours)):
-                found[instance] = Entry(ours["when"].decode(), decode(ours["words"]), bool(ours["off"]))
-        return found
 
     def line(self, entry: Entry) -> bytes:
         """Return `entry` as a line of the crontab."""
