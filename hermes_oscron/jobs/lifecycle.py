@@ -107,7 +107,8 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
     rescheduled_at = instant(job.record.get("armed_at"))
     if rescheduled_at and rescheduled_at > started:
         return job
-    times, completed = repeat = job.repeat
+    repeat = job.repeat
+    times, completed = repeat
     job = job.with_repeat(times, completed + 1)
     if not job.is_scheduled:
         return job

@@ -20,7 +20,7 @@ from .model import SCHEDULE, Result, Run
 LOCK_TIMEOUT_S = 0.3
 """A process that only looks holds the lock for microseconds, and a run holds it for longer than this."""
 RECORDING_TIMEOUT_S = 10.0
-"""The time to wait for a process that records a run which was cut off. It writes jobs.json, and may wait for others."""
+"""The time to wait for a process that records a run which was cut off. It may itself wait for the lock of jobs.json."""
 PART_BYTES = 4096
 """Size of each of the two parts of a run's file: the run, padded with blanks, and behind it the place of its result.
 
@@ -28,7 +28,7 @@ The result's place is allocated before the job starts, so that it can be written
 block of its own, because btrfs allocates again for every write to a block after the first.
 """
 ENDED = b"\n"
-"""The last byte of the first part, otherwise a blank, while the holder of the lock only records the run."""
+"""The last byte of the first part while the holder of the lock only records the run; otherwise it is a blank."""
 
 _known_empty: dict[str, tuple[int, int, int]] = {}
 """Runs folders that were empty, by path, with the state of the folder at that time."""
@@ -104,7 +104,10 @@ def detach_run(home: Home, job_id: str) -> None:
 
 
 def acquire(home: Home, job_id: str) -> RunLock | None:
-    """Return the right to run `job_id`, or None if another process keeps it. Raises OSError."""
+    """Return the right to run `job_id`, or None if another process keeps it. Raises OSError.
+
+    It waits for a process that only looks, or that records an earlier run.
+    """
     path = f"{home.state.runs}/{job_id}"
     make_private_dir(home.state.runs)
     deadline = time.monotonic() + LOCK_TIMEOUT_S
@@ -112,26 +115,26 @@ def acquire(home: Home, job_id: str) -> RunLock | None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if try_lock(fd) and _is_same_file(fd, path):
             return RunLock(fd, path)
-        is_recorded = os.pread(fd, 1, PART_BYTES - 1) == ENDED
+        longer_s = RECORDING_TIMEOUT_S if _only_recorded(fd) else 0
         os.close(fd)
-        if time.monotonic() > deadline + (RECORDING_TIMEOUT_S if is_recorded else 0):
+        if time.monotonic() > deadline + longer_s:
             return None
         time.sleep(0.01)
 
 
 def running(home: Home) -> dict[str, Run]:
     """Return the runs in progress in `home`, by job id."""
-    return {run.job_id: run for run, held, _ in _all_runs(home) if held}
+    return {run.job_id: run for run, in_progress, _ in _all_runs(home) if in_progress}
 
 
 def unrecorded(home: Home) -> list[Run]:
     """Return the runs of `home` whose runner is gone without having recorded them."""
-    return [run for run, held, written in _all_runs(home) if written and not held]
+    return [run for run, in_progress, written in _all_runs(home) if written and not in_progress]
 
 
 def abandoned(home: Home) -> list[str]:
-    """Return the jobs with a run file that no process has locked, also an empty one."""
-    return [run.job_id for run, held, _ in _all_runs(home) if not held]
+    """Return the jobs with the file of a run that is not in progress, also an empty one."""
+    return [run.job_id for run, in_progress, _ in _all_runs(home) if not in_progress]
 
 
 def find(home: Home, job_id: str) -> Run | None:
@@ -169,15 +172,20 @@ def _read_run(home: Home, job_id: str) -> tuple[Run, bool, bool] | None:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return None
-        held = not try_lock(fd, shared=True)
-        if not held and not _is_same_file(fd, path):
+        locked = not try_lock(fd, shared=True)
+        if not locked and not _is_same_file(fd, path):
             return None
         modified = os.fstat(fd).st_mtime
         content = os.read(fd, 2 * PART_BYTES)
-        held = held and content[PART_BYTES - 1:PART_BYTES] != ENDED
+        in_progress = locked and not _only_recorded(fd)
     finally:
         os.close(fd)
-    return _parse(job_id, content, modified), held, bool(content)
+    return _parse(job_id, content, modified), in_progress, bool(content)
+
+
+def _only_recorded(fd: int) -> bool:
+    """Return True if the holder of the lock on `fd` only records the run (`RunLock.mark_ended`)."""
+    return os.pread(fd, 1, PART_BYTES - 1) == ENDED
 
 
 def _encode(fields: dict[str, Any]) -> bytes:
