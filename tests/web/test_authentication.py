@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hermes_oscron.web.token import rotate
 
-from ..conftest import Api, serving, stored
+from ..conftest import Api, read_token, serving, stored
 
 GUARDED = [("GET", "/api/crons"), *(("GET", f"/api/crons/{look}?job_id=a") for look in (
                "status", "output", "history", "run", "recent", "delivery-options")),
@@ -103,7 +103,7 @@ def test_the_token_stays_valid_after_a_restart(root: Path, tmp_path: Path) -> No
     tokens = []
     for _ in range(2):
         with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
-            tokens.append(token_file(root).read_text().strip())
+            tokens.append(read_token(root))
             assert Api(url, tokens[0]).call("GET", "/api/crons")[0] == 200
     assert tokens[0] == tokens[1]
 
@@ -148,7 +148,7 @@ def test_the_default_port_of_the_scheme_may_be_omitted(api: Api) -> None:
 def test_a_host_named_in_the_configuration_is_accepted(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nhosts = ["jobs.example.org"]\n')
     with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
-        api = Api(url, token_file(root).read_text().strip())
+        api = Api(url, read_token(root))
         ours = {"Host": "jobs.example.org", "Origin": "https://jobs.example.org"}
         assert api.call("GET", "/api/crons", headers=ours)[0] == 200
         assert api.call("GET", "/api/crons", headers={"Host": "other.example.org"})[0] == 403

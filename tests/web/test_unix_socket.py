@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cli.conftest import COMMAND
-from ..conftest import needs_root, wait_for
-from .test_authentication import token_file
+from ..conftest import needs_root, read_token, wait_for
 
 CALL = """
 import http.client, socket, sys
@@ -94,7 +93,7 @@ def test_other_accounts_with_access_need_the_token(root: Path, tmp_path: Path) -
             if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
                 folder.chmod(0o755)
         unix.path.chmod(0o666)
-        token = token_file(root).read_text().strip()
+        token = read_token(root)
         said = [unix.as_nobody(shown) for shown in ("", "Bearer wrong", f"Bearer {token}")]
         assert [each.stdout for each in said] == ["401\n", "401\n", "200\n"], said
 
