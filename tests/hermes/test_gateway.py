@@ -91,6 +91,13 @@ def test_the_gateway_is_alive_if_its_last_tick_is_recent(home: Home) -> None:
         assert not gateway.is_alive(home)
 
 
+@pytest.mark.timeout(10)
+def test_a_pipe_instead_of_the_heartbeat_is_not_waited_for(home: Home) -> None:
+    os.makedirs(home.cron_dir)
+    os.mkfifo(f"{home.cron_dir}/ticker_heartbeat")
+    assert not gateway.is_alive(home)
+
+
 def test_a_removed_heartbeat_can_be_removed_again(home: Home) -> None:
     gateway.remove_heartbeat(home)
     write_heartbeat(home, str(time.time()))

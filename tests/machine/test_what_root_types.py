@@ -197,7 +197,7 @@ class Watch(threading.Thread):
     ("bob", f"{INSIDE}/install.sh --account bob --dry-run"), ("bob", "{install}"),
     ("nobody", f"{INSIDE}/install.sh --try"),
     ("bob", "hermes-oscron list"), ("bob", "hermes-oscron doctor"),
-    # a single one may end between two looks of a slow machine
+    # several, because one may end between two looks at /proc on a slow machine
     ("bob", "for i in $(seq 20); do hermes-cron-exec default:nothing; done"),
 ])
 def test_no_process_of_the_account_has_root_s_terminal(bob: SystemSite, user: str, command: str) -> None:

@@ -1,4 +1,5 @@
 import http.cookies
+import os
 import stat
 from pathlib import Path
 
@@ -6,8 +7,7 @@ import pytest
 
 from hermes_oscron.web import authentication, sessions, token
 
-from ..conftest import Api, serving
-from .test_authentication import token_file
+from ..conftest import Api, read_token, serving
 
 
 def log_in(api: Api, password: str | None = None, **headers: str) -> tuple[int, str]:
@@ -53,7 +53,7 @@ def test_the_cookie_is_hidden_from_scripts_and_other_sites(http_api: Api) -> Non
 def test_a_cookie_set_over_https_is_sent_only_over_https(root: Path, tmp_path: Path) -> None:
     (root / "oscron.toml").write_text('[web]\nhosts = ["jobs.example.org"]\n')
     with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
-        api = Api(url, token_file(root).read_text().strip())
+        api = Api(url, read_token(root))
         log_in(api, Host="jobs.example.org", Origin="https://jobs.example.org")
         assert "; Secure" in api.headers["Set-Cookie"]
 
@@ -104,9 +104,16 @@ def test_a_session_admits_no_foreign_page(api: Api) -> None:
 
 def test_a_session_stays_valid_after_a_restart(root: Path, tmp_path: Path) -> None:
     with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
-        _, cookie = log_in(Api(url, token_file(root).read_text().strip()))
+        _, cookie = log_in(Api(url, read_token(root)))
     with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
         assert call(Api(url, None), cookie) == 200
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_instead_of_the_list_of_logins_is_refused_without_waiting(api: Api, root: Path) -> None:
+    os.mkfifo(root / "cron" / "oscron" / "sessions")
+    status, answer = api.call("POST", "/api/auth/login", {"password": api.token})
+    assert status == 503 and "sessions cannot be read" in answer["error"]
 
 
 def test_a_new_token_ends_every_session(api: Api, root: Path) -> None:
@@ -117,7 +124,7 @@ def test_a_new_token_ends_every_session(api: Api, root: Path) -> None:
 
 def test_logging_out_ends_that_session_for_good(root: Path, tmp_path: Path) -> None:
     with serving("--scheduler", "foreground", log=tmp_path / "other.log") as url:
-        api = Api(url, token_file(root).read_text().strip())
+        api = Api(url, read_token(root))
         (_, mine), (_, other) = log_in(api), log_in(api)
         status, answer = api.call("POST", "/api/auth/logout", {}, headers={"Authorization": "", "Cookie": mine})
         assert (status, answer) == (200, {"ok": True})
