@@ -2,11 +2,15 @@
 
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import needs_root
 
 INSTALL = Path(__file__).parents[1] / "install.sh"
 
@@ -42,4 +46,36 @@ def test_no_file_of_the_working_directory_is_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [("--bogus",), ("--account",), ("--account", "nobody-of-that-name")])
 def test_a_failure_is_reported_in_one_sentence(arguments: tuple[str, ...]) -> None:
     refused = install(*arguments)
-    assert refused.returncode == 1 and refused.stderr.startswith("install.sh: ")
+    assert refused.returncode in (1, 2) and refused.stderr.startswith("install.sh: ")
+
+
+SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
+
+
+@needs_root
+@pytest.mark.parametrize("shell", [name for name in SHELLS if shutil.which(name)])
+def test_root_runs_only_a_python_that_others_cannot_change(shell: str) -> None:
+    function = re.search(r"^is_roots\(\) \(.*?^\)$", INSTALL.read_text(), re.M | re.S)
+    assert function
+
+    def is_roots(path: Path | str) -> bool:
+        return subprocess.run([*SHELLS[shell], "-euc", f'{function[0]}\nis_roots "$1"', shell, path],
+                              check=False).returncode == 0
+
+    with tempfile.TemporaryDirectory(dir="/opt") as place:  # in a folder of root's alone
+        root = Path(place)
+        root.chmod(0o755)
+        for name in ("own", "writable", "other"):
+            (root / name).mkdir()
+            (root / name / "a python").touch()
+        (root / "writable").chmod(0o775)
+        os.chown(root / "other", 1, -1)
+        links = {"good": "own/../own/a python", "absolute": root / "own" / "a python", "bad": "writable/a python",
+                 "others": "other/../own/a python", "loop": "loop", "dangling": "nothing"}
+        for name, target in links.items():
+            (root / name).symlink_to(target)
+        assert [name for name in links if is_roots(root / name)] == ["good", "absolute"]
+        assert is_roots(root / "own" / ".." / "own" / "a python") and is_roots("/")
+        assert not is_roots("own/a python") and not is_roots(root / "other" / "a python")
+        os.chown(root / "good", 1, -1, follow_symlinks=False)
+        assert not is_roots(root / "good"), "the link can be replaced"
