@@ -7,7 +7,9 @@ from ..config import Config
 from ..errors import OscronError
 from .home import Home
 
-FIRE_DUE_SCRIPT = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/in_agent/fire_due.py"
+IN_AGENT = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/in_agent"
+FIRE_DUE_SCRIPT, MAINTAIN_SCRIPT, CHECK_PROVIDER_SCRIPT, FACTS_SCRIPT, REDACT_SCRIPT = (
+    f"{IN_AGENT}/{name}.py" for name in ("fire_due", "maintain", "check_provider", "facts", "redact"))
 INTERPRETER = re.compile(rb"""^(?:\#!\s*|'''exec'\s+|exec\s+)["']?(/[^\s"']*python[0-9.]*)""", re.MULTILINE)
 """The Python that a script by pip runs in: named in its first line or, if that would be too long, after an `exec`."""
 EXIT_UNSUPPORTED, EXIT_CLAIMED_ELSEWHERE = 69, 75
@@ -26,19 +28,31 @@ def python_of(root: str, settings: Config) -> str | None:
         python = _python(settings.agent)
         if python is None:
             raise AgentNotFound(f"{settings.agent}, the [exec] agent of {root}/oscron.toml, is not the agent's "
-                                "`hermes`.")
+                                "`hermes`. Correct it there.")
         return python
-    folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), f"{root}/hermes-agent/venv/bin",
+    path = settings.path or os.environ.get("PATH", os.defpath)
+    folders = [*path.split(os.pathsep), f"{root}/hermes-agent/venv/bin",
                os.path.expanduser("~/.local/bin")]
     return next((python for folder in folders if folder and (python := _python(f"{folder}/hermes"))), None)
 
 
-def fire_command(python: str, job_id: str, owner: Home) -> list[str]:
+def fire_command(python: str, job_id: str, owner: Home, occurrence: str | None) -> list[str]:
     """Return the command that runs `job_id`, whose record is in `owner`, in the agent's `python`.
 
-    -P: nothing must be imported from the shim's folder (python(1)).
+    `occurrence` is the `next_run_at` that is due; "" if it is unknown, and None for a manual run. -P: nothing must be
+    imported from the shim's folder (python(1)).
     """
-    return [python, "-P", FIRE_DUE_SCRIPT, job_id, owner.path]
+    return [python, "-P", FIRE_DUE_SCRIPT, job_id, owner.path, *([] if occurrence is None else [occurrence])]
+
+
+def maintain_command(python: str, home: Home) -> list[str]:
+    """Return the command that does the hourly maintenance of `home` in the agent's `python`."""
+    return [python, "-P", MAINTAIN_SCRIPT, home.path]
+
+
+def check_provider_command(python: str, home: Home, profiles: int) -> list[str]:
+    """Return the command that checks, in the agent's `python`, that the gateway of `home` uses our plugin."""
+    return [python, "-P", CHECK_PROVIDER_SCRIPT, home.path, str(profiles)]
 
 
 def _python(hermes: str) -> str | None:

@@ -8,8 +8,9 @@ import os
 import re
 from typing import NamedTuple
 
-from ..errors import OscronError
+from ..errors import OscronError, shortened
 from ..files import open_regular
+from ..installation import split_home
 from ..state import State
 
 DEFAULT_PROFILE = "default"
@@ -37,6 +38,11 @@ class Home(NamedTuple):
         return f"{self.path}/cron/jobs.json"
 
     @property
+    def runtime_db(self) -> str:
+        """The state of the jobs in versions of the agent that keep it apart from jobs.json."""
+        return f"{self.path}/cron/runtime.db"
+
+    @property
     def output_dir(self) -> str:
         return f"{self.path}/cron/output"
 
@@ -56,11 +62,7 @@ def hermes_root() -> str:
 
 
 def _root_and_profile() -> tuple[str, str | None]:
-    path = os.path.abspath(os.path.expanduser(os.environ.get("HERMES_HOME") or "~/.hermes"))
-    parent, name = os.path.split(path)
-    if os.path.basename(parent) == "profiles":
-        return os.path.dirname(parent), name
-    return path, None
+    return split_home(os.environ.get("HERMES_HOME") or "~/.hermes")
 
 
 def profile_names(root: str) -> list[str]:
@@ -92,7 +94,7 @@ def home_of(root: str, profile: str) -> Home:
         return Home(profile, root, root)
     path = f"{root}/profiles/{profile}"
     if not SAFE_NAME.fullmatch(profile) or not os.path.isdir(path):
-        raise ProfileNotFound(f"There is no profile '{profile}' under {root}/profiles.")
+        raise ProfileNotFound(f"There is no profile '{shortened(profile)}' under {root}/profiles.")
     return Home(profile, path, root)
 
 

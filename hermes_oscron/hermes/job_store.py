@@ -4,9 +4,13 @@ Today's agent keeps all of it in jobs.json (jobs_file.py). The runner reads a si
 parsing a `Job` before the child starts would delay every run.
 """
 
+import datetime
 from collections.abc import Callable, Iterable
+from functools import partial
 from zoneinfo import ZoneInfo
 
+from ..barrier import use_or_none
+from ..jobs.due import fires_alike
 from ..jobs.model import Job
 from ..jobs.record import Record
 from . import jobs_file
@@ -36,6 +40,16 @@ def by_instance(home: Home) -> dict[str, Job]:
     return {job.instance: job for job in read(home)}
 
 
+def unusable(home: Home) -> list[str]:
+    """Return a sentence for each entry of the file of `home` that is not used. Raises StateFileError."""
+    return jobs_file.unusable(home)
+
+
+def repair(home: Home) -> None:
+    """Store the ids that the jobs of `home` were given at reading. Raises StateFileError."""
+    jobs_file.repair(home)
+
+
 def find(home: Home, job_id: str) -> Job:
     """Return the job `job_id`. Raises JobNotFound, StateFileError."""
     return Job.from_record(home.profile, jobs_file.find(home, job_id), home_zone(home))
@@ -57,14 +71,26 @@ def change_each(home: Home, job_ids: Iterable[str], update: Change) -> list[Job]
     Raises JobNotFound, StateFileError.
     """
     zone = home_zone(home)
+    present: list[Job] = []
     changed: list[Job] = []
 
     def update_record(record: Record) -> Record:
-        changed.append(update(Job.from_record(home.profile, record, zone)))
+        present.append(Job.from_record(home.profile, record, zone))
+        changed.append(update(present[-1]))
         return changed[-1].record
 
-    jobs_file.change_each(home, job_ids, update_record)
+    def all_fire_alike() -> bool:
+        now = datetime.datetime.now(datetime.UTC)
+        return all(use_or_none(after.instance, after, partial(fires_alike, before, now=now))
+                   for before, after in zip(present, changed, strict=True))
+
+    jobs_file.change_each(home, job_ids, update_record, all_fire_alike)
     return changed
+
+
+def note_armed(home: Home) -> None:
+    """Store that the last change of `home` by this process is armed, so that it starts no sync."""
+    jobs_file.note_armed(home)
 
 
 def remove(home: Home, job_id: str) -> Job:

@@ -6,6 +6,7 @@ overwritten.
 
 import datetime
 import json
+import operator
 import os
 import sys
 import time
@@ -21,10 +22,16 @@ from ..files import (
     locked,
     mtime_is_final,
     open_regular,
+    unfinished,
     write_atomic,
 )
 from ..jobs.record import Record
-from .home import SAFE_NAME, Home
+from . import in_sync
+from .entries import entries_of, entry_name, is_record, why_unusable
+from .home import Home
+
+HEAD, SEPARATOR, TAIL = b'{"jobs": [\n', b",\n", b"\n],\n"
+"""The text around the lines of a file that we have written; each line is a job."""
 
 
 class JobNotFound(OscronError):
@@ -34,7 +41,26 @@ class JobNotFound(OscronError):
 
 
 class NotAJobsFile(StateFileError):
-    """jobs.json can be read, but does not contain jobs. That lasts until it is repaired."""
+    """jobs.json can be read, but does not contain jobs, or not all of them. That lasts until a person acts."""
+
+
+class SeparateState(NotAJobsFile):
+    """The agent keeps the state of its jobs outside of jobs.json, in a form that this version does not support."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(
+            f"This Hermes agent keeps the state of its jobs (next run, last run, pauses, claims) in "
+            f"{home.runtime_db}, and not in jobs.json. This version of hermes-oscron cannot read it, and would run "
+            f"jobs twice or not at all, so it runs and changes none.",
+            f"Upgrade hermes-oscron; until then turn the agent's own scheduler on: 'hermes-oscron plugin remove'. If "
+            f"the agent at hand does not use {home.runtime_db}, move it away.")
+
+
+class _Write(NamedTuple):
+    """A write of the file: its identity before and after."""
+
+    before: str | None
+    after: str | None
 
 
 class _Document(NamedTuple):
@@ -45,6 +71,10 @@ class _Document(NamedTuple):
     places: dict[str, int]
     others: dict[str, Any]
     signature: "Signature | None"
+    is_repaired: bool = False
+    """The file has the entries in another form."""
+    write: "_Write | None" = None
+    """The write of this process that made the file."""
 
     def text(self) -> bytes:
         """Return the content of the file: one job a line. Entries that are not encoded yet are encoded now, once."""
@@ -52,8 +82,8 @@ class _Document(NamedTuple):
             if line is None:
                 self.encoded[i] = _encode(self.entries[i])
         others = {**self.others, "updated_at": datetime.datetime.now().astimezone().isoformat()}
-        lines: bytes = b",\n".join(self.encoded)  # type: ignore[arg-type]  # no None is left
-        return b'{"jobs": [\n%s\n],\n%s\n' % (lines, _encode(others)[1:])
+        lines: bytes = SEPARATOR.join(self.encoded)  # type: ignore[arg-type]  # no None is left
+        return HEAD + lines + TAIL + _encode(others)[1:] + b"\n"
 
 
 def _document_of(entries: list[Any], others: dict[str, Any], signature: "Signature | None") -> _Document:
@@ -68,15 +98,30 @@ def _document_of(entries: list[Any], others: dict[str, Any], signature: "Signatu
 _cache: dict[str, _Document] = {}
 
 
-def is_record(entry: Any) -> bool:
-    """Return True if `entry` of jobs.json is a job with a valid id."""
-    return isinstance(entry, dict) and isinstance(entry.get("id"), str) and bool(SAFE_NAME.fullmatch(entry["id"]))
-
-
 def read(home: Home) -> list[Record]:
     """Return the jobs of `home`, in the file's order; not to be changed. Raises StateFileError."""
     document = _load(home)
     return [document.entries[i] for i in document.places.values()]
+
+
+def unusable(home: Home) -> list[str]:
+    """Return a sentence for each entry of the file of `home` that is not used. Raises StateFileError."""
+    document = _load(home)
+    used = set(document.places.values())
+    return [f"{home.jobs_file}, entry {i + 1}: {entry_name(entry)}{why_unusable(entry)}"
+            for i, entry in enumerate(document.entries) if i not in used]
+
+
+def repair(home: Home) -> None:
+    """Write the file of `home` if it has entries in a form that was repaired, as ids are. Raises StateFileError.
+
+    The agent finds a job by the id that is stored.
+    """
+    if _load(home).is_repaired:
+        with _locked(home):
+            document = _load(home)
+            if document.is_repaired:
+                _save(home, document)
 
 
 def find(home: Home, job_id: str) -> Record:
@@ -95,10 +140,12 @@ def add(home: Home, record: Record) -> None:
         ))
 
 
-def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], Record]) -> None:
+def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], Record],
+                fires_alike: Callable[[], bool] | None = None) -> None:
     """Replace the record of each of `job_ids` by what `update` makes of it, and write the file once.
 
-    `update` must not alter the record that it gets. Raises JobNotFound, StateFileError.
+    `update` must not alter the record that it gets. If `fires_alike` returns True after all updates, what is
+    armed needs no change. Raises JobNotFound, StateFileError.
     """
     with _locked(home):
         document = _load(home)
@@ -111,6 +158,15 @@ def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], R
                 entries[at], encoded[at] = after, None
         if entries != document.entries:
             _save(home, document._replace(entries=entries, encoded=encoded))
+            if fires_alike and fires_alike():
+                note_armed(home)
+
+
+def note_armed(home: Home) -> None:
+    """Store that the armed jobs agree with the last write of this process, if they agreed with the file before it."""
+    known = _cache.get(home.jobs_file)
+    if known and known.write:
+        in_sync.follow(home, known.write.before, known.write.after)
 
 
 def remove(home: Home, job_id: str) -> Record:
@@ -141,6 +197,8 @@ def _locked(home: Home) -> AbstractContextManager[None]:
 def _load(home: Home) -> _Document:
     """Return the jobs.json of `home`, from memory while the file is unchanged."""
     path = home.jobs_file
+    if os.path.lexists(home.runtime_db):
+        raise SeparateState(home)
     known = _cache.get(path)
     current = file_signature(path)
     if known and current and known.signature == current:
@@ -158,8 +216,29 @@ def _load(home: Home) -> _Document:
             return _cache[path]
     except OSError as error:
         raise StateFileError(f"{path} cannot be read: {cause(error)}") from error
-    _cache[path] = _parse(read, path, found)
+    _cache[path] = (known and _parse_changes(read, known, found)) or _parse(read, path, found)
     return _cache[path]
+
+
+def _parse_changes(text: bytes, known: _Document, signature: "Signature") -> _Document | None:
+    """Return the document in `text`, of which only the lines that `known` lacks are parsed.
+
+    Returns None for a text that is not as `_Document.text` writes it, or whose entries need a repair.
+    """
+    if not text.startswith(HEAD) or TAIL not in text:
+        return None
+    jobs, rest = text[len(HEAD):].rsplit(TAIL, 1)
+    lines = jobs.split(SEPARATOR)
+    parsed = {line: entry for line, entry in zip(known.encoded, known.entries, strict=True) if line is not None}
+    try:
+        entries = [parsed[line] if line in parsed else _decode(line.decode()) for line in lines]
+        others = _decode("{" + rest.decode())
+    except (ValueError, RecursionError):
+        return None
+    repaired = entries_of(entries)
+    if not others or not isinstance(others, dict) or "jobs" in others or any(map(operator.is_not, repaired, entries)):
+        return None
+    return _document_of(entries, others, signature)._replace(encoded=list(lines))
 
 
 def parse_records(content: bytes, path: str) -> list[Record]:
@@ -172,14 +251,19 @@ def _parse(text: bytes, path: str, signature: "Signature | None") -> _Document:
     try:
         content = _decode(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise NotAJobsFile(f"{path} is not JSON ({error}).",
-                           "Repair it or move it away; it was not changed.") from error
+        whole = unfinished(path)
+        remedy = (f"A write of it was cut off; {whole} has the whole content: copy it over {path}."
+                  if os.path.exists(whole) else "Repair it or move it away; it was not changed.")
+        raise NotAJobsFile(f"{path} is not JSON ({error}).", remedy) from error
     if isinstance(content, list):  # the agent takes a bare list too
         content = {"jobs": content}
-    if not isinstance(content, dict) or not isinstance(content.get("jobs", []), list):
+    if not isinstance(content, dict):
         raise NotAJobsFile(f'{path} is not {{"jobs": [...]}}.', "Repair it or move it away; it was not changed.")
     others = {key: value for key, value in content.items() if key != "jobs"}
-    return _document_of(content.get("jobs", []), others, signature)
+    jobs = content.get("jobs", [])
+    entries = entries_of(jobs)
+    is_repaired = not isinstance(jobs, list) or any(map(operator.is_not, entries, jobs))
+    return _document_of(entries, others, signature)._replace(is_repaired=is_repaired)
 
 
 def _decode(text: str) -> Any:
@@ -215,9 +299,11 @@ def _encode(value: Any) -> bytes:
 def _save(home: Home, document: _Document) -> None:
     """Replace the file by `document`. The lock must be held."""
     text = document.text()
+    before = in_sync.identity(home.jobs_file)
     try:
         write_atomic(home.jobs_file, text)
         signature = Signature.of(os.stat(home.jobs_file), text)
     except OSError as error:
         raise StateFileError(f"{home.jobs_file} cannot be written: {cause(error)} It was not changed.") from error
-    _cache[home.jobs_file] = document._replace(signature=signature)
+    write = _Write(before, in_sync.identity(home.jobs_file))
+    _cache[home.jobs_file] = document._replace(signature=signature, is_repaired=False, write=write)

@@ -1,6 +1,7 @@
 """The Markdown page of a run: its heading, its usage, its response."""
 
 import datetime
+import json
 import re
 from typing import Any
 
@@ -22,8 +23,19 @@ def heading(content: str) -> str:
     return re.split(r"^(?:## |---)", content[:MAX_HEADING_BYTES], maxsplit=1, flags=re.M)[0]
 
 
+def status(content: str) -> str:
+    """Return `ok`, `error` or `silent`, which is a script that had nothing to report, by the heading of `content`."""
+    lines = heading(content)
+    if lines.partition("\n")[0].rstrip().endswith("(FAILED)"):
+        return "error"
+    return "silent" if "\n**Status:** silent" in lines else "ok"
+
+
 def usage(content: str) -> dict[str, Any]:
-    """Return the usage in the lines of `content` before its first section: `**Tokens:** 12 in / 3 out`."""
+    """Return the usage in the lines of `content` before its first section: `**Tokens:** 12 in / 3 out`.
+
+    Agents name some lines differently; the Tasks panel's own server reads the same names.
+    """
     lines = re.findall(r"^\*\*([A-Za-z ]+):\*\* *(\S.*)$", heading(content), re.M)
     said = {name.lower(): value.strip() for name, value in reversed(lines)}
     tokens = said.get("tokens", "")
@@ -32,9 +44,10 @@ def usage(content: str) -> dict[str, Any]:
     if total is None and (counted_in is not None or counted_out is not None):
         total = (counted_in or 0) + (counted_out or 0)
     found = {
-        "model": said.get("model"), "provider": said.get("provider"),
+        "model": said.get("model") or said.get("model used"), "provider": said.get("provider"),
         "input_tokens": counted_in, "output_tokens": counted_out, "total_tokens": total,
-        "estimated_cost_usd": _number(said.get("cost", "")), "duration_seconds": _seconds(said.get("duration", "")),
+        "estimated_cost_usd": _number(said.get("cost") or said.get("estimated cost", "")),
+        "duration_seconds": _seconds(said.get("duration") or said.get("elapsed", "")),
     }
     return {key: value for key, value in found.items() if value is not None}
 
@@ -74,6 +87,24 @@ def window(content: str) -> str:
     return f"{content[:WINDOW_HEAD_CHARS]}\n...\n{content[heading.start():]}" if heading else content[-WINDOW_CHARS:]
 
 
+def wakes_agent(stdout: str) -> bool:
+    """Return False if the last line of a script's output is JSON with `"wakeAgent": false`: nothing to report."""
+    try:
+        gate = json.loads(next(line for line in reversed(stdout.splitlines()) if line.strip()))
+    except (StopIteration, ValueError, RecursionError):
+        return True
+    return not isinstance(gate, dict) or gate.get("wakeAgent", True) is not False
+
+
+def _status(record: dict[str, Any], stdout: str, error: str | None) -> str:
+    """Return the line by which the agent marks the output of a script that has nothing to report."""
+    if not record.get("no_agent") or error:
+        return ""
+    if not wakes_agent(stdout):
+        return "\n**Status:** silent (wakeAgent=false)"
+    return "" if stdout.strip() else "\n**Status:** silent (empty output)"
+
+
 def render_page(record: dict[str, Any], started: datetime.datetime, ended: datetime.datetime, stdout: str, stderr: str,
                 error: str | None) -> str:
     """Return the page of a run of the job in `record`, with the headings that clients look for.
@@ -88,7 +119,7 @@ def render_page(record: dict[str, Any], started: datetime.datetime, ended: datet
         f"**Job ID:** {record['id']}\n"
         f"**Run Time:** {started:%Y-%m-%d %H:%M:%S}\n"
         f"**Schedule:** {record.get('schedule_display') or ''}\n"
-        f"**Duration:** {(ended - started).total_seconds():.1f}s",
+        f"**Duration:** {(ended - started).total_seconds():.1f}s{_status(record, stdout, error)}",
         f"## Prompt\n\n{prompt}",
         f"## Response\n\n{stdout.strip() or '(no output)'}",
     ]

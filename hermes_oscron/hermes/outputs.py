@@ -8,20 +8,28 @@ import contextlib
 import datetime
 import os
 import stat
+import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import OscronError
 from ..files import make_private_dir, write_atomic
+from . import agent_settings
 from .home import SAFE_NAME, Home
 from .output_page import MAX_HEADING_BYTES, usage, window
+from .output_page import status as status_of_page
 
-MAX_OUTPUTS = 50
-"""The number of outputs of a job that are kept, as in the agent."""
+DEFAULT_MAX_OUTPUTS = 50
+"""The number of outputs of a job that are kept, unless the agent's `cron.output_retention` names another."""
 MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 """The most that is read of one output; the runner writes at most 10.5 MiB."""
+FUTURE_S = 60.0
+"""An output that was written later than this from now is from the future; a file system's clock may differ a little."""
 MAX_ANSWER_CHARS = 16 * 1024 * 1024
 """The most that several outputs have together; the oldest ones beyond are left out."""
+
+
+_SortKey = tuple[bool, int, str, int, str]
 
 
 class RunNotFound(OscronError):
@@ -49,21 +57,32 @@ def write(home: Home, job_id: str, when: datetime.datetime, text: str) -> str:
         again += 1
         name = f"{stem}_{again}.md"
     write_atomic(f"{folder}/{name}", text.encode("utf-8", "replace"))
-    for old in filenames(home, job_id)[MAX_OUTPUTS:]:
+    limit = max_outputs(home)
+    earlier = [other for other in filenames(home, job_id) if other != name]
+    for old in earlier[limit - 1:] if limit > 0 else []:
         with contextlib.suppress(OSError):  # the new one is saved
             os.unlink(f"{folder}/{old}")
     return name
 
 
+def max_outputs(home: Home) -> int:
+    """Return the number of outputs of a job in `home` that are kept; as in the agent, 0 or less keeps all."""
+    kept = agent_settings.number(home, agent_settings.OUTPUT_RETENTION)
+    return DEFAULT_MAX_OUTPUTS if kept is None else int(kept)
+
+
 def filenames(home: Home, job_id: str) -> list[str]:
-    """Return the file names of the outputs of `job_id`, newest first."""
-    try:
-        with _open_folder(home, job_id) as folder, os.scandir(folder) as entries:
-            found = [entry.name for entry in entries if _is_output_name(entry.name)
-                     and entry.is_file(follow_symlinks=False)]
-    except OSError:
-        return []
-    return sorted(found, key=_sort_key, reverse=True)
+    """Return the file names of the outputs of `job_id`, newest first, by the times at which they were written.
+
+    The times in the names are local, so a change of the zone or of the clocks puts them out of order.
+    """
+    now, found = time.time(), list[_SortKey]()
+    with contextlib.suppress(OSError), _open_folder(home, job_id) as folder, os.scandir(folder) as entries:
+        for entry in entries:
+            if _is_output_name(entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):  # retention may have removed it in between
+                    found.append(_sort_key(entry, now))
+    return [key[-1] for key in sorted(found, reverse=True)]
 
 
 def _is_output_name(name: str) -> bool:
@@ -71,10 +90,15 @@ def _is_output_name(name: str) -> bool:
     return name.endswith(".md") and not name.startswith(".") and name.isprintable()
 
 
-def _sort_key(name: str) -> tuple[str, int, str]:
-    """Return a key that sorts by the second in `name` and, within one second, by the number behind it."""
-    second, again = name[:19], name[19:].removesuffix(".md").removeprefix("_")
-    return second, int(again) if again.isdecimal() else 0, name
+def _sort_key(entry: os.DirEntry[str], now: float) -> _SortKey:
+    """Return a key that sorts by the time of `entry`; among outputs of one time, by the second and number in the name.
+
+    An output from the future was written by a clock that was ahead, so it is older than all others.
+    """
+    status = entry.stat(follow_symlinks=False)
+    second, again = entry.name[:19], entry.name[19:].removesuffix(".md").removeprefix("_")
+    return (status.st_mtime <= now + FUTURE_S, status.st_mtime_ns, second,
+            int(again) if again.isdecimal() else 0, entry.name)
 
 
 def job_ids(home: Home) -> set[str]:
@@ -107,6 +131,13 @@ def history(home: Home, job_id: str, offset: int, limit: int) -> tuple[list[Outp
             status = os.fstat(file.fileno())
             pages.append(OutputInfo(name, status.st_size, status.st_mtime, usage(_text(file.read(MAX_HEADING_BYTES)))))
     return pages, len(all_names)
+
+
+def status(home: Home, job_id: str, name: str) -> str:
+    """Return how the run of the output `name` of `job_id` ended; empty if it has been removed."""
+    with contextlib.suppress(RunNotFound), _open_output(home, job_id, name) as file:
+        return status_of_page(_text(file.read(MAX_HEADING_BYTES)))
+    return ""
 
 
 def read(home: Home, job_id: str, name: str) -> str:

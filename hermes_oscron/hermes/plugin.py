@@ -8,12 +8,14 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 
 from .. import files
+from ..config import Config
 from ..errors import OscronError, cause
 from ..files import make_private_dir, write_atomic
-from . import config_yaml
+from . import agent, config_yaml
 from .config_yaml import Edit, EditError
 from .home import Home, homes_of
 
@@ -22,6 +24,8 @@ PROVIDER_SOURCE = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FILES = ("__init__.py", "plugin.yaml")
 INHERITED_ENV = ("PATH", "HERMES_TIMEZONE")
 """The variables of the installing shell that a sync needs."""
+
+CHECK_TIMEOUT_S = 60.0
 
 
 class PluginError(OscronError):
@@ -73,6 +77,41 @@ def remove(root: str) -> list[Home]:
 def is_installed(home: Home) -> bool:
     """Return True if the agent of `home` uses the plugin."""
     return os.path.exists(f"{folder(home)}/command.json") and _provider(home) == PROVIDER_NAME
+
+
+def problems(root: str, settings: Config) -> list[str]:
+    """Return a sentence for each profile of `root` whose gateway fires jobs although the plugin is installed.
+
+    Asks the agent's own Python, which takes about a second. Raises AgentNotFound.
+    """
+    homes = homes_of(root)
+    installed = [home for home in homes if is_installed(home)]
+    if not installed:
+        return []
+    found = [f"{home.profile}: the plugin is not installed in this profile, so a gateway of it fires jobs too, and "
+             "changes by the agent are armed later. 'hermes-oscron plugin install' installs it."
+             for home in homes if home not in installed]
+    python = agent.python_of(root, settings)
+    for home in installed:
+        reason = _why_unused(agent.check_provider_command(python, home, len(homes))) if python else None
+        if reason:
+            found.append(f"{home.profile}: the agent does not use the plugin, so a gateway fires jobs too. Each "
+                         f"occurrence still runs once, because both claim it first. 'hermes-oscron plugin install' "
+                         f"writes the plugin again. The agent's reason: {reason}")
+    return found
+
+
+def _why_unused(check: list[str]) -> str | None:
+    """Return the agent's reason for not using the plugin, by the command `check`; None if it uses it."""
+    try:
+        ended = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                               timeout=CHECK_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"it did not answer for {CHECK_TIMEOUT_S:.0f} s."
+    except OSError as error:
+        return f"{error.filename}: {cause(error)}"
+    last = ended.stderr.strip().rpartition("\n")[2]
+    return (last or f"exit status {ended.returncode}.") if ended.returncode else None
 
 
 def folder(home: Home) -> str:

@@ -2,53 +2,163 @@
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..files import open_regular
 from .home import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from zoneinfo import ZoneInfo
+
+VARIABLE = "HERMES_TIMEZONE"
+SETTING = re.compile(r"""^(['"]?)timezone\1[ \t]*:[ \t]+(?:"([^"\n]*)"|'([^'\n]*)'|([^\s#'"][^\n]*?))?"""
+                     r"""[ \t]*(?:[ \t]\#.*)?\r?$""", re.M)
+"""The line `timezone: ZONE` at the top level of config.yaml."""
+SYSTEMD_RUNS = "/run/systemd/system"
+"""This folder exists if systemd is the init system (sd_booted(3))."""
+LOCALTIME, ZONES = "/etc/localtime", "/usr/share/zoneinfo"
+
+_copies: "dict[bytes, ZoneInfo | None]" = {}
+"""The zone of each content that /etc/localtime has had as a copy."""
+
+
+class ZoneChoice(NamedTuple):
+    """The zone of a home, and what sets it. `problem` is a sentence if that names a zone that does not exist."""
+
+    zone: "ZoneInfo"
+    source: str
+    problem: str = ""
 
 
 def home_zone(home: Home) -> "ZoneInfo":
-    """Return the zone of wall-clock times of `home`.
+    """Return the zone of wall-clock times of `home`. See `choose_zone`."""
+    return zone_choice(home).zone
 
-    It is `$HERMES_TIMEZONE`, else `timezone:` in config.yaml, else the machine's. As in the agent, a zone that does not
-    exist counts as none.
+
+def zone_choice(home: Home) -> ZoneChoice:
+    """Return the zone of wall-clock times of `home`, and where it comes from. See `choose_zone`."""
+    return choose_zone(_content(f"{home.path}/.env"), _content(f"{home.path}/config.yaml"), home.path)
+
+
+def choose_zone(env_file: bytes, config_yaml: bytes, folder: str) -> ZoneChoice:
+    """Return the zone for a `.env` and a config.yaml with this content, both in `folder`.
+
+    The order is the agent's: `HERMES_TIMEZONE` in `.env`, in the environment, `timezone:` in config.yaml, the machine's
+    zone. As in the agent, the first of them decides: if its zone does not exist, the machine's counts.
     """
-    try:
-        with open(f"{home.path}/config.yaml", encoding="utf-8", errors="replace", opener=open_regular) as file:
-            return zone_from_config(file.read())
-    except OSError:
-        return zone_from_config("")
-
-
-def zone_from_config(configuration: str) -> "ZoneInfo":
-    """Return the zone for `configuration`, the content of config.yaml.
-
-    Only one line at the top level is needed, and a YAML parser would cost a fire 40 ms.
-    """
-    match = re.search(r"""^timezone:[ \t]*(['"]?)([A-Za-z0-9_+/-]+)\1[ \t]*(?:#.*)?$""", configuration, re.M)
-    for name in (os.environ.get("HERMES_TIMEZONE", "").strip(), match[2] if match else ""):
-        if name and (zone := _zone(name)):
-            return zone
-    return machine_zone()
+    for source, name in ((f"{VARIABLE} in {folder}/.env", _from_env_file(env_file)),
+                         (f"the variable {VARIABLE}", os.environ.get(VARIABLE, "").strip()),
+                         (f"timezone: in {folder}/config.yaml", _from_config(config_yaml))):
+        if name:
+            if zone := _zone(name):
+                return ZoneChoice(zone, source)
+            machine, where = _machine()
+            return ZoneChoice(machine, where, f"{source} is {name!a:.80}, and there is no such zone. Times are in "
+                                              f"{machine.key}. Set a zone like Europe/Berlin.")
+    return ZoneChoice(*_machine())
 
 
 def machine_zone() -> "ZoneInfo":
-    """Return the machine's zone, as localtime(5) defines it: the target of /etc/localtime, and UTC without that."""
-    target = os.path.realpath("/etc/localtime")
-    name = target.partition("/zoneinfo/")[2]
-    if not name:
+    """Return the machine's zone: that of /etc/localtime (localtime(5)), and UTC without that.
+
+    Without systemd, `$TZ` comes first: in a container, all processes have it. systemd passes it to no unit.
+    """
+    return _machine()[0]
+
+
+def _machine() -> "tuple[ZoneInfo, str]":
+    """Return the machine's zone, and what sets it."""
+    if not os.path.exists(SYSTEMD_RUNS):
+        named = os.environ.get("TZ", "").strip().removeprefix(":")
+        if named and (zone := _zone(named.partition("/zoneinfo/")[2] or named)):
+            return zone, "the variable TZ"
+    name = os.path.realpath(LOCALTIME).partition("/zoneinfo/")[2]
+    if name and os.path.exists(LOCALTIME) and (zone := _zone(name)):
+        return zone, LOCALTIME
+    if zone := _zone_of_copy(_content(LOCALTIME)):
+        return zone, f"{LOCALTIME}, by its content"
+    utc = _zone("UTC")
+    assert utc
+    return utc, "the default"
+
+
+def _zone_of_copy(content: bytes) -> "ZoneInfo | None":
+    """Return the zone whose file has this `content`, as that of an /etc/localtime that is a copy or a mount.
+
+    The C library and systemd read the content alone, so /etc/timezone only chooses between zones with the same one.
+    Content of no zone of this machine is a zone `localtime` of its own. Returns None if it is not of a zone at all.
+    """
+    if not content.startswith(b"TZif"):
+        return None
+    if content not in _copies:
+        _copies[content] = next(filter(None, (_zone(name) for name in _names_of(content))), None) or _unnamed(content)
+    return _copies[content]
+
+
+def _names_of(content: bytes) -> "Iterator[str]":
+    """Yield the names of the zones of this machine with `content`, the usual ones first (zone1970.tab)."""
+    from itertools import chain
+    from zoneinfo import available_timezones
+
+    def names() -> "Iterator[Iterable[str]]":
+        yield _content("/etc/timezone").decode("utf-8", "replace").split()[:1]
+        yield ["UTC"]
+        table = _content(f"{ZONES}/zone1970.tab").decode("utf-8", "replace")
+        yield re.findall(r"^[A-Z,]+\t[-+\d]+\t(\S+)", table, re.M)
+        yield sorted(available_timezones())
+
+    return (name for name in chain.from_iterable(names()) if _content(f"{ZONES}/{name}") == content)
+
+
+def _unnamed(content: bytes) -> "ZoneInfo | None":
+    """Return the zone `localtime` that `content` describes; None if it is damaged."""
+    import io
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo.from_file(io.BytesIO(content), "localtime")
+    except (ValueError, OSError, LookupError):
+        return None
+
+
+def _from_env_file(content: bytes) -> str:
+    if VARIABLE.encode() not in content:
+        return ""
+    from . import env_file  # most homes do not set the zone there
+
+    return env_file.parse(content, os.environ).get(VARIABLE, "").strip()
+
+
+def _from_config(content: bytes) -> str:
+    """Return `timezone` of config.yaml.
+
+    One line at the top level is needed, and a YAML parser would cost a fire 40 ms. It is used if the file is written in
+    braces.
+    """
+    if b"timezone" not in content:
+        return ""
+    text = content.decode("utf-8-sig", "replace")
+    if re.match(r"\s*\{", text):
+        import yaml
+
         try:
-            with open("/etc/timezone", encoding="utf-8") as file:
-                name = file.read().strip()
-        except OSError:
-            name = ""
-    zone = _zone(name or "UTC") or _zone("UTC")
-    assert zone
-    return zone
+            value = yaml.safe_load(text).get("timezone")
+        except (yaml.YAMLError, ValueError, AttributeError, RecursionError):
+            return ""
+        return value.strip() if isinstance(value, str) else ""
+    found = SETTING.findall(text)
+    name = "".join(found[-1][1:]).strip() if found else ""  # of several YAML takes the last
+    return "" if name in ("null", "~") else name
+
+
+def _content(path: str) -> bytes:
+    """Return the content of the file at `path`; empty if it cannot be read."""
+    try:
+        with open(path, "rb", opener=open_regular) as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def _zone(name: str) -> "ZoneInfo | None":

@@ -1,26 +1,52 @@
 """Compute when a job runs next, and whether it is due now."""
 
 import datetime
+from itertools import islice
 
 from ..schedule.model import INTERVAL, ONCE
-from ..schedule.occurrences import latest_occurrence, next_occurrence
+from ..schedule.occurrences import latest_occurrence, next_occurrence, occurrences
 from .model import Job
+from .record import COMPLETED, ERROR, PAUSED, hold_of, is_used_up
 
 RECENT = datetime.timedelta(minutes=1)
 """An occurrence that `next_run_at` does not mention counts if it is not older than this. See `is_due`."""
+
+MIN_GRACE, MAX_GRACE = datetime.timedelta(minutes=2), datetime.timedelta(hours=2)
+"""The bounds of the time for which an occurrence is late and not yet missed, as in the agent."""
 
 
 def next_run(job: Job, now: datetime.datetime) -> datetime.datetime | None:
     """Return when the operating system runs `job` next, in the job's zone; None if it will not.
 
-    A one-shot that is past and has not run is still due.
+    A one-shot that is past and has not run is still due. The end of a hold comes before the schedule.
     """
     if not job.is_scheduled or job.schedule is None:
         return None
+    if held := held_until(job, now):
+        return held.astimezone(job.zone)
     if job.schedule.kind == ONCE:
-        return None if has_run(job, now) else job.schedule.run_at.astimezone(job.zone)
+        return None if has_run(job, now) or is_over(job, now) else job.schedule.run_at.astimezone(job.zone)
     due = next_occurrence(job.schedule, now, job.zone, job.phase)
     return due.astimezone(job.zone) if due else None
+
+
+def fires_alike(before: Job, after: Job, now: datetime.datetime) -> bool:
+    """Return True if what is armed for the job `before` is right for `after` too, as far as `now` shows.
+
+    A hold is armed as a single occurrence, also when it is over; an interval that is not perpetual as a few ones, which
+    each run renews.
+    """
+    if hold_of(before.record) or hold_of(after.record) or before.zone != after.zone:
+        return False
+    if after.schedule and not after.schedule.is_perpetual and before.next_run_at != after.next_run_at:
+        return False
+    return (before.state, before.schedule, next_run(before, now)) == (after.state, after.schedule, next_run(after, now))
+
+
+def held_until(job: Job, now: datetime.datetime) -> datetime.datetime | None:
+    """Return the end of the hold of a recurring `job`, if it is later than `now`, else None."""
+    hold = hold_of(job.record)
+    return hold.until if hold and hold.until > now and job.schedule and job.schedule.kind != ONCE else None
 
 
 def has_run(job: Job, now: datetime.datetime) -> bool:
@@ -31,16 +57,31 @@ def has_run(job: Job, now: datetime.datetime) -> bool:
     return bool(job.schedule and job.last_run_at and job.schedule.run_at <= job.last_run_at <= now)
 
 
-def never_fires(job: Job, now: datetime.datetime) -> bool:
-    """Return True if `job` is scheduled but can never fire: its schedule is unusable or has no occurrence left.
+def is_over(job: Job, now: datetime.datetime) -> bool:
+    """Return True if the agent would no longer run the one-shot `job`, though no run at its time is recorded.
 
-    A past one-shot does not count.
+    Its runs are used up; or the record has no next run, and either it has run before or its time is long past.
     """
-    if not job.is_scheduled:
+    if job.schedule is None or job.schedule.kind != ONCE:
         return False
+    return is_used_up(job.record) or (job.next_run_at is None and (
+        job.schedule.run_at < now - MIN_GRACE or (job.last_run_at is not None and job.last_run_at <= now)))
+
+
+def why_never_fires(job: Job, now: datetime.datetime) -> str:
+    """Return why `job` can never fire though it should: a sentence, empty if it can. A past one-shot still can."""
+    if job.state == COMPLETED or (job.state == PAUSED and job.schedule):
+        return ""
     if job.schedule is None:
-        return True
-    return job.schedule.kind != ONCE and next_occurrence(job.schedule, now, job.zone) is None
+        return job.schedule_error
+    if job.schedule.kind != ONCE:
+        return "" if next_occurrence(job.schedule, now, job.zone) else "its schedule has no occurrence left."
+    if job.state == ERROR:
+        return "it runs once, and its state is 'error'."
+    if has_run(job, now) or not is_over(job, now) or job.record.get("run_claim") or job.record.get("fire_claim"):
+        return ""
+    return ("it runs once, and its count of runs is used up." if is_used_up(job.record) else
+            "it runs once, its time is past, and it has no 'next_run_at'.")
 
 
 def is_due(job: Job, now: datetime.datetime) -> bool:
@@ -52,14 +93,36 @@ def is_due(job: Job, now: datetime.datetime) -> bool:
     `next_run_at` the job is due, since the caller was started by a timer or a crontab line.
     """
     written = job.next_run_at
+    if is_over(job, now):
+        return False
     if written is None:
         return True
     written = written.replace(microsecond=0)
     if written <= now:
         return True
-    if job.schedule is None or next_occurrence(job.schedule, now, job.zone, written) == written:
+    if job.schedule is None or held_until(job, now):
+        return False
+    if next_occurrence(job.schedule, now, job.zone, written) == written:
         return False
     return latest_occurrence(job.schedule, now - RECENT, now, job.zone, written) is not None
+
+
+def is_missed(job: Job, now: datetime.datetime) -> bool:
+    """Return True if `job` is due, and its last occurrence is longer ago than the agent's grace.
+
+    The grace is half the time between two occurrences, from two minutes to two hours. A one-shot, and a run that was
+    requested by `hermes cron run`, are not missed.
+    """
+    written, schedule = job.next_run_at, job.schedule
+    if written is None or schedule is None or schedule.kind == ONCE or not job.is_scheduled:
+        return False
+    if now - written <= MIN_GRACE or job.record.get("manual_run_at") == job.record["next_run_at"]:
+        return False
+    first, second = (*islice(occurrences(schedule, now, job.zone, job.phase), 2), None, None)[:2]
+    if first is None or second is None:
+        return False
+    grace = min(max((second - first) / 2, MIN_GRACE), MAX_GRACE)
+    return now - written > grace and latest_occurrence(schedule, now - grace, now, job.zone, job.phase) is None
 
 
 def first_due(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> datetime.datetime | None:

@@ -1,11 +1,10 @@
-"""The changes of a job: create, edit, pause, resume, claim, record a run. Pure functions from Job to Job.
+"""The changes of a job: create, edit, pause, resume, record a run. Pure functions from Job to Job.
 
 `now` is an aware time. `resolution` is that of the scheduler in which the job is armed.
 """
 
 import datetime
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,24 +12,44 @@ from ..barrier import use_each
 from ..schedule.model import INTERVAL, ONCE, Schedule, ScheduleError
 from ..schedule.occurrences import next_occurrence
 from . import fields as job_fields
-from .due import first_due, floor_to, has_run, next_run
+from .claiming import drop_claims
+from .due import first_due, floor_to, has_run, held_until, is_missed, next_run
 from .fields import ValidationError
 from .model import Job
-from .record import COMPLETED, ERROR, PAUSED, SCHEDULED, Record, instant
+from .record import (
+    COMPLETED,
+    DELIVERY_FAILED,
+    ERROR,
+    HOLD_FIELDS,
+    OK,
+    PAUSED,
+    SCHEDULED,
+    Record,
+    deliver_of,
+    hold_of,
+    instant,
+    is_used_up,
+    iso,
+)
 
-MAX_CLAIM_AGE = datetime.timedelta(minutes=30)
-"""The time for which the agent honours a `run_claim`; a run that goes on renews it."""
+CREATED_PAUSED = "Created paused; awaiting operator approval."
+"""The agent's own reason for a job that is created paused without one."""
+NOT_STORED = ("repeat", "enabled", "paused", "paused_reason")
+"""Fields that change others of the record."""
 
 
 def create(profile: str, job_id: str, fields: Mapping[str, Any], schedule: Schedule, zone: ZoneInfo,
            now: datetime.datetime, resolution: datetime.timedelta) -> Job:
     """Return a new job of the checked `fields`. Raises ValidationError if it has nothing to run."""
     record: Record = {"id": job_id, **job_fields.defaults(), "state": SCHEDULED, "enabled": True,
-                      "created_at": _iso(now, zone)}
-    enabled = fields.get("enabled", True)
+                      "created_at": iso(now, zone)}
+    enabled = fields.get("enabled", True) and not fields.get("paused")
+    reason = fields.get("paused_reason") or (CREATED_PAUSED if fields.get("paused") else None)
+    if reason and enabled:
+        raise ValidationError("'paused_reason' is for a job that is created paused; set 'paused' too.")
     job = _reschedule(Job(profile, record, zone, None), schedule, now, resolution)
     job = _require_work(_set_fields(job, fields))
-    return job if enabled else pause(job, None, now)
+    return job if enabled else pause(job, reason, now)
 
 
 def edit(job: Job, fields: Mapping[str, Any], schedule: Schedule | None, now: datetime.datetime,
@@ -42,7 +61,7 @@ def edit(job: Job, fields: Mapping[str, Any], schedule: Schedule | None, now: da
     if schedule and schedule != job.schedule:
         job = _reschedule(job, schedule, now, resolution)
     job = _set_fields(job, fields)
-    if fields.keys() & {"prompt", "no_agent", "script"}:
+    if fields.keys() & {"prompt", "no_agent", "script", "monitor_script", "monitor_url"}:
         _require_work(job)
     if "enabled" in fields:
         return resume(job, now, resolution) if fields["enabled"] else pause(job, None, now)
@@ -53,16 +72,18 @@ def pause(job: Job, reason: str | None, now: datetime.datetime) -> Job:
     """Return `job` paused. Only a scheduled job changes."""
     if not job.is_scheduled:
         return job
-    return job.with_fields({"enabled": False, "state": PAUSED, "paused_at": _iso(now, job.zone),
-                            "paused_reason": reason, "next_run_at": None})
+    return job.without_fields("pending_slot").with_fields({
+        "enabled": False, "state": PAUSED, "paused_at": iso(now, job.zone), "paused_reason": reason,
+        "next_run_at": None})
 
 
 def resume(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> Job:
     """Return `job` scheduled again, from its next occurrence on; missed ones stay missed.
 
-    A completed job is resumed only if its runs have no limit. Raises ScheduleError.
+    A completed job is resumed only if it has runs left. Raises ScheduleError.
     """
-    if job.is_scheduled or (job.state == COMPLETED and job.repeat.times is not None):
+    times, completed = job.repeat
+    if job.is_scheduled or (job.state == COMPLETED and times is not None and completed >= times):
         return job
     if job.schedule is None:
         raise ScheduleError(job.schedule_error)
@@ -71,69 +92,60 @@ def resume(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> 
     if job.schedule.kind == ONCE and job.schedule.run_at <= now:
         raise ScheduleError(f"The job runs once, at {job.schedule.expression}, which is past: give it another time.")
     resumed = job.with_fields({"enabled": True, "state": SCHEDULED, "paused_at": None, "paused_reason": None})
-    return _start_from(resumed, now, resolution)
-
-
-def claim(job: Job, now: datetime.datetime) -> Job:
-    """Return `job` with the occurrence that is due at `now` marked as taken, so that the agent does not run it.
-
-    The mark is the agent's own: `next_run_at` moves on (`advance_next_run`), a one-shot gets a `run_claim`.
-    """
-    if job.schedule is None:
-        return job
-    if job.schedule.kind == ONCE:
-        return job.with_fields({"run_claim": {"at": _iso(now, job.zone), "by": f"hermes-cron-exec:{os.getpid()}"}})
-    following = next_occurrence(job.schedule, now, job.zone, job.phase)
-    return job.with_fields({"next_run_at": _iso(following, job.zone)}) if following else job
-
-
-def is_claimed(job: Job, now: datetime.datetime) -> bool:
-    """Return True if the agent's own scheduler has marked this one-shot as running (`run_claim`)."""
-    stored = job.record.get("run_claim")
-    claimed = instant(stored.get("at")) if isinstance(stored, dict) else None
-    return claimed is not None and datetime.timedelta(0) <= now - claimed < MAX_CLAIM_AGE
+    return _start_from(_with_runs_left(resumed), now, resolution)
 
 
 def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, error: str | None,
-               delivery_error: str | None = None) -> Job:
+               delivery_error: str | None = None, claims: Iterable[str] = ()) -> Job:
     """Return `job` after a run from `started` to `ended`, which failed with `error` or went well.
 
-    A manual run counts as any other, as in the agent, and a paused job stays paused. A job that was rescheduled
-    during the run keeps its new schedule and count.
+    A manual run counts as any other, as in the agent, and a paused job stays paused. A paused one-shot is still to run
+    at its time when it is resumed, so it does not count. A job that was rescheduled during the run keeps its new
+    schedule and count. The claims `claims` end. A hold ends with a run that goes well; one that fails does not
+    shorten it.
     """
-    claims = {key: None for key in ("fire_claim", "run_claim") if job.record.get(key) is not None}
-    job = job.with_fields({"last_run_at": _iso(ended, job.zone), "last_status": "error" if error else "ok",
-                           "last_error": error, "last_delivery_error": delivery_error, **claims})
+    status = ERROR if error else DELIVERY_FAILED if delivery_error else OK
+    job = drop_claims(job, claims).without_fields("pending_slot", "manual_run_at", "manual_run_prompt")
+    job = job.with_fields({"last_run_at": iso(ended, job.zone), "last_status": status, "last_error": error,
+                           "last_delivery_error": delivery_error, **_failures(job, ended, error)})
     rescheduled_at = instant(job.record.get("armed_at"))
     if rescheduled_at and rescheduled_at > started:
+        return job
+    schedule = job.schedule
+    if job.state == PAUSED and schedule and schedule.kind == ONCE:
         return job
     repeat = job.repeat
     times, completed = repeat
     job = job.with_repeat(times, completed + 1)
     if not job.is_scheduled:
         return job
-    schedule = job.schedule
     if schedule is None:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or job.schedule_error})
     found, errors = use_each({job.instance: job}, lambda job: next_occurrence(schedule, ended, job.zone, job.phase))
     if errors:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or errors[job.instance]})
     following = found[job.instance]
+    held = held_until(job, ended) if error else None
     if schedule.kind == ONCE:  # the agent counts a one-shot when it begins
         job = job.with_repeat(times, min(completed + 1, times or completed + 1))
     if schedule.kind == ONCE or repeat.is_last_run or following is None:
         return job.with_fields({"state": COMPLETED, "enabled": False, "next_run_at": None})
-    return job.with_fields({"state": SCHEDULED, "next_run_at": _iso(following, job.zone)})
+    if held:
+        return job.with_fields({"state": SCHEDULED})
+    return job.without_fields(*HOLD_FIELDS).with_fields({"state": SCHEDULED, "next_run_at": iso(following, job.zone)})
 
 
 def correct_after_agent(job: Job, before: Job, ended: datetime.datetime) -> Job:
     """Return `job`, in which the agent has recorded a run, with the next run by our arithmetic.
 
     The agent counts an interval from the end of the run, croniter ignores clock changes, and both give a paused job a
-    next run. `before` is the job when the run began; if it was rescheduled since, it is not changed.
+    next run. `before` is the job when the run began; if it was rescheduled since, it is not changed, and neither is one
+    that the agent holds.
     """
     rescheduled = any(job.record.get(key) != before.record.get(key) for key in ("schedule", "armed_at"))
-    if rescheduled or job.state == COMPLETED:
+    if not rescheduled and before.state == PAUSED and job.state == COMPLETED:
+        return _paused_again(job, before)
+    if rescheduled or job.state == COMPLETED or hold_of(job.record):
         return job
     if job.state == PAUSED:
         return job.with_fields({"next_run_at": None})
@@ -144,22 +156,32 @@ def correct_after_agent(job: Job, before: Job, ended: datetime.datetime) -> Job:
     if errors:
         return job
     following = found[job.instance]
-    return job.with_fields({"next_run_at": _iso(following, job.zone) if following else None})
+    return job.with_fields({"next_run_at": iso(following, job.zone) if following else None})
 
 
 def refresh_next_run(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> Job:
     """Return `job` with the next run at which the scheduler starts it; a one-shot that has run is completed.
 
     Other programs write records with an arithmetic of their own, or without a next run. A job that is due already is
-    not changed until it has run.
+    not changed until it has run, and neither is one that the agent holds.
     """
     written = job.next_run_at
-    if job.schedule is None or not job.is_scheduled or (written and written <= now):
+    if job.schedule is None or not job.is_scheduled or (written and written <= now) or held_until(job, now):
         return job
     if job.schedule.kind == ONCE and has_run(job, now):
         return job.with_fields({"state": COMPLETED, "enabled": False})
     kept = first_due(job, now, resolution)
     return job if kept is None or kept == written else job.with_fields({"next_run_at": kept.isoformat()})
+
+
+def skip_missed(job: Job, now: datetime.datetime) -> Job:
+    """Return `job` due at its next occurrence after `now` if it `is_missed`; the missed one does not run."""
+    if job.schedule is None or not is_missed(job, now):
+        return job
+    following = next_occurrence(job.schedule, now, job.zone, job.phase)
+    if following is None:
+        return job
+    return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": iso(following, job.zone)})
 
 
 def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
@@ -174,7 +196,7 @@ def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
             if key not in before.record:
                 del record[key]
     job = Job.from_record(current.profile, record, current.zone)
-    if job.schedule and job.last_run_at != before.last_run_at:
+    if job.schedule and job.last_run_at != before.last_run_at and not hold_of(job.record):
         due = next_run(job, now)
         return job.with_fields({"next_run_at": due.isoformat() if due else None})
     return job
@@ -182,19 +204,26 @@ def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
 
 def _set_fields(job: Job, given: Mapping[str, Any]) -> Job:
     """Return `job` with the checked fields `given`, except `enabled`. Where a text may be empty, "" clears it."""
-    changes = {key: job_fields.stored(key, value) for key, value in given.items() if key not in ("repeat", "enabled")}
+    changes = {key: job_fields.stored(key, value) for key, value in given.items() if key not in NOT_STORED}
     record = {**job.record, **changes}
-    changes["deliver"] = record.get("deliver") or "local"
+    changes["deliver"] = deliver_of(record)
     if "skills" in given:
         changes["skill"] = given["skills"][0] if given["skills"] else None
     if not str(record.get("name") or "").strip():
         changes["name"] = (str(record.get("prompt") or "").strip() or str(record.get("script") or ""))[:50].strip()
     job = job.with_fields(changes)
-    return job.with_repeat(given["repeat"], job.repeat.completed) if "repeat" in given else job
+    if "repeat" in given:
+        return job.with_repeat(given["repeat"] or _default_times(job.schedule), job.repeat.completed)
+    return job
 
 
 def _require_work(job: Job) -> Job:
-    """Return `job`. Raises ValidationError if it has nothing to run."""
+    """Return `job`. Raises ValidationError if it has nothing to run, or fields that exclude each other."""
+    monitors = [field for field in ("monitor_script", "monitor_url") if job.record.get(field)]
+    if len(monitors) == 2:
+        raise ValidationError("A job has 'monitor_script' or 'monitor_url', not both; clear one of them.")
+    if monitors and job.record.get("no_agent"):
+        raise ValidationError(f"'{monitors[0]}' decides whether the agent runs, so a job with no_agent cannot have it.")
     if job.record.get("no_agent"):
         if not job.record.get("script"):
             raise ValidationError("script is missing: a job with no_agent runs a script.")
@@ -211,17 +240,27 @@ def _reschedule(job: Job, schedule: Schedule, now: datetime.datetime, resolution
     times, completed = job.repeat
     before = job.record.get("schedule")
     if times in (None, 1) and (not isinstance(before, dict) or schedule.kind != before.get("kind")):
-        times = 1 if schedule.kind == ONCE else None
+        times = _default_times(schedule)
     job = job.with_schedule(schedule)
-    if job.state == COMPLETED:
-        job = job.with_fields({"state": SCHEDULED, "enabled": True})
+    if job.state in (COMPLETED, ERROR):
+        job = job.with_fields({"state": SCHEDULED, "enabled": True, "paused_at": None, "paused_reason": None})
         completed = 0
-    return _start_from(job.with_repeat(times, completed), now, resolution)
+    return _start_from(_with_runs_left(job.with_repeat(times, completed)), now, resolution)
+
+
+def _with_runs_left(job: Job) -> Job:
+    """Return `job`, with its count of runs reset if it is a one-shot that has used it up."""
+    return job.with_repeat(job.repeat.times, 0) if is_used_up(job.record) else job
+
+
+def _default_times(schedule: Schedule | None) -> int | None:
+    return 1 if schedule and schedule.kind == ONCE else None
 
 
 def _start_from(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> Job:
     """Return `job` due from `now` on only; an interval counts from there."""
-    job = job.with_fields({"next_run_at": None, "armed_at": _iso(now, job.zone)})
+    job = job.without_fields("pending_slot", *HOLD_FIELDS)
+    job = job.with_fields({"next_run_at": None, "armed_at": iso(now, job.zone)})
     if not job.is_scheduled or job.schedule is None:
         return job
     if job.schedule.kind == ONCE:
@@ -230,8 +269,25 @@ def _start_from(job: Job, now: datetime.datetime, resolution: datetime.timedelta
         due = next_occurrence(job.schedule, now, job.zone)
         if due and job.schedule.kind == INTERVAL:
             due = floor_to(due, resolution)
-    return job.with_fields({"next_run_at": _iso(due, job.zone) if due else None})
+    return job.with_fields({"next_run_at": iso(due, job.zone) if due else None})
 
 
-def _iso(moment: datetime.datetime, zone: ZoneInfo) -> str:
-    return moment.astimezone(zone).isoformat()
+def _paused_again(job: Job, before: Job) -> Job:
+    """Return `job`, which the agent completed when it was run by hand, paused as it was `before`.
+
+    The agent does not run a one-shot whose count is used up, so that count is restored too.
+    """
+    kept = ["state", "enabled", "paused_at", "paused_reason"]
+    if before.schedule and before.schedule.kind == ONCE:
+        kept.append("repeat")
+    fields = {key: before.record[key] for key in kept if key in before.record}
+    return job.with_fields({**fields, "next_run_at": None})
+
+
+def _failures(job: Job, ended: datetime.datetime, error: str | None) -> Record:
+    """Return what the agent keeps of failed runs: how many there were in a row, and the last one."""
+    if not error:
+        return {"failure_streak": 0}
+    streak = job.record.get("failure_streak")
+    return {"failure_streak": (streak if type(streak) is int else 0) + 1,
+            "last_failure": {"at": iso(ended, job.zone), "detail": error}}

@@ -15,7 +15,7 @@ from ..barrier import use_each
 from ..schedule import cron
 from ..schedule.display import display_schedule
 from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError, cron_schedule, interval, once_in_zone
-from .record import SCHEDULED, Record, Repeat, instant, repeat_of, state_of
+from .record import SCHEDULED, Record, Repeat, instant, next_run_of, repeat_of, state_of
 
 MAX_STORED_INTERVAL_MINUTES = 10_000_000
 """19 years. The agent has no limit, but dates have."""
@@ -38,7 +38,7 @@ class Job(NamedTuple):
     def from_record(cls, profile: str, record: Record, zone: ZoneInfo) -> "Job":
         """Parse `record`. Never raises: an unusable schedule is a value."""
         instance = f"{profile}:{record['id']}"
-        schedules, errors = use_each({instance: record}, lambda record: _stored_schedule(record.get("schedule"), zone))
+        schedules, errors = use_each({instance: record}, lambda record: _stored_schedule(record, zone))
         return cls(profile, record, zone, schedules.get(instance), errors.get(instance, ""))
 
     @property
@@ -65,7 +65,7 @@ class Job(NamedTuple):
     @property
     def next_run_at(self) -> datetime.datetime | None:
         """The next run in the record, in UTC. `due.next_run` gives the time at which the job is really due."""
-        return instant(self.record.get("next_run_at"))
+        return next_run_of(self.record)
 
     @property
     def last_run_at(self) -> datetime.datetime | None:
@@ -81,6 +81,12 @@ class Job(NamedTuple):
     def with_fields(self, fields: Mapping[str, Any]) -> "Job":
         """Return a copy with `fields` set in the record. The schedule is not one of them: see `with_schedule`."""
         return self._replace(record={**self.record, **fields})
+
+    def without_fields(self, *keys: str) -> "Job":
+        """Return a copy without the fields `keys` in the record."""
+        if not any(key in self.record for key in keys):
+            return self
+        return self._replace(record={key: value for key, value in self.record.items() if key not in keys})
 
     def with_schedule(self, schedule: Schedule) -> "Job":
         """Return a copy with `schedule`, stored as the agent stores it."""
@@ -105,21 +111,29 @@ def stored_schedule(schedule: Schedule, zone: ZoneInfo) -> Record:
     return {"kind": ONCE, "run_at": schedule.expression, "display": display}
 
 
-def _stored_schedule(stored: object, zone: ZoneInfo) -> Schedule:
-    """Parse the `schedule` of a record. Raises ScheduleError."""
+def _stored_schedule(record: Record, zone: ZoneInfo) -> Schedule:
+    """Parse the `schedule` of `record`. Raises ScheduleError."""
+    stored = record.get("schedule")
+    if isinstance(record.get("state"), list | dict):  # the agent skips such a job
+        raise ScheduleError("The record's state is not a text.")
+    if isinstance(stored, str):
+        raise ScheduleError(f"The record's schedule is a text, {short_repr(stored)}, and not an object: the agent does "
+                            f"not run the job either.")
     if not isinstance(stored, dict):
-        raise ScheduleError("The record has no schedule.")
+        raise ScheduleError("The record has no schedule: it must be an object with a 'kind'.")
     kind = stored.get("kind")
     if kind == CRON and isinstance(stored.get("expr"), str):
         return _stored_cron(stored["expr"])
     minutes = stored.get("minutes")
-    if kind == INTERVAL and type(minutes) is int and 0 < minutes <= MAX_STORED_INTERVAL_MINUTES:
-        return interval(minutes)
-    if kind == ONCE and (run_at := instant(stored.get("run_at"))):
+    if kind == INTERVAL and isinstance(minutes, int | float) and 0 < minutes <= MAX_STORED_INTERVAL_MINUTES:
+        if minutes % 1:
+            raise ScheduleError(f"The record's schedule is not of whole minutes: {short_repr(stored)}")
+        return interval(int(minutes))  # 30.0 is a whole number too
+    if kind == ONCE and isinstance(stored.get("run_at"), str) and (run_at := instant(stored["run_at"])):
         return once_in_zone(run_at, zone)
     raise ScheduleError(f"The record's schedule is not a schedule: {short_repr(stored)}")
 
 
 @lru_cache(maxsize=4096)
 def _stored_cron(expression: str) -> Schedule:
-    return cron_schedule(cron.canonical(expression))
+    return cron_schedule(cron.canonical(cron.without_second(expression)))

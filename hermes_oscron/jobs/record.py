@@ -4,14 +4,35 @@ The module imports next to nothing: the runner reads a record before it starts t
 """
 
 import datetime
+import re
 from typing import Any, NamedTuple
 
 Record = dict[str, Any]
 
 SCHEDULED, PAUSED, COMPLETED, ERROR = "scheduled", "paused", "completed", "error"
 
+RECURRING = ("cron", "interval")
+"""The kinds of schedules that have more than one occurrence."""
+OK, DELIVERY_FAILED, DELIVERY_QUEUED = "ok", "delivery_failed", "delivery_queued"
+RAN = (OK, DELIVERY_FAILED, DELIVERY_QUEUED)
+"""Each `last_status` of a run that went well, also if its output was not delivered; any other one is a failure."""
+BLOCKED_MARK = re.compile(r"^\[blocked_config(?::silent)?\]\s*")
+"""The beginning of an error by which the agent's configuration blocks a run; `silent` if it sent no alert again."""
 MAX_COUNT = 10**9
 """A larger number in a record is not a count of runs."""
+COUNT = re.compile(r"[+-]?[0-9]{1,10}")
+
+
+QUOTA, UNREACHABLE = "quota", "model unreachable"
+HOLD_FIELDS = ("quota_hold_until", "quota_hold_cron_expr", "unreachable_retry")
+"""The fields in which the agent stores why a job waits."""
+
+
+class Hold(NamedTuple):
+    """The agent runs a job next at `until`, a time of its own instead of its schedule's next one, for a `reason`."""
+
+    until: datetime.datetime
+    reason: str
 
 
 class Repeat(NamedTuple):
@@ -27,21 +48,64 @@ class Repeat(NamedTuple):
 
 
 def state_of(record: Record) -> str:
-    """Return `scheduled`, `paused` or `completed`, by whichever field the agent uses for it."""
-    if record.get("state") == COMPLETED:
+    """Return `scheduled`, `paused`, `completed` or `error`, as the agent decides whether it runs the job.
+
+    It runs none whose `enabled` is null, 0 or empty, or that has any mark of a pause; a one-shot in `error` neither.
+    """
+    state, schedule = record.get("state"), record.get("schedule")
+    if state == COMPLETED:
         return COMPLETED
-    if record.get("state") == PAUSED or record.get("enabled", True) is False:
+    if not record.get("enabled", True) or str(state).strip() == PAUSED or record.get("paused_at"):
         return PAUSED
-    return SCHEDULED
+    is_recurring = isinstance(schedule, dict) and schedule.get("kind") in RECURRING
+    return ERROR if state == ERROR and not is_recurring else SCHEDULED
+
+
+def hold_of(record: Record) -> Hold | None:
+    """Return the hold of a scheduled job, which may have ended already; None if the job follows its schedule.
+
+    A hold is in force as long as `next_run_at` is, as text, the time that the agent stored with it, and the expression
+    is the one that it was stored for (`quota_hold.py` and `unreachable_retry.py` of the agent).
+    """
+    written = record.get("next_run_at")
+    retry, schedule = record.get("unreachable_retry"), record.get("schedule")
+    if not isinstance(written, str) or not isinstance(schedule, dict) or state_of(record) != SCHEDULED:
+        return None
+    expression = schedule.get("expr")
+    until = instant(written)
+    if until and record.get("quota_hold_until") == written:
+        return Hold(until, QUOTA) if record.get("quota_hold_cron_expr") in (None, expression) else None
+    if until and isinstance(retry, dict) and (retry.get("at"), retry.get("expr")) == (written, expression):
+        return Hold(until, UNREACHABLE)
+    return None
 
 
 def repeat_of(record: Record) -> Repeat:
-    """Return the repeat count of `record`; anything that is not a positive count means no limit."""
+    """Return the repeat count of `record`, which older clients stored as a number or a word.
+
+    Anything that is not a positive count means no limit.
+    """
     stored = record.get("repeat")
-    repeat = stored if isinstance(stored, dict) else {}
-    times, completed = repeat.get("times"), repeat.get("completed")
-    return Repeat(times if type(times) is int and 0 < times <= MAX_COUNT else None,
-                  completed if type(completed) is int and abs(completed) <= MAX_COUNT else 0)
+    repeat = stored if isinstance(stored, dict) else {"times": stored}
+    times = _count(repeat.get("times"))
+    return Repeat(times if times > 0 else None, max(_count(repeat.get("completed")), 0))
+
+
+def is_used_up(record: Record) -> bool:
+    """Return True if `record` is of a one-shot that has had all its runs; the agent does not run it again."""
+    schedule, repeat = record.get("schedule"), repeat_of(record)
+    return (isinstance(schedule, dict) and schedule.get("kind") not in RECURRING
+            and repeat.times is not None and repeat.completed >= repeat.times)
+
+
+def _count(value: object) -> int:
+    """Return `value` as a count of runs, as the agent's `normalize_repeat_value` reads it; 0 for anything else."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        value = 1 if word in ("once", "one", "1x") else int(word) if COUNT.fullmatch(word) else 0
+    if not isinstance(value, int | float) or not abs(value) <= MAX_COUNT:  # NaN is not either
+        return 0
+    return int(value)
 
 
 def instant(value: object) -> datetime.datetime | None:
@@ -60,15 +124,42 @@ def instant(value: object) -> datetime.datetime | None:
     return moment if moment and datetime.MINYEAR < moment.year < datetime.MAXYEAR else None
 
 
-def skills_of(record: Record) -> list[Any]:
+def next_run_of(record: Record) -> datetime.datetime | None:
+    """Return the `next_run_at` of `record`, in UTC. The agent ignores one that is not ISO text, as if it were unset."""
+    written = record.get("next_run_at")
+    return instant(written) if isinstance(written, str) else None
+
+
+def iso(moment: datetime.datetime, zone: datetime.tzinfo) -> str:
+    """Return `moment` as records store it, in `zone`."""
+    return moment.astimezone(zone).isoformat()
+
+
+def text_of(value: object) -> str:
+    """Return the field `value`, which should be a text, as the agent reads it; empty for null."""
+    return "" if value is None else str(value)
+
+
+def skills_of(record: Record) -> list[str]:
     """Return the skills of `record`, which the agent stores as `skills` or, in older versions, as `skill`."""
     skills = record.get("skills")
-    if isinstance(skills, list):
-        return skills
-    single = skills or record.get("skill")
-    return [single] if single else []
+    stored = skills if isinstance(skills, list) else [skills or record.get("skill")]
+    return list(dict.fromkeys(filter(None, (str(skill or "").strip() for skill in stored))))
+
+
+def deliver_of(record: Record) -> str:
+    """Return the targets of the output, with commas between them. Older clients stored a list."""
+    stored = record.get("deliver")
+    if isinstance(stored, list):
+        stored = ",".join(filter(None, (str(target).strip() for target in stored)))
+    return str(stored or "local")
+
+
+def readable_error(error: object) -> Any:
+    """Return the `last_error` of a record without the marks that the agent uses."""
+    return BLOCKED_MARK.sub("", error) if isinstance(error, str) else error
 
 
 def is_delivered(record: Record) -> bool:
     """Return True if the job's output goes anywhere but to its own output files."""
-    return record.get("deliver") not in (None, "", "local")
+    return deliver_of(record) != "local"

@@ -5,14 +5,14 @@ from typing import Any
 
 from ..schedule.display import display_schedule
 from ..schedule.model import ONCE
-from .due import ceil_to, next_run
+from .due import ceil_to, held_until, next_run, why_never_fires
 from .model import Job
-from .record import ERROR, SCHEDULED, instant, skills_of
+from .record import ERROR, SCHEDULED, Record, deliver_of, hold_of, instant, readable_error, skills_of, text_of
 
 DEFAULTS: dict[str, Any] = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
     "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
-    "last_delivery_error": None,
+    "last_delivery_error": None, "held": None,
 }
 """Fields that every job shows, even if its record lacks them."""
 
@@ -21,26 +21,35 @@ def to_json(job: Job, now: datetime.datetime, resolution: datetime.timedelta) ->
     """Return the fields of `job` at `now`; `next_run_at` is when a scheduler with `resolution` starts it."""
     record, zone = job.record, job.zone
     shown = {**DEFAULTS, **record, "owner_profile": job.profile, "read_only": False, "skills": skills_of(record)}
-    shown["prompt"], shown["deliver"] = record.get("prompt") or "", record.get("deliver") or "local"
-    names = (record.get("name"), shown["prompt"], *shown["skills"], record.get("script"), job.id)
-    shown["name"] = record.get("name") or str(next(filter(None, names)))[:50]
+    shown["prompt"], shown["deliver"] = text_of(record.get("prompt")), deliver_of(record)
+    names = (shown["prompt"], *shown["skills"], text_of(record.get("script")).strip(), job.id)
+    shown["name"] = text_of(record.get("name")).strip() or next(filter(None, names))[:50]
     shown["state"], shown["enabled"] = job.state, job.state == SCHEDULED
+    shown["last_error"] = readable_error(record.get("last_error"))
     shown["repeat"] = job.repeat._asdict()
     shown["toast_notifications"] = record.get("toast_notifications") is not False
+    shown["held"] = None
     for key in ("last_run_at", "created_at", "paused_at"):
         moment = instant(record.get(key))
         shown[key] = moment.astimezone(zone).isoformat() if moment else None
     if job.schedule is None:
         return shown | {"state": ERROR, "next_run_at": None, "schedule": {"kind": "", "expression": ""},
-                        "schedule_display": str(record.get("schedule_display") or "")}
+                        "schedule_display": str(record.get("schedule_display") or _text_of_schedule(record))}
+    hold = hold_of(record) if held_until(job, now) else None
     due = next_run(job, now)
-    if due is None and job.is_scheduled and job.schedule.kind != ONCE:
+    if due is None and job.is_scheduled and (job.schedule.kind != ONCE or why_never_fires(job, now)):
         shown["state"] = ERROR
     return shown | {
         "schedule": {"kind": job.schedule.kind, "expression": job.schedule.expression},
         "schedule_display": display_schedule(job.schedule, zone),
         "next_run_at": ceil_to(due, resolution).isoformat() if due else None,
+        "held": f"held until {hold.until.astimezone(zone):%Y-%m-%d %H:%M %Z}: {hold.reason}" if hold else None,
     }
+
+
+def _text_of_schedule(record: Record) -> str:
+    stored = record.get("schedule")
+    return stored if isinstance(stored, str) else ""
 
 
 def unusable_to_json(job: Job) -> dict[str, Any]:

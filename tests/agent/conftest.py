@@ -1,5 +1,6 @@
 """The real Hermes agent, which ./tests/run installs beside the project, and a model for it to call."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from tests.agent.model import Model
 from tests.runner.jobs import configure
 
-AGENT = Path(__file__).parents[2] / ".agent-venv" / "bin"
+AGENT_ENVIRONMENT = os.environ.get("AGENT_ENVIRONMENT", ".agent-venv")
+"""The folder of the checkout in which ./tests/run has installed the agent."""
+AGENT = Path(__file__).parents[2] / AGENT_ENVIRONMENT / "bin"
 """The agent's commands; without them, run ./tests/run once."""
 
 

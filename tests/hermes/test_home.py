@@ -1,3 +1,5 @@
+from datetime import datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -5,7 +7,7 @@ import pytest
 
 from hermes_oscron.hermes import home as homes
 from hermes_oscron.hermes.home import ProfileNotFound
-from hermes_oscron.hermes.timezone import home_zone, machine_zone
+from hermes_oscron.hermes.timezone import home_zone, machine_zone, zone_choice
 
 
 def test_the_root_is_hermes_home_or_else_in_the_account_s_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,17 +66,46 @@ def test_an_instance_is_a_profile_and_a_job() -> None:
             homes.split_instance(wrong)
 
 
-def test_the_zone_is_the_environment_s_then_the_profile_s_then_the_machine_s(
+def test_the_zone_is_set_by_env_file_environment_config_and_machine_in_this_order(
         root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = homes.home_of(str(root), "default")
+    (root / ".env").write_text("KEY=x\nexport HERMES_TIMEZONE='Asia/Tokyo' # office\n")
     (root / "config.yaml").write_text("timezone: Asia/Kolkata\n")
     monkeypatch.setenv("HERMES_TIMEZONE", "America/Nuuk")
+    assert home_zone(home) == ZoneInfo("Asia/Tokyo")
+    (root / ".env").unlink()
     assert home_zone(home) == ZoneInfo("America/Nuuk")
-    for none in ("", "  ", "Mars/Olympus", "../../etc/passwd"):
+    for none in ("", "  "):
         monkeypatch.setenv("HERMES_TIMEZONE", none)
         assert home_zone(home) == ZoneInfo("Asia/Kolkata"), none
     (root / "config.yaml").unlink()
     assert home_zone(home) == machine_zone()
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "Eastern Standard Time"])
+def test_a_zone_that_does_not_exist_is_reported_and_the_machine_s_counts(
+        root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    home = homes.home_of(str(root), "default")
+    (root / "config.yaml").write_text("timezone: Asia/Kolkata\n")
+    monkeypatch.setenv("HERMES_TIMEZONE", name)
+    choice = zone_choice(home)
+    assert choice.zone == machine_zone()
+    assert name in choice.problem
+    monkeypatch.delenv("HERMES_TIMEZONE")
+    (root / "config.yaml").write_text(f"timezone: {name}\n")
+    assert f"timezone: in {root}/config.yaml is '{name}'" in zone_choice(home).problem
+
+
+def test_without_systemd_the_machine_s_zone_is_that_of_tz(
+        root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HERMES_TIMEZONE")
+    home = homes.home_of(str(root), "default")
+    monkeypatch.setattr("hermes_oscron.hermes.timezone.SYSTEMD_RUNS", str(tmp_path / "none"))
+    for text in ("Asia/Tokyo", ":Asia/Tokyo", "/usr/share/zoneinfo/Asia/Tokyo"):
+        monkeypatch.setenv("TZ", text)
+        assert zone_choice(home) == (ZoneInfo("Asia/Tokyo"), "the variable TZ", "")
+    monkeypatch.setattr("hermes_oscron.hermes.timezone.SYSTEMD_RUNS", str(tmp_path))
+    assert home_zone(home) != ZoneInfo("Asia/Tokyo")
 
 
 def test_the_zone_is_read_from_any_form_of_config_yaml(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +116,51 @@ def test_the_zone_is_read_from_any_form_of_config_yaml(root: Path, monkeypatch: 
                        ("timezone:   'Europe/Berlin'   # home\nb: 2\n", berlin), ("timezone: Nowhere\n", machine),
                        ("display:\n  timezone: Europe/Berlin\n", machine), ("# timezone: Europe/Berlin\n", machine),
                        ("timezone: ''\n", machine), ("timezone: null\n", machine),
-                       ("timezone: Europe/Berlin\r\n", berlin)):
+                       ("timezone: Europe/Berlin\r\n", berlin), ("timezone : Europe/Berlin\n", berlin),
+                       ('"timezone": "Europe/Berlin"\n', berlin), ("{a: 1, timezone: Europe/Berlin}\n", berlin),
+                       ("{timezone\n", machine), ("timezone: Asia/Tokyo\ntimezone: Europe/Berlin\n", berlin)):
         (root / "config.yaml").write_bytes(text.encode())
         assert home_zone(home) == zone, text
+
+
+def machine_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Make /etc/localtime of this machine a plain file with `content`."""
+    (tmp_path / "localtime").write_bytes(content)
+    monkeypatch.setattr("hermes_oscron.hermes.timezone.LOCALTIME", str(tmp_path / "localtime"))
+    monkeypatch.setattr("hermes_oscron.hermes.timezone.SYSTEMD_RUNS", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "Asia/Kolkata", "America/Argentina/Buenos_Aires", "UTC"])
+def test_a_copied_localtime_is_the_zone_with_its_content(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """/etc/timezone does not matter; that of this machine says Etc/UTC."""
+    machine_with(tmp_path, monkeypatch, Path(f"/usr/share/zoneinfo/{name}").read_bytes())
+    assert machine_zone().utcoffset(datetime(2027, 7, 1)) == ZoneInfo(name).utcoffset(datetime(2027, 7, 1))
+    assert machine_zone().key in (name, "Etc/UTC")
+
+
+def test_a_copied_localtime_of_no_known_zone_is_a_zone_of_its_own(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of tzdata has written it; that of Python has the same zone in another form."""
+    machine_with(tmp_path, monkeypatch, (files("tzdata") / "zoneinfo" / "Asia" / "Tokyo").read_bytes())
+    assert machine_zone().key == "localtime"
+    assert machine_zone().utcoffset(datetime(2027, 7, 1)) == timedelta(hours=9)
+
+
+@pytest.mark.parametrize("content", [b"", b"TZif", b"Europe/Berlin\n"])
+def test_a_localtime_that_is_damaged_counts_as_utc(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    machine_with(tmp_path, monkeypatch, content)
+    assert machine_zone() == ZoneInfo("UTC")
+
+
+def test_a_localtime_that_links_to_a_missing_file_counts_as_utc(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C library and systemd do the same."""
+    (tmp_path / "zoneinfo" / "Asia").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "zoneinfo" / "Asia" / "Tokyo")
+    monkeypatch.setattr("hermes_oscron.hermes.timezone.LOCALTIME", str(tmp_path / "link"))
+    monkeypatch.setattr("hermes_oscron.hermes.timezone.SYSTEMD_RUNS", str(tmp_path))
+    assert machine_zone() == ZoneInfo("UTC")
+    (tmp_path / "zoneinfo" / "Asia" / "Tokyo").touch()
+    assert machine_zone() == ZoneInfo("Asia/Tokyo")

@@ -1,6 +1,9 @@
 import datetime
+import os
 import stat
+import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -37,12 +40,71 @@ def test_an_output_of_an_earlier_second_is_older_than_any_of_a_later_one(home: H
     assert [content for _, content in outputs.newest(home, "a", 5)] == ["4", "3", "2", "1"]
 
 
+def age(root: Path, name: str, seconds: float) -> None:
+    """Make the output `name` of `a` one that was written `seconds` ago."""
+    written = time.time() - seconds
+    os.utime(root / "cron" / "output" / "a" / name, (written, written))
+
+
+@pytest.mark.parametrize(("earlier", "later"), [
+    (NOON.replace(year=2099), NOON),  # the clock was ahead
+    (NOON.astimezone(ZoneInfo("Asia/Tokyo")), (NOON + SECOND).astimezone(ZoneInfo("America/Los_Angeles"))),
+    (NOON.replace(hour=2, minute=59, fold=0), NOON.replace(hour=2, minute=1, fold=1)),  # the repeated hour
+])
+def test_outputs_are_listed_by_the_time_at_which_they_were_written(home: Home, root: Path, earlier: datetime.datetime,
+                                                                   later: datetime.datetime) -> None:
+    age(root, outputs.write(home, "a", earlier, "first"), 60)
+    outputs.write(home, "a", later, "second")
+    assert [content for _, content in outputs.newest(home, "a", 5)] == ["second", "first"]
+    pages, _ = outputs.history(home, "a", 0, 5)
+    assert [page.modified for page in pages] == sorted((page.modified for page in pages), reverse=True)
+
+
+def test_outputs_that_a_clock_far_ahead_wrote_are_the_oldest(home: Home, root: Path) -> None:
+    Path(home.path, "config.yaml").write_text("cron: {output_retention: 3}\n")
+    for n in range(3):
+        age(root, outputs.write(home, "a", NOON.replace(year=2099) + n * SECOND, f"ahead {n}"), -70 * 365 * 86400 - n)
+    kept = []
+    for n in range(4):
+        outputs.write(home, "a", NOON + n * SECOND, str(n))
+        kept.append([content for _, content in outputs.newest(home, "a", 5)])
+    assert kept == [["0", "ahead 2", "ahead 1"], ["1", "0", "ahead 2"], ["2", "1", "0"], ["3", "2", "1"]]
+
+
+def test_the_output_just_written_is_kept_although_all_others_are_newer(home: Home, root: Path,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(home.path, "config.yaml").write_text("cron: {output_retention: 2}\n")
+    for n in range(2):
+        outputs.write(home, "a", NOON + n * SECOND, str(n))
+    write_atomic = outputs.write_atomic
+
+    def write_long_ago(path: str, content: bytes) -> None:
+        write_atomic(path, content)
+        os.utime(path, (0, 0))  # as on a machine whose clock starts in 1970
+
+    monkeypatch.setattr(outputs, "write_atomic", write_long_ago)
+    outputs.write(home, "a", NOON.replace(year=1970), "1970")
+    assert [content for _, content in outputs.newest(home, "a", 5)] == ["1", "1970"]
+
+
 def test_the_newest_50_outputs_are_kept(home: Home) -> None:
     for n in range(53):
         outputs.write(home, "a", NOON + n * SECOND, str(n))
     outputs.write(home, "b", NOON, "other")
     assert [content for _, content in outputs.newest(home, "a", 500)] == [str(n) for n in range(52, 2, -1)]
     assert len(outputs.filenames(home, "b")) == 1
+
+
+@pytest.mark.parametrize(("config", "kept"), [
+    ("cron:\n  output_retention: 3\n", 3), ("cron: {output_retention: 60}\n", 55),
+    ("cron: {output_retention: 0}\n", 55), ("cron: {output_retention: -1}\n", 55),
+    ("cron: {output_retention: many}\n", 50), ("cron: [output_retention\n", 50),
+])
+def test_as_many_outputs_are_kept_as_the_agent_is_configured_to_keep(home: Home, config: str, kept: int) -> None:
+    Path(home.path, "config.yaml").write_text(config)
+    for second in range(55):
+        outputs.write(home, "a", NOON + second * SECOND, "text")
+    assert len(outputs.filenames(home, "a")) == kept
 
 
 def test_other_files_are_neither_listed_nor_removed(home: Home, root: Path) -> None:

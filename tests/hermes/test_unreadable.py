@@ -41,7 +41,7 @@ def test_a_string_that_looks_like_a_stand_in_stays_as_it_is() -> None:
     assert unreadable.with_originals(text) == text
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1e999", "5", '{"jobs": 1e999}', '{"jobs": {}}', DEEP[:-1]],
+@pytest.mark.parametrize("text", ["", "{", "[1e999", "5", DEEP[:-1]],
                          ids=lambda text: text[:10])
 def test_a_file_without_jobs_is_not_a_jobs_file(home: Home, root: Path, text: str) -> None:
     path = write(root, text)

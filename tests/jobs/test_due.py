@@ -1,7 +1,7 @@
 import datetime
 
-from hermes_oscron.jobs.due import ceil_to, first_due, floor_to, is_due, never_fires, next_run
-from hermes_oscron.jobs.lifecycle import refresh_next_run
+from hermes_oscron.jobs.due import ceil_to, first_due, floor_to, is_due, is_missed, next_run, why_never_fires
+from hermes_oscron.jobs.lifecycle import refresh_next_run, skip_missed
 
 from .samples import BERLIN, HOURLY, MINUTE, ONCE, SECOND, UTC, after_run, at, job
 
@@ -18,7 +18,7 @@ def test_an_interval_stays_on_its_grid_of_whole_seconds() -> None:
 
 
 def test_a_one_shot_that_has_not_run_is_still_due() -> None:
-    assert next_run(job(ONCE), at("11T00:00:00")) == at("10T09:00:00")
+    assert next_run(job(ONCE, next_run_at=ONCE["run_at"]), at("11T00:00:00")) == at("10T09:00:00")
 
 
 def test_a_run_recorded_by_a_clock_that_was_ahead_does_not_count_for_a_one_shot() -> None:
@@ -34,9 +34,22 @@ def test_only_a_scheduled_job_has_a_next_run() -> None:
 
 def test_a_job_without_a_usable_schedule_never_fires() -> None:
     broken = job({"kind": "moon"})
-    assert next_run(broken, at("10T08:00:00")) is None and never_fires(broken, at("10T08:00:00"))
-    assert not never_fires(job({"kind": "moon"}, enabled=False), at("10T08:00:00"))
-    assert not never_fires(job(), at("10T08:00:00")) and not never_fires(job(ONCE), at("11T08:00:00"))
+    assert next_run(broken, at("10T08:00:00")) is None and why_never_fires(broken, at("10T08:00:00"))
+    assert not why_never_fires(job({"kind": "moon"}, state="completed"), at("10T08:00:00"))
+    assert not why_never_fires(job(), at("10T08:00:00"))
+    assert not why_never_fires(job(ONCE, next_run_at=ONCE["run_at"]), at("11T08:00:00"))
+
+
+def test_a_one_shot_that_the_agent_would_not_run_is_over() -> None:
+    used_up = {"repeat": {"times": 1, "completed": 1}}
+    for fields in ({}, {"state": "error", "next_run_at": ONCE["run_at"]}, {**used_up, "next_run_at": ONCE["run_at"]},
+                   {"next_run_at": 1773133200}):
+        over = job(ONCE, **fields)
+        assert next_run(over, at("10T09:02:01")) is None and why_never_fires(over, at("10T09:02:01")), fields
+    assert next_run(job(ONCE), at("10T09:02:00")) == at("10T09:00:00"), "the agent's grace"
+    assert next_run(job(ONCE, last_run_at="2026-03-01T09:00:00+00:00"), at("10T08:00:00")) is None
+    assert next_run(job(**used_up), at("10T08:00:00")) == at("10T09:00:00"), "a recurring job has one run more"
+    assert not why_never_fires(job(ONCE, **used_up, run_claim={"by": "x"}), at("10T09:02:01")), "it runs"
 
 
 def test_a_job_is_due_from_the_stored_second_on() -> None:
@@ -106,3 +119,22 @@ def test_an_interval_that_is_due_in_the_repeated_hour_is_not_moved_by_an_hour() 
     assert first and first.isoformat() == "2026-10-25T02:37:54+01:00"
     refreshed = refresh_next_run(every_four_hours, now, SECOND)
     assert refreshed.next_run_at == every_four_hours.next_run_at
+
+
+def test_an_occurrence_is_missed_after_half_the_time_to_the_next_one() -> None:
+    daily = job(next_run_at="2026-03-10T09:00:00+00:00")
+    assert not is_missed(daily, at("10T08:59:59")) and not is_missed(daily, at("10T11:00:00"))
+    assert is_missed(daily, at("10T11:00:01"))
+    assert skip_missed(daily, at("10T11:00:01")).next_run_at == at("11T09:00:00")
+    assert not is_missed(daily, at("11T09:00:00")), "the next one has come"
+    hourly = job(HOURLY, next_run_at="2026-03-10T09:00:00+00:00")
+    assert not is_missed(hourly, at("10T09:30:00")) and is_missed(hourly, at("10T09:30:01"))
+    minutely = job({"kind": "cron", "expr": "* * * * *"}, next_run_at="2026-03-10T09:00:00+00:00")
+    assert not is_missed(minutely, at("12T09:30:01"))
+
+
+def test_a_one_shot_and_a_requested_run_are_not_missed() -> None:
+    assert not is_missed(job(ONCE, next_run_at=ONCE["run_at"]), at("12T09:00:00"))
+    asked = "2026-03-10T09:12:34.567890+00:00"
+    requested = job(next_run_at=asked, manual_run_at=asked)
+    assert not is_missed(requested, at("10T20:00:00")) and skip_missed(requested, at("10T20:00:00")) is requested

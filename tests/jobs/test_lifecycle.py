@@ -2,11 +2,10 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.jobs import lifecycle
+from hermes_oscron.jobs import claiming, lifecycle
 from hermes_oscron.jobs.due import is_due
 from hermes_oscron.jobs.fields import ValidationError
 from hermes_oscron.jobs.model import Job
-from hermes_oscron.jobs.record import instant
 from hermes_oscron.schedule.model import Schedule, ScheduleError
 
 from .samples import BERLIN, DAILY, HOURLY, MINUTE, ONCE, SECOND, UTC, after_run, at, job
@@ -80,8 +79,9 @@ def test_a_one_shot_in_the_past_cannot_be_resumed() -> None:
         lifecycle.resume(job(ONCE, enabled=False), at("11T00:00:00"), SECOND)
 
 
-def test_only_a_job_without_a_limit_is_resumed_after_completion() -> None:
-    for repeat, state in (({"times": 2, "completed": 2}, "completed"), ({"times": None, "completed": 2}, "scheduled")):
+def test_only_a_job_with_runs_left_is_resumed_after_completion() -> None:
+    for repeat, state in (({"times": 2, "completed": 2}, "completed"), ({"times": None, "completed": 2}, "scheduled"),
+                          ({"times": 3, "completed": 2}, "scheduled")):
         assert lifecycle.resume(job(state="completed", repeat=repeat), NOW, SECOND).state == state
 
 
@@ -126,8 +126,8 @@ def test_a_job_whose_repeat_is_used_up_is_completed() -> None:
     assert done.record["enabled"] is False
 
 
-def test_a_repeat_that_the_agent_wrote_differently_means_no_limit() -> None:
-    for repeat in (None, 3, {"times": None}, {"times": 0, "completed": None}):
+def test_a_repeat_that_is_not_a_count_means_no_limit() -> None:
+    for repeat in (None, "forever", {"times": None}, {"times": 0, "completed": None}):
         assert after_run(job(repeat=repeat), "10T09:00:01").repeat == (None, 1)
 
 
@@ -156,13 +156,62 @@ def test_a_run_of_a_job_without_a_usable_schedule_is_recorded_with_the_reason() 
     assert after.record["state"] == "error" and "not a schedule" in after.record["last_error"]
 
 
-def test_the_agent_s_scheduler_respects_our_claim() -> None:
-    recurring = lifecycle.claim(job(next_run_at="2026-03-10T09:00:00+00:00"), at("10T09:00:00.5"))
-    once = lifecycle.claim(job(ONCE), at("10T09:00:00.5"))
-    assert instant(recurring.record["next_run_at"]) == at("11T09:00:00")
-    assert lifecycle.is_claimed(once, at("10T09:10:00")) and not lifecycle.is_claimed(once, at("10T09:40:00"))
-    assert not lifecycle.is_claimed(once, at("10T08:00:00")) and not lifecycle.is_claimed(recurring, at("10T09:00:01"))
-    assert not lifecycle.is_claimed(after_run(once, "10T09:00:02"), at("10T09:10:00"))
+@pytest.mark.parametrize(("began", "schedule", "kind", "late_s"), [
+    ("10T09:00:00.5", DAILY, "on_time", 0.5), ("10T09:05:01", DAILY, "late", 301),
+    ("10T11:00:01", DAILY, "catch_up", 7201),
+    ("10T09:02:01", HOURLY, "on_time", 121), ("10T09:30:01", HOURLY, "catch_up", 1801),
+    ("10T09:02:01", {"kind": "cron", "expr": "* * * * *"}, "catch_up", 121),
+])
+def test_a_claim_moves_the_next_run_and_notes_how_late_the_run_began(
+        began: str, schedule: dict[str, Any], kind: str, late_s: float) -> None:
+    due = "2026-03-10T09:00:00+00:00"
+    claimed = claiming.claim(job(schedule, next_run_at=due), at(began), "host:1:2.5", scheduled=True, occurrence=True)
+    assert claimed.next_run_at and claimed.next_run_at > at(began)
+    assert claimed.record["fire_claim"] == {"at": at(began).isoformat(), "by": "host:1:2.5"}
+    assert claimed.record["last_dispatch"] == {"scheduled_at": due, "dispatched_at": at(began).isoformat(),
+                                               "lateness_seconds": late_s, "kind": kind}
+
+
+def test_a_run_requested_through_the_agent_is_not_late() -> None:
+    due = "2026-03-10T09:00:00.123456+00:00"
+    requested = job(next_run_at=due, manual_run_at=due, manual_run_prompt="Be brief.")
+    claimed = claiming.claim(requested, at("10T09:10:00"), "host:1:2.5", scheduled=True, occurrence=True)
+    assert "last_dispatch" not in claimed.record and claimed.record["manual_run_prompt"] == "Be brief."
+    after = after_run(claimed, "10T09:11:00").record
+    assert "manual_run_at" not in after and "manual_run_prompt" not in after
+
+
+def test_failures_are_counted_as_the_agent_counts_them() -> None:
+    failed = after_run(after_run(job(), "10T09:00:03", "no"), "11T09:00:03", "still no")
+    assert failed.record["failure_streak"] == 2
+    well = after_run(failed, "12T09:00:03").record
+    assert well["failure_streak"] == 0
+    assert well["last_failure"] == {"at": "2026-03-11T09:00:03+00:00", "detail": "still no"}
+
+
+def test_a_run_that_went_well_and_was_not_delivered_is_not_a_failure() -> None:
+    moment = at("10T09:00:03")
+    after = lifecycle.record_run(job(), moment, moment, None, "no such chat").record
+    assert (after["last_status"], after["last_error"], after["last_delivery_error"]) == (
+        "delivery_failed", None, "no such chat")
+
+
+def test_an_occurrence_that_a_scheduler_took_is_dropped_by_every_change_of_the_schedule() -> None:
+    taken = job(pending_slot={"scheduled_at": "2026-03-09T09:00:00+00:00", "at": "x", "by": "x"})
+    for after in (lifecycle.pause(taken, None, NOW), after_run(taken, "10T09:00:03"),
+                  lifecycle.edit(taken, {}, Schedule("cron", "0 8 * * *"), NOW, SECOND),
+                  lifecycle.resume(taken.with_fields({"enabled": False}), NOW, SECOND)):
+        assert "pending_slot" not in after.record
+
+
+def test_a_paused_one_shot_that_was_run_by_hand_is_still_to_run() -> None:
+    paused = job(ONCE, enabled=False, state="paused", next_run_at=None, repeat={"times": 1, "completed": 0})
+    after = after_run(paused, "09T09:00:01")
+    assert (after.state, after.repeat, after.record["last_status"]) == ("paused", (1, 0), "ok")
+    completed = paused.with_fields({"state": "completed", "repeat": {"times": 1, "completed": 1}, "last_status": "ok"})
+    again = lifecycle.correct_after_agent(completed, paused, at("09T09:00:01"))
+    assert (again.state, again.repeat, again.record["enabled"], again.record["last_status"]) == (
+        "paused", (1, 0), False, "ok")
 
 
 def test_the_agent_s_arithmetic_is_replaced_after_its_run() -> None:

@@ -5,9 +5,13 @@ import pytest
 
 from hermes_oscron.jobs import record
 from hermes_oscron.jobs.model import Job, stored_schedule
+from hermes_oscron.schedule.display import display_schedule
 from hermes_oscron.schedule.model import Schedule
+from hermes_oscron.schedule.parse import parse_schedule
 
 from .samples import BERLIN, DAILY, HOURLY, ONCE, UTC, job
+
+NOW = datetime.datetime(2026, 3, 10, 8, 15, tzinfo=datetime.UTC)
 
 
 def test_the_agent_s_schedules_are_parsed() -> None:
@@ -16,6 +20,20 @@ def test_the_agent_s_schedules_are_parsed() -> None:
                              ({"kind": "cron", "expr": "0 9 * * MON-FRI"}, Schedule("cron", "0 9 * * 1-5")),
                              ({"kind": "interval", "minutes": 90}, Schedule("interval", "every 90m"))):
         assert job(stored).schedule == schedule
+
+
+@pytest.mark.parametrize(("expr", "read"), [
+    ("5-5 9 3-3 * *", "0-59 9 1-31 * *"), ("0 9 * * mon-mon", "0 9 * * 0-6"), ("0 9 * 3-3/2 *", "0 9 * 1-12/2 *"),
+    ("0 9 * * 1-5 0", "0 9 * * 1-5"), ("0 0 12 * * *", "0 0 12 * *"),
+])
+def test_an_expression_that_is_refused_today_fires_as_the_agent_reads_it(expr: str, read: str) -> None:
+    schedule = job({"kind": "cron", "expr": expr}).schedule
+    assert schedule == Schedule("cron", read) == parse_schedule(display_schedule(schedule, UTC), UTC, NOW)
+
+
+@pytest.mark.parametrize("expr", ["0 0 12 * * ?", "0 9 * * * 60", "0 9 * * * 0 2027"])
+def test_a_sixth_field_that_is_not_a_second_cannot_be_used(expr: str) -> None:
+    assert job({"kind": "cron", "expr": expr}).schedule is None
 
 
 def test_a_one_shot_is_in_the_zone_of_the_job() -> None:
@@ -68,7 +86,7 @@ def test_the_state_is_read_from_any_field_that_the_agent_uses() -> None:
 
 
 def test_a_repeat_count_of_another_form_is_not_a_limit() -> None:
-    for repeat in (None, 3, {"times": None}, {"times": 0, "completed": None}):
+    for repeat in (None, "often", -1, [3], {"times": None}, {"times": 0, "completed": None}, {"times": float("nan")}):
         assert job(repeat=repeat).repeat == (None, 0)
 
 

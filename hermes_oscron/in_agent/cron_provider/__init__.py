@@ -7,17 +7,27 @@ hermes-oscron. `command.json` beside it has the command to run when jobs have ch
 import json
 import logging
 import os
+import re
 import subprocess
 import threading
 from pathlib import Path
 from typing import Any
 
-from cron.scheduler_provider import CronScheduler
+from hermes_constants import get_hermes_home
+
+try:
+    # A gateway with several profiles replaces any provider but the agent's own scheduler and its subclasses
+    # (scheduler_for_profile_mode). Its check for missed runs also passes over them.
+    from cron.scheduler_provider import InProcessCronScheduler as CronScheduler
+except ImportError:
+    from cron.scheduler_provider import CronScheduler
 
 log = logging.getLogger(__name__)
 
 SYNC_TIMEOUT_S = 120.0
 """A sync that takes longer is not waited for any longer."""
+REGISTER_TIMEOUT_S = 30.0
+"""The time for which the creation of a job waits for it to be armed."""
 
 
 class Oscron(CronScheduler):  # type: ignore[misc]  # the agent has no types
@@ -33,12 +43,27 @@ class Oscron(CronScheduler):  # type: ignore[misc]  # the agent has no types
         return command is not None and os.access(command["argv"][0], os.X_OK)
 
     def start(self, stop_event: threading.Event, **_options: Any) -> None:
-        """Request one sync, and return: nothing here waits for a time."""
+        """Request one sync, of every profile, and wait for `stop_event`: the gateway may restart a thread that ends."""
         _sync.request()
+        stop_event.wait()
 
     def on_jobs_changed(self) -> None:
         """Request a sync, and do not wait for it."""
         _sync.request()
+
+    def register_job(self, job: dict[str, Any]) -> None:
+        """Arm the new `job`. Raises RuntimeError if it is not armed: the agent then reports that it was only saved."""
+        process = _start_sync()
+        if process is None:
+            raise RuntimeError("the sync could not be started; the agent's log has the reason")
+        try:
+            _, said = process.communicate(timeout=REGISTER_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            threading.Thread(target=_wait_for_sync, args=(process,), name="oscron-sync").start()
+            raise RuntimeError(f"the sync has not ended for {REGISTER_TIMEOUT_S:.0f} s, and goes on") from None
+        text = said.decode("utf-8", "replace").strip()
+        if process.returncode and any(_concerns(job["id"], line) for line in text.splitlines() or [""]):
+            raise RuntimeError(f"the sync failed: {text or process.returncode}")
 
 
 class _Sync:
@@ -84,6 +109,19 @@ def _command() -> Any:
     except (OSError, ValueError) as error:
         log.warning("oscron: %s; 'hermes-oscron plugin install' writes it again", error)
         return None
+
+
+def _concerns(job_id: str, line: str) -> bool:
+    """Return False if `line`, an error of a sync, is about another job or another profile."""
+    subject = re.match(r"Error: ([\w.-]+)(?::([\w.-]+))?: ", line)
+    if subject is None:
+        return True
+    profile, other_id = subject.groups()
+    if other_id:
+        return other_id == job_id
+    home = get_hermes_home()
+    own_profile, root = (home.name, home.parents[1]) if home.parent.name == "profiles" else ("default", home)
+    return profile == own_profile or not (profile == "default" or (root / "profiles" / profile).is_dir())
 
 
 def _start_sync() -> "subprocess.Popen[bytes] | None":
