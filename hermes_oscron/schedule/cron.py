@@ -55,7 +55,8 @@ class Field(NamedTuple):
         if self.name == "day-of-week" and value == 7:
             value = 0
         if not self.low <= value <= self.high:
-            raise self.error(f"{token} is outside {self.low}-{self.high}.")
+            sunday = self.name == "day-of-week"
+            raise self.error(f"{token} is outside {'0-7 (Sunday is 0 or 7)' if sunday else f'{self.low}-{self.high}'}.")
         return value
 
 
@@ -64,6 +65,7 @@ HOUR = Field("hour", 0, 23, {})
 DAY = Field("day-of-month", 1, 31, {})
 MONTH = Field("month", 1, 12, {name: i for i, name in enumerate(MONTHS, 1)})
 WEEKDAY = Field("day-of-week", 0, 6, {name: i for i, name in enumerate(WEEKDAYS)})
+SECOND = Field("second", 0, 59, {})
 FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 
 
@@ -153,6 +155,17 @@ def canonical(expression: str) -> str:
     )
 
 
+def without_second(expression: str) -> str:
+    """Return the five fields of a stored `expression` whose sixth is the second, as in croniter.
+
+    The agent looks for due jobs once a minute, so it runs them once in that minute. Raises ScheduleError.
+    """
+    fields = expression.split()
+    if len(fields) == 6:
+        _numbers(SECOND, fields.pop())
+    return " ".join(fields)
+
+
 def _canonical_field(field: Field, text: str) -> str:
     if text == "?":
         return "*"
@@ -168,6 +181,9 @@ def _canonical_item(field: Field, item: str) -> str:
         low, high, nth = named_range.groups()
         span = _span(field, field.names[low], field.names[high], 1)
         return ",".join(f"{weekday}#{int(nth)}" for weekday in span)
+    same = re.fullmatch(r"(\w+)-(\w+)(/\d+)?", item, re.ASCII)
+    if same and field.number(same[1]) == field.number(same[2]):
+        return f"{field.low}-{field.high}{same[3] or ''}"
     if field is WEEKDAY:
         item = re.sub(r"-(sun|0+)\b(?!#)", "-7", item)
     item = re.sub(r"[a-z]{3}", lambda m: str(field.names.get(m.group(), m.group())), item)
@@ -211,14 +227,14 @@ def _weekdays(text: str) -> Days:
         if numbered:
             which = int(numbered[2])
             if not 1 <= which <= 5:
-                raise WEEKDAY.error(f"a month has no {which}th week; '#' takes 1 to 5.")
+                raise WEEKDAY.error(f"'#{which}' is outside #1-#5.")
             nth.update((weekday, which) for weekday in _item(WEEKDAY, numbered[1]))
         elif re.fullmatch(r"l\d+", item, re.ASCII):
             nth.add((WEEKDAY.number(item[1:]), LAST))
         else:
             plain.append(item)
     if nth and plain:
-        raise WEEKDAY.error(f"'{text}' mixes weekdays of every week with numbered ones; make it two jobs.")
+        raise WEEKDAY.error(f"'{text}' mixes weekdays of every week with numbered ones, which need two jobs.")
     return Days(weekdays=_numbers(WEEKDAY, ",".join(plain)) if plain else frozenset(), nth=frozenset(nth))
 
 
@@ -234,7 +250,7 @@ def _numbers(field: Field, text: str) -> frozenset[int]:
 def _item(field: Field, item: str) -> Iterator[int]:
     """Return the numbers of one list item: `*`, `*/5`, `7`, `7/5`, `1-5`, `1-5/2`."""
     if re.match(r"[hr]([(/]|$)", item):
-        raise field.error(f"'{item}' would be a new random time whenever it is read; write the time itself.")
+        raise field.error(f"'{item}' is a time that a program chooses, and here the time itself is needed.")
     body, slash, step_text = item.partition("/")
     if slash and not re.fullmatch(r"[0-9]{1,9}", step_text):
         raise field.error(f"the step in '{item}' is not a number.")

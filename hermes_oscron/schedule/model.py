@@ -19,6 +19,7 @@ ONCE = "once"
 
 MAX_YEAR = 2199
 """The last year that systemd supports (systemd.time(7), calendar events)."""
+DAY, WEEK = datetime.timedelta(days=1), datetime.timedelta(weeks=1)
 UNIT_MINUTES = {"m": 1, "h": 60, "d": 1440}
 
 
@@ -36,6 +37,11 @@ class Schedule(NamedTuple):
         """The length of an interval."""
         count = self.expression.removeprefix("every ")
         return datetime.timedelta(minutes=int(count[:-1]) * UNIT_MINUTES[count[-1]])
+
+    @property
+    def is_perpetual(self) -> bool:
+        """False for an interval whose times no day and no week repeats: a timer has only its next ones."""
+        return self.kind != INTERVAL or self.period == WEEK or not DAY % self.period
 
     @property
     def run_at(self) -> datetime.datetime:

@@ -91,7 +91,7 @@ def cron_occurrences(
     # Instants of days on which the clock changes; a clock that is set back over midnight mixes those of two days.
     waiting: list[datetime.datetime] = []
     for day in _days(expression, _first_day(today, zone)):
-        offset = _steady_offset(day, zone)
+        offset = steady_offset(day, zone)
         if offset is None:
             waiting += _changing_day(expression, day, zone)
             continue
@@ -108,7 +108,7 @@ def cron_occurrences(
 def _first_day(today: datetime.date, zone: ZoneInfo) -> datetime.date:
     """Return `today`, or yesterday if some of that may still be to come."""
     yesterday = today - datetime.timedelta(days=1)
-    return today if _steady_offset(yesterday, zone) is not None else yesterday
+    return today if steady_offset(yesterday, zone) is not None else yesterday
 
 
 def _days(expression: cron.Cron, first: datetime.date) -> Iterator[datetime.date]:
@@ -123,7 +123,7 @@ def _days(expression: cron.Cron, first: datetime.date) -> Iterator[datetime.date
             day += one
 
 
-def _steady_offset(day: datetime.date, zone: ZoneInfo) -> datetime.timedelta | None:
+def steady_offset(day: datetime.date, zone: ZoneInfo) -> datetime.timedelta | None:
     """Return the offset of `zone` on `day`, or None if it changes on that day."""
     midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=zone)
     start = midnight.utcoffset()
