@@ -3,13 +3,18 @@
 The output goes to our own output as it comes, which is the journal under systemd, and is kept up to a limit.
 """
 
+import contextlib
+import math
 import os
 import selectors
 import signal
 import subprocess
 import time
 from types import FrameType
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .redaction import Redactor
 
 MAX_STREAM_BYTES = 5 * 1024 * 1024
 """The most of each stream that is kept."""
@@ -26,7 +31,8 @@ DRAIN_TIMEOUT_S = 0.2
 class Command(NamedTuple):
     """The command of a job: `stdin` is its input, `environment` is its whole environment.
 
-    A run `by_agent` is recorded by the agent itself.
+    A run `by_agent` is recorded by the agent itself. `timeout` is in seconds. `redactor`, if there is one, is the
+    command that removes secrets from the output.
     """
 
     argv: list[str]
@@ -34,6 +40,8 @@ class Command(NamedTuple):
     directory: str
     environment: dict[str, str]
     by_agent: bool = False
+    timeout: float = math.inf
+    redactor: tuple[str, ...] = ()
 
 
 class SpawnError(Exception):
@@ -53,14 +61,17 @@ class ProcessResult(NamedTuple):
 
 
 class _Stream:
-    """One of the command's streams, passed on and kept."""
+    """One of the command's streams, passed on and kept, without secrets if there is a `redactor`."""
 
-    def __init__(self, source: IO[bytes], passed_to: int) -> None:
+    def __init__(self, source: IO[bytes], passed_to: int, redactor: "Redactor | None") -> None:
         self.fd = source.fileno()
         os.set_blocking(self.fd, False)
         self._passed_to = passed_to
+        self._redactor = redactor
+        self._held = b""
         self._kept = bytearray()
         self._cut = 0
+        self._ends_line = True
 
     def read(self) -> bool:
         """Read the available output; return False at the end of the stream."""
@@ -68,13 +79,27 @@ class _Stream:
             chunk = os.read(self.fd, 65536)
         except BlockingIOError:
             return True
+        if self._redactor:
+            text, self._held = self._redactor.split(self._held + chunk)
+            self._take(self._redactor.redact(text))
+        else:
+            self._take(chunk)
+        return bool(chunk)
+
+    def _take(self, chunk: bytes) -> None:
         _write_all(self._passed_to, chunk)
+        self._ends_line = chunk.endswith(b"\n") if chunk else self._ends_line
         room = MAX_STREAM_BYTES - len(self._kept)
         self._kept += chunk[:room]
         self._cut += len(chunk[room:])
-        return bool(chunk)
 
     def text(self) -> str:
+        """Return the output that was kept. The stream has ended."""
+        if self._redactor and self._held:
+            self._take(self._redactor.redact(self._held))
+            self._held = b""
+        if not self._ends_line:
+            _write_all(self._passed_to, b"\n")  # the next line of the log is not part of the output
         text = self._kept.decode("utf-8", "replace")
         if self._cut:
             text += f"\n[cut here: {self._cut} bytes more than the {MAX_STREAM_BYTES // 1024**2} MiB that are kept]\n"
@@ -82,12 +107,12 @@ class _Stream:
 
 
 class _SignalPipe:
-    """SIGTERM and SIGINT, as a descriptor that a selector can wait for."""
+    """SIGTERM, SIGINT and the end of a child, as a descriptor that a selector can wait for."""
 
     def __init__(self) -> None:
         self.received: int | None = None
         self.fd, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, self._receive)
 
     def wait(self, seconds: float) -> None:
@@ -97,8 +122,10 @@ class _SignalPipe:
             time.sleep(0.005)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        self.received = number
-        os.write(self._wake, b"!")
+        if number != signal.SIGCHLD:
+            self.received = number
+        with contextlib.suppress(BlockingIOError):  # it is full
+            os.write(self._wake, b"!")
 
 
 class JobProcess:
@@ -106,6 +133,7 @@ class JobProcess:
 
     def __init__(self, command: Command) -> None:
         """Start `command` in a process group of its own. Raises SpawnError."""
+        command = _in_any_locale(command)
         self._signals = _SignalPipe()
         self._stdin = command.stdin
         try:
@@ -115,9 +143,15 @@ class JobProcess:
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
+            program, path = command.argv[0], command.environment.get("PATH", os.defpath)
+            if isinstance(error, FileNotFoundError) and error.filename == program and "/" not in program:
+                raise SpawnError(f"Command '{program}' not found in PATH ({path}); set [exec] path or command in "
+                                 f"oscron.toml.") from None
             raise SpawnError(f"{command.argv[0]} could not be started in {command.directory}: {reason}.") from None
         assert self._process.stdout and self._process.stderr
-        self._out, self._err = _Stream(self._process.stdout, 1), _Stream(self._process.stderr, 2)
+        self._redactor = _redactor(command)
+        self._out = _Stream(self._process.stdout, 1, self._redactor)
+        self._err = _Stream(self._process.stderr, 2, self._redactor)
 
     @property
     def group(self) -> int:
@@ -131,10 +165,35 @@ class JobProcess:
     def wait(self, timeout: float) -> ProcessResult:
         """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended."""
         ended_early = _pump(self._process, self._stdin, self._out, self._err, self._signals, timeout)
-        stderr = self._err.text()
+        stdout, stderr = self._out.text(), self._err.text()
+        if self._redactor:
+            self._redactor.close()
         code = self._process.returncode
-        return ProcessResult(self._out.text(), stderr, ended_early or _failure(code, stderr), None if ended_early
+        return ProcessResult(stdout, stderr, ended_early or _failure(code, stderr), None if ended_early
                              else code)
+
+
+def _in_any_locale(command: Command) -> Command:
+    """Return `command` with each text that the locale's encoding does not have, such as a job's name, in UTF-8."""
+
+    def encodable(text: str) -> str:
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError:
+            return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+        return text
+
+    return command._replace(argv=[encodable(text) for text in command.argv], directory=encodable(command.directory),
+                            environment={encodable(name): encodable(value)
+                                         for name, value in command.environment.items()})
+
+
+def _redactor(command: Command) -> "Redactor | None":
+    if not command.redactor:
+        return None
+    from .redaction import Redactor  # only scripts of homes with an agent need it
+
+    return Redactor(command.redactor, command.environment)
 
 
 def _pump(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, err: _Stream, signals: _SignalPipe,
@@ -165,11 +224,14 @@ def _pump(process: "subprocess.Popen[bytes]", stdin: bytes, out: _Stream, err: _
                     process.stdin.close()
             if ended in ready:
                 break
-            if signals.fd in ready and signals.received:
-                os.read(signals.fd, 16)
-                if not killed_for:
-                    killed_for = _stopped_by(signals.received)
-                    deadline = _terminate(process)
+            if signals.fd in ready:
+                os.read(signals.fd, 4096)
+                from ..runs.processes import reap_adopted  # 2 ms, while the job runs
+
+                reap_adopted(process.pid)
+            if signals.received and not killed_for:
+                killed_for = _stopped_by(signals.received)
+                deadline = _terminate(process)
             elif time.monotonic() >= deadline:
                 if killed_for:
                     _signal_group(process.pid, signal.SIGKILL)

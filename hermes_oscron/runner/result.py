@@ -10,24 +10,26 @@ from typing import NamedTuple
 
 from ..errors import describe
 from ..files import StateFileError
-from ..hermes import job_store, outputs
+from ..hermes import claims, job_store, outputs
 from ..hermes.agent import EXIT_CLAIMED_ELSEWHERE, EXIT_UNSUPPORTED
 from ..hermes.home import Home
 from ..hermes.jobs_file import JobNotFound
 from ..hermes.output_page import render_page
 from ..hermes.timezone import home_zone
-from ..jobs import lifecycle
+from ..jobs import claiming, lifecycle
 from ..jobs.model import Job
-from ..jobs.record import PAUSED, Record, is_delivered
+from ..jobs.record import PAUSED, RAN, Record, deliver_of, is_delivered, readable_error
 from ..runs.finish import finish, require_jobs_file
 from ..runs.lock import RunLock
 from ..runs.model import Result, Run
-from .log import log
+from .log import log, log_end
 from .process import ProcessResult
 
 RECORD_TIMEOUT_S = 65.0
 """The time for which a run that has ended waits to be recorded in jobs.json. Its result is safe by then."""
 RETRY_INTERVAL_S = 1.0
+DELETED = "the job was deleted during the run, and its output with it"
+RECORD_GONE = "the job is no longer in jobs.json; its output is kept"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors that may pass while a run waits, if room is made on the disk; other errors stay."""
 
@@ -55,6 +57,9 @@ class _End(NamedTuple):
 
     def result(self, error: str | None, by_agent: bool = False) -> Result:
         return Result(self.ended.timestamp(), error, None if by_agent else _undelivered(self.before), by_agent)
+
+    def log(self, error: str | None, *notes: str) -> None:
+        log_end(self.before.record, (self.ended - self.started).total_seconds(), error, *notes)
 
 
 Attempt = Callable[[bool], RunResult]
@@ -100,9 +105,10 @@ def _record(end: _End, saved: bool = False) -> Attempt:
     """
     def attempt(is_last: bool) -> RunResult:
         nonlocal saved
-        if end.run_lock.job_deleted():
-            return RunResult(None, None)
         error = end.process.error
+        if end.run_lock.job_deleted():
+            end.log(error, DELETED)
+            return RunResult(None, None)
         disk_full = None
         try:
             saved = saved or _save_output(end)
@@ -116,10 +122,12 @@ def _record(end: _End, saved: bool = False) -> Attempt:
             raise disk_full
         job = finish(end.home, end.run._replace(result=result))
         if job is None:
-            if end.run_lock.job_deleted():
+            deleted = end.run_lock.job_deleted()
+            if deleted:
                 outputs.remove(end.home, end.run.job_id)
+            end.log(error, DELETED if deleted else RECORD_GONE)
             return RunResult(None, None)
-        _log_result(error, None)
+        end.log(error, *_delivery_notes(result.delivery_error))
         return RunResult(error, job)
 
     return attempt
@@ -134,7 +142,8 @@ def _take_over_from_agent(end: _End) -> Attempt:
     error_without_record = _error_without_record(end.process)
     without_record = _record(end._replace(process=end.process._replace(error=error_without_record)),
                              _agent_saved_output(end))
-    if end.process.code != EXIT_CLAIMED_ELSEWHERE:
+    claimed_elsewhere = end.process.code == EXIT_CLAIMED_ELSEWHERE
+    if not claimed_elsewhere:
         _keep(end, end.result(error_without_record, by_agent=True))
 
     def attempt(is_last: bool) -> RunResult:
@@ -146,30 +155,47 @@ def _take_over_from_agent(end: _End) -> Attempt:
             deleted = end.run_lock.job_deleted()
             if deleted:
                 outputs.remove(end.home, before.id)
-            if deleted or not before.repeat.is_last_run:
+                end.log(process.error, DELETED)
+            if deleted or claimed_elsewhere:
                 return RunResult(None, None)
+            if not before.repeat.is_last_run:
+                return without_record(is_last)
             if before.state != PAUSED:
                 finish(end.home, end.run._replace(result=end.result(process.error, by_agent=True)))
-                _log_result(process.error, None)
+                end.log(process.error)
                 return RunResult(process.error, None)
             job = _restore_paused_job(end.home, before, process.error)
-        if job.record.get("last_run_at") == before.record.get("last_run_at"):
-            if process.code != EXIT_CLAIMED_ELSEWHERE:
-                return without_record(is_last)
-            log(f"Skipped: another scheduler of the agent has claimed {before.id}.")
+        if claimed_elsewhere:
+            job = _drop_claims(end, job)
+            log(f"Skipped: another scheduler of the agent has claimed {before.id}, or has run it.")
             return RunResult(None, job)
+        if job.record.get("last_run_at") == before.record.get("last_run_at"):
+            own = claims.owner(end.run.started_at)
+            if holder := claims.holder(job.record, datetime.datetime.now(datetime.UTC), own):
+                error = f"{holder} has claimed {before.id} since, and its run counts: {error_without_record}"
+                end.log(error)
+                return RunResult(error, _drop_claims(end, job))
+            return without_record(is_last)
         result = _agent_result(end, job)
         recorded = finish(end.home, end.run._replace(result=result), before) or job
-        _log_result(result.error, result.delivery_error)
+        end.log(result.error, *_delivery_notes(result.delivery_error))
         return RunResult(result.error, recorded)
 
     return attempt
 
 
+def _drop_claims(end: _End, job: Job) -> Job:
+    """Drop the claims of this run, which ends unrecorded, from `job`."""
+    def drop(job: Job) -> Job:
+        return claiming.drop_claims(job, claims.ended_claims(job.record, end.run.started_at, end.run.group))
+
+    return job if drop(job).record == job.record else job_store.change(end.home, job.id, drop)
+
+
 def _agent_result(end: _End, job: Job) -> Result:
     """Return the result of a run that the agent has recorded in `job`."""
-    failed = job.record.get("last_status") == "error"
-    reason = job.record.get("last_error") or end.process.error or "the agent gave no reason."
+    failed = job.record.get("last_status") not in RAN
+    reason = readable_error(job.record.get("last_error")) or end.process.error or "the agent gave no reason."
     undelivered = job.record.get("last_delivery_error")
     result = end.result(str(reason) if failed else None, by_agent=True)
     return result._replace(delivery_error=str(undelivered) if undelivered else None)
@@ -204,12 +230,12 @@ def _restore_paused_job(home: Home, before: Job, error: str | None) -> Job:
 def _undelivered(job: Job) -> str | None:
     if not is_delivered(job.record):
         return None
-    return (f"not delivered to {job.record['deliver']!s:.100}: only the Hermes agent delivers, and it did not run this "
+    return (f"not delivered to {deliver_of(job.record):.100}: only the Hermes agent delivers, and it did not run this "
             f"job.")
 
 
-def _log_result(error: str | None, delivery_error: object) -> None:
-    if error:
-        log(f"Failed: {error}", sys.stderr)
-    if delivery_error:
-        log(f"Not delivered: {delivery_error}", sys.stderr)
+def _delivery_notes(undelivered: str | None) -> list[str]:
+    """Return what the log adds if the output was not delivered."""
+    if not undelivered:
+        return []
+    return [undelivered if undelivered.startswith("not delivered") else f"not delivered: {undelivered}"]

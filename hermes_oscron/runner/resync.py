@@ -8,22 +8,24 @@ import sys
 
 from ..hermes.home import Home
 from ..jobs.model import Job
+from ..jobs.record import Record, hold_of
 from ..schedulers.active import active_scheduler
 from ..schedulers.protocol import SchedulerError
 from .log import log
 
 
-def resync(home: Home, job: Job | None) -> None:
-    """Request the sync that arms, or disarms, `job`.
+def resync(home: Home, job: Job | None, before: Record | None = None) -> None:
+    """Request the sync that arms, or disarms, `job`. `before` is its record before the run.
 
-    With crontab only a job that no longer fires needs one. None requests it in any case.
+    With crontab only a job that no longer fires needs one, or whose hold has begun or ended. With systemd it is left
+    out if all jobs are armed as they are. None requests it in any case.
     """
     kind = active_scheduler(home.root)
     try:
-        if kind == "crontab" and (job is None or not job.is_scheduled):
+        if kind == "crontab" and (job is None or not job.is_scheduled or hold_of(job.record) or hold_of(before or {})):
             _sync_crontab(home.root)
         elif kind == "systemd":
-            _request_sync()
+            _request_sync(unless_in_sync=job is not None)
     except SchedulerError as error:
         log(f"{error} 'hermes-oscron sync' repairs it.", sys.stderr)
 
@@ -35,7 +37,7 @@ def _sync_crontab(root: str) -> None:
     spawn.start_detached([f"{launchers.folder(root)}/{launchers.CLI}", "sync"])
 
 
-def _request_sync() -> None:
+def _request_sync(unless_in_sync: bool) -> None:
     from ..schedulers.systemd.systemctl import own_systemctl
 
-    own_systemctl().request_sync()
+    own_systemctl().request_sync(unless_in_sync)

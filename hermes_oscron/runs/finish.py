@@ -4,24 +4,21 @@ import datetime
 import os
 
 from ..files import StateFileError
-from ..hermes import job_store
+from ..hermes import claims, job_store
 from ..hermes.home import Home
 from ..hermes.jobs_file import JobNotFound
 from ..jobs import lifecycle
 from ..jobs.model import Job
 from .model import Result, Run
-from .processes import kill_leftover_processes
 
 
 def finish(home: Home, run: Run, before: Job | None = None) -> Job | None:
     """Record how `run` ended, and return its job; None if the job was deleted.
 
-    A run without a result was cut off, and its remaining processes are killed. `before` is the job when the run began,
-    if the agent has recorded the run in it since: then only its next run is corrected. A run is recorded once, however
-    often this is called. The caller holds the run's lock. Raises StateFileError.
+    A run without a result was cut off. `before` is the job when the run began, if the agent has recorded the run in it
+    since: then only its next run is corrected. A run is recorded once, however often this is called. The caller holds
+    the run's lock. Raises StateFileError.
     """
-    if not run.result:
-        kill_leftover_processes(run)
     try:
         return job_store.change(home, run.job_id, lambda job: after_run(job, run, before))
     except JobNotFound:
@@ -39,7 +36,8 @@ def after_run(job: Job, run: Run, before: Job | None = None) -> Job:
     recorded_since = started if result.by_agent else ended
     if job.last_run_at and recorded_since <= job.last_run_at <= datetime.datetime.now(datetime.UTC):
         return job
-    return lifecycle.record_run(job, started, ended, result.error, result.delivery_error)
+    ended_claims = claims.ended_claims(job.record, run.started_at, run.group)
+    return lifecycle.record_run(job, started, ended, result.error, result.delivery_error, ended_claims)
 
 
 def require_jobs_file(home: Home) -> None:

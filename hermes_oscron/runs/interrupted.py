@@ -7,6 +7,8 @@ from ..hermes.home import Home
 from ..jobs.model import Job
 from . import lock
 from .finish import after_run, finish
+from .model import Run
+from .processes import kill_leftover_processes
 
 
 def with_unrecorded_runs(home: Home, jobs: list[Job]) -> list[Job]:
@@ -33,10 +35,19 @@ def record_interrupted_runs(home: Home, job_id: str | None = None) -> list[Job]:
         try:
             stale = run_lock.stale_run()
             run_lock.mark_ended()
-            if stale and (job := finish(home, stale)):
+            if stale and (job := finish_stale(home, stale)):
                 recorded.append(job)
         except BaseException:
             run_lock.close()
             raise
         run_lock.release()
     return recorded
+
+
+def finish_stale(home: Home, run: Run) -> Job | None:
+    """Record `run`, whose runner is gone, and kill its remaining processes. The caller holds the run's lock.
+
+    Returns its job, or None if the job was deleted. Raises StateFileError.
+    """
+    kill_leftover_processes(run)
+    return finish(home, run)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ..files import make_private_dir, mtime_is_final, try_lock
+from ..files import make_private_dir, mtime_is_final, sync_folder, try_lock
 from ..hermes.home import SAFE_NAME, Home
 from .model import SCHEDULE, Result, Run
 
@@ -52,8 +52,11 @@ class RunLock:
             with contextlib.suppress(OSError):  # then it is shown as running until it is recorded
                 os.pwrite(self._fd, ENDED, PART_BYTES - 1)
 
-    def write(self, run: Run) -> None:
-        """Write `run` into the file, and allocate the place of its result. Raises OSError."""
+    def write(self, run: Run, durable: bool = False) -> None:
+        """Write `run` into the file, and allocate the place of its result. Raises OSError.
+
+        If `durable`, the file is on the disk when this returns.
+        """
         with self._named_in_errors():
             self._write({**run._asdict(), "pid": os.getpid(), "result": None}, 0)
             try:
@@ -61,6 +64,9 @@ class RunLock:
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:  # posix_fallocate(3): a C library need not emulate it
                     raise
+            if durable:
+                os.fsync(self._fd)
+                sync_folder(os.path.dirname(self.path))
 
     def write_result(self, run: Run, result: Result) -> None:
         """Write `result` of `run` to the disk; a long error is cut. Raises OSError."""
@@ -199,7 +205,7 @@ def _parse(job_id: str, content: bytes, modified: float) -> Run:
         started_at = _unix_time(fields["started_at"])
         return Run(job_id, started_at, str(fields["trigger"]), int(fields.get("group", 0)),
                    str(fields.get("boot", "")), float(fields.get("uptime", 0)),
-                   _parse_result(content[PART_BYTES:], started_at))
+                   _parse_result(content[PART_BYTES:], started_at), str(fields.get("cgroup", "")))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, modified, SCHEDULE)
 

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 SCHEDULE, MANUAL = "schedule", "manual"
 """Triggers of a run."""
+RUN_VARIABLE = "HERMES_JOB_RUN"
+"""The variable in the environment of the job that is different in each run; empty in what belongs to no run."""
 
 
 class Result(NamedTuple):
@@ -22,7 +24,7 @@ class Run(NamedTuple):
     """One run, which began at the unix time `started_at`. `result` is None until it has ended.
 
     `group` is the job's process group on the machine while `boot` is its boot id. It existed `uptime` seconds after
-    that boot (CLOCK_BOOTTIME, clock_gettime(2)).
+    that boot (CLOCK_BOOTTIME, clock_gettime(2)). `cgroup` is that of the runner.
     """
 
     job_id: str
@@ -32,3 +34,9 @@ class Run(NamedTuple):
     boot: str = ""
     uptime: float = 0.0
     result: Result | None = None
+    cgroup: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The value of RUN_VARIABLE in the environment of its processes."""
+        return f"{self.job_id}@{self.started_at!r}"

@@ -24,14 +24,26 @@ MAX_SESSIONS = 20
 
 
 class RecentRun(NamedTuple):
-    """The last run of a job. `completed_at` is in unix seconds; `session_id` is None if it is unknown."""
+    """The last run of a job. `completed_at` is in unix seconds.
+
+    `session_id` is empty if the session is unknown; `message_count` is the number of its messages.
+    """
 
     job_id: str
     name: str
     status: str
     completed_at: float
     toast_notifications: bool
-    session_id: str | None
+    session_id: str
+    message_count: int
+
+
+class _Session(NamedTuple):
+    id: str
+    message_count: int
+
+
+_NO_SESSION = _Session("", 0)
 
 
 def ended_since(home: Home, moment: float) -> list[RecentRun]:
@@ -57,7 +69,7 @@ def _recent_run(home: Home, record: Record, ended: datetime.datetime, sessions: 
         record["id"], str(record.get("name") or record.get("prompt") or record["id"])[:200],
         str(record.get("last_status") or "unknown"), ended.timestamp(),
         record.get("toast_notifications") is not False,
-        None if record.get("no_agent") else _session_of_run(home, record, ended, sessions),
+        *(_NO_SESSION if record.get("no_agent") else _session_of_run(home, record, ended, sessions)),
     )
 
 
@@ -75,23 +87,23 @@ def _last_run_of_removed_job(home: Home, job_id: str, moment: float, sessions: "
     return [_recent_run(home, record, datetime.datetime.fromtimestamp(newest[0].modified, datetime.UTC), sessions)]
 
 
-def _session_of_run(home: Home, record: Record, ended: datetime.datetime, sessions: "_ChatSessions") -> str | None:
+def _session_of_run(home: Home, record: Record, ended: datetime.datetime, sessions: "_ChatSessions") -> "_Session":
     """Return the newest session that began before the run ended at `ended`, and after the run before it."""
     job_id = str(record["id"])
     place = execution_home(home, record.get("profile"))
     known = sessions.of(place, job_id)
     if not known:
-        return None
+        return _NO_SESSION
     previous, _ = outputs.history(home, job_id, 1, 1)
     after = int(previous[0].modified) if previous else 0
     zone = home_zone(place)
     for session in known:
         with contextlib.suppress(ValueError):
-            began = datetime.datetime.strptime(session[-len("20260315_090000"):],
+            began = datetime.datetime.strptime(session.id[-len("20260315_090000"):],
                                                SESSION_TIME_FORMAT).replace(tzinfo=zone)
             if after <= began.timestamp() <= ended.timestamp():
                 return session
-    return None
+    return _NO_SESSION
 
 
 class _ChatSessions:
@@ -100,7 +112,7 @@ class _ChatSessions:
     def __init__(self) -> None:
         self._databases: dict[str, sqlite3.Connection | None] = {}
 
-    def of(self, home: Home, job_id: str) -> list[str]:
+    def of(self, home: Home, job_id: str) -> list[_Session]:
         """Return the sessions of `job_id`, newest first; none if the database cannot be read."""
         path = f"{home.path}/state.db"
         if path not in self._databases:
@@ -110,11 +122,12 @@ class _ChatSessions:
             return []
         between = (f"cron_{job_id}_", f"cron_{job_id}_:", MAX_SESSIONS)  # a colon comes after the digits
         try:
-            rows = database.execute("SELECT id FROM sessions WHERE source = 'cron' AND id > ? AND id < ? "
-                                    "ORDER BY id DESC LIMIT ?", between).fetchall()
+            rows = database.execute("SELECT id, message_count FROM sessions WHERE source = 'cron' AND id > ? "
+                                    "AND id < ? ORDER BY id DESC LIMIT ?", between).fetchall()
         except sqlite3.Error:
             return []
-        return [row[0] for row in rows if re.fullmatch(rf"cron_{re.escape(job_id)}_\d{{8}}_\d{{6}}", str(row[0]))]
+        return [_Session(name, count if isinstance(count, int) else 0) for name, count in rows
+                if re.fullmatch(rf"cron_{re.escape(job_id)}_\d{{8}}_\d{{6}}", str(name))]
 
     def close(self) -> None:
         for database in filter(None, self._databases.values()):

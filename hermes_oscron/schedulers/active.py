@@ -1,4 +1,7 @@
-"""The active scheduler, the one in which the jobs are armed, so that no job is ever armed in two; and the last sync."""
+"""The active scheduler, the one in which the jobs are armed, so that no job is ever armed in two.
+
+Also the last sync, and whether the jobs are disarmed.
+"""
 
 import os
 from contextlib import suppress
@@ -35,3 +38,21 @@ def last_sync(root: str) -> float:
         return os.stat(State(root).synced).st_mtime
     except OSError:
         return 0.0
+
+
+def disarmed_since(root: str) -> float | None:
+    """Return when `hermes-oscron disarm` disarmed the jobs of `root`, in unix seconds; None if they may fire."""
+    try:
+        return os.stat(State(root).disarmed).st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def set_disarmed(root: str, disarmed: bool) -> None:
+    """Store whether the jobs of `root` are disarmed; it lasts over syncs, upgrades and reboots. Raises OSError."""
+    if disarmed:
+        make_private_dir(State(root).folder)
+        touch(State(root).disarmed)
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(State(root).disarmed)

@@ -8,11 +8,12 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..barrier import use_each
 from ..clock import CLOCK, Clock
+from ..errors import OscronError, describe
 from ..files import StateFileError, make_private_dir, try_lock, wait_for_lock
 from ..schedule.occurrences import next_occurrence
 from ..state import State
@@ -26,10 +27,10 @@ POLL_INTERVAL_S = 0.5
 """The longest time between two looks at the clock and the jobs, and so until a change of the clock is noticed."""
 LOCK_TIMEOUT_S = 1.0
 """The time for which `serve` waits for the lock: a process that only checks the lock holds it for an instant."""
-NOT_SERVED = "No 'hermes-oscron serve --scheduler foreground' runs."
+NOT_SERVED = "No 'hermes-oscron serve --scheduler foreground' runs. Start one."
 
 Plans = Callable[[datetime.datetime], Mapping[str, Plan]]
-"""Returns the plans of all jobs at a time."""
+"""Returns the plans of all jobs at a time, and the same object again while nothing has changed."""
 
 
 class Foreground:
@@ -62,6 +63,14 @@ class Foreground:
     def running(self) -> set[str]:
         """Return nothing: a runner locks its run a moment after it was started."""
         return set()
+
+    def next_elapses(self, instances: Sequence[str]) -> dict[str, datetime.datetime | None]:
+        """Return nothing: the thread computes each time from jobs.json."""
+        return {}
+
+    def armed_since(self, instance: str) -> float | None:
+        """Return None: the thread reads jobs.json, and no file shows since when a job is in it as it is now."""
+        return None
 
     def health(self) -> list[Problem]:
         """Return nothing: `serve` logs its problems itself."""
@@ -97,31 +106,36 @@ class Foreground:
     def _fire_until(self, ended: threading.Event, plans: Plans, clock: Clock) -> None:
         """Start each job when it is due, until `ended` is set."""
         seen = clock.now()
+        known: Mapping[str, Plan] = {}
+        due = seen
         logged = ""
         while not ended.is_set():
             now = clock.now()
             try:
-                wait_s = self._fire_due(plans(min(seen, now)), min(seen, now), now)
+                since = min(seen, now)
+                found = plans(since)
+                if found is not known or now < seen or due <= now:
+                    due = self._fire_due(found, since, now)
+                    known = found
+                wait_s = min(POLL_INTERVAL_S, max(0.001, (due - now).total_seconds()))
                 seen, logged = now, ""
             except Exception as error:  # the thread must go on: without it no job would ever fire
-                if str(error) != logged:
-                    logged = str(error)
+                if describe(error) != logged:
+                    logged = describe(error)
                     log.error("Nothing fires until this is repaired: %s", logged,
-                              exc_info=not isinstance(error, StateFileError | SchedulerError))
+                              exc_info=not isinstance(error, OscronError | OSError))
                 wait_s = POLL_INTERVAL_S
             clock.wait(ended, wait_s)
 
-    def _fire_due(self, plans: Mapping[str, Plan], since: datetime.datetime, now: datetime.datetime) -> float:
-        """Start what became due after `since` and not after `now`; return the seconds until the next look."""
-        wait_s = POLL_INTERVAL_S
+    def _fire_due(self, plans: Mapping[str, Plan], since: datetime.datetime,
+                  now: datetime.datetime) -> datetime.datetime:
+        """Start what became due after `since` and not after `now`; return when this must be called next."""
         upcoming, _ = use_each(without_paused(plans),
                                lambda plan: next_occurrence(plan.schedule, since, plan.zone, plan.phase))
-        for instance, due in upcoming.items():
-            if due and due <= now:
-                self.start(instance)
-            elif due:
-                wait_s = min(wait_s, (due - now).total_seconds())
-        return max(0.001, wait_s)
+        moments = {instance: due for instance, due in upcoming.items() if due}
+        for instance in (instance for instance, due in moments.items() if due <= now):
+            self.start(instance)
+        return min(moments.values(), default=datetime.datetime.max.replace(tzinfo=datetime.UTC))
 
     def _is_locked(self) -> bool:
         try:

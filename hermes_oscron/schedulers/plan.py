@@ -3,15 +3,17 @@
 import datetime
 from collections.abc import Mapping
 
-from ..jobs.due import next_run
+from ..jobs.due import held_until, next_run
 from ..jobs.model import Job
 from ..jobs.record import PAUSED
-from ..schedule.model import INTERVAL
+from ..schedule.model import INTERVAL, once_in_zone
 from .protocol import Plan
 
 
 def plan_of(job: Job, now: datetime.datetime) -> Plan | None:
-    """Return the plan of `job` at `now`; None if it has no occurrence to come."""
+    """Return the plan of `job` at `now`; None if it has no occurrence to come. A job that is held fires once."""
+    if held := held_until(job, now):
+        return Plan(job.instance, once_in_zone(held, job.zone), job.zone, None)
     due = next_run(job, now)
     if job.schedule is None or (due is None and job.state != PAUSED):
         return None

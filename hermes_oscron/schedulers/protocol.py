@@ -4,7 +4,7 @@ A scheduler does not depend on records, profiles or clients. It arms plans, star
 """
 
 import datetime
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -110,6 +110,15 @@ class Scheduler(Protocol):
 
     def running(self) -> set[str]:
         """Return the instances whose runner is starting, running or ending, as far as the system shows that."""
+
+    def next_elapses(self, instances: Sequence[str]) -> dict[str, datetime.datetime | None]:
+        """Return when the system itself fires each of `instances` next, None for never; nothing if it does not show it.
+
+        Raises SchedulerError.
+        """
+
+    def armed_since(self, instance: str) -> float | None:
+        """Return since when, in unix seconds, `instance` can have fired, as far as files show; None if unknown."""
 
     def health(self) -> list[Problem]:
         """Return the problems of the scheduler itself. Raises SchedulerError."""

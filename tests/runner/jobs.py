@@ -4,18 +4,19 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hermes_oscron.hermes import job_store, jobs_file
 from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.jobs.record import Record
-from hermes_oscron.runs.lock import PART_BYTES
+from hermes_oscron.runs import lock
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.service.jobs import JobService
 from hermes_oscron.service.selection import Selection
@@ -97,10 +98,22 @@ def command_line(job_id: str, *options: str) -> list[str]:
     return [sys.executable, "-m", "hermes_oscron.runner.main", f"default:{job_id}", *options]
 
 
-def fire(job_id: str, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+class Fire(NamedTuple):
+    """An ended hermes-cron-exec: its output, and apart from that the lines by which it logs start and end."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    log: list[str]
+
+
+def fire(job_id: str, *options: str, **environment: str) -> Fire:
     """Run `job_id` to its end."""
-    return subprocess.run(command_line(job_id, *options), env={**os.environ, **environment}, capture_output=True,
-                          text=True, errors="replace", timeout=60)
+    ended = subprocess.run(command_line(job_id, *options), env={**os.environ, **environment}, capture_output=True,
+                           text=True, errors="replace", timeout=60)
+    line = re.compile(rf"^(?:.* \({job_id}\)|{job_id}): (?:started|succeeded|failed)\b.*\n", re.M)
+    return Fire(ended.returncode, line.sub("", ended.stdout), line.sub("", ended.stderr),
+                [each.rstrip("\n") for each in line.findall(ended.stdout) + line.findall(ended.stderr)])
 
 
 @contextlib.contextmanager
@@ -113,6 +126,12 @@ def firing(job_id: str, *options: str, **environment: str) -> Iterator["subproce
     finally:
         process.kill()
         process.communicate()
+
+
+def has_begun(home: Home, job_id: str) -> bool:
+    """Return True if the job itself runs; before that, its runner still reads jobs.json."""
+    run = lock.find(home, job_id)
+    return run is not None and run.group > 0
 
 
 def pid_in(path: Path) -> int:
@@ -147,7 +166,7 @@ def backdate_interrupted_run(root: Path, job_id: str, days: int) -> None:
     """Move the interrupted run of `job_id`, a daily one, `days` back, with no run since."""
     left = root / "cron" / "oscron" / "runs" / job_id
     started = time.time() - days * 86400
-    left.write_text(json.dumps({**json.loads(left.read_text()[:PART_BYTES]), "started_at": started}))
+    left.write_text(json.dumps({**json.loads(left.read_text()[:lock.PART_BYTES]), "started_at": started}))
     due = datetime.datetime.fromtimestamp(started - 1, datetime.UTC).isoformat()
     change_record(root, job_id, created_at=LONG_AGO, armed_at=LONG_AGO, next_run_at=due)
 

@@ -1,6 +1,7 @@
 """Which command runs a job, in which environment, and what is refused."""
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -165,7 +166,8 @@ def test_a_missing_configured_command_is_named(root: Path) -> None:
     job_id = make(root)
     assert fire(job_id, *MANUAL).returncode == 1
     told = record(root, job_id)["last_error"]
-    assert told == f"no-such-agent could not be started in {root}: No such file or directory."
+    assert told == (f"Command 'no-such-agent' not found in PATH ({os.environ['PATH']}); set [exec] path or command in "
+                    f"oscron.toml.")
 
 
 def test_a_job_runs_in_the_home_of_the_profile_it_names(root: Path) -> None:
@@ -260,6 +262,17 @@ def test_a_record_with_wrong_types_is_run_as_far_as_possible(home: Home) -> None
     assert command.environment["HERMES_JOB_NAME"] == ""
 
 
+@pytest.mark.parametrize(("timeout", "of_agent", "of_command"), [(0.0, math.inf, 3600.0), (5.0, 5.0, 5.0)])
+def test_only_the_configured_time_limit_holds_for_runs_of_the_agent(
+        home: Home, tmp_path: Path, timeout: float, of_agent: float, of_command: float) -> None:
+    hermes = tmp_path / "agent"
+    hermes.write_text(f"#!{sys.executable}\n")
+    hermes.chmod(0o755)
+    command = command_for({"id": "a", "prompt": "x"}, home, Config(agent=str(hermes), timeout=timeout))
+    assert (command.by_agent, command.timeout) == (True, of_agent)
+    assert command_for({"id": "a", "prompt": "x"}, home, Config(command=("x",), timeout=timeout)).timeout == of_command
+
+
 def test_half_a_character_in_the_prompt_is_replaced(home: Home) -> None:
     command = command_for({"id": "a", "prompt": "x\ud800y"}, home, Config(command=("agent",)))
     assert command.stdin == b"x?y"
@@ -273,3 +286,44 @@ def test_the_home_of_a_prompt_is_that_of_the_profile_that_owns_it(root: Path) ->
     command = command_for({"id": "a", "prompt": "x", "profile": None}, work, Config(command=("agent",)))
     assert command.environment["HERMES_HOME"] == work.path
     assert command.directory == work.path
+
+
+# The environment of the jobs
+
+
+def test_exec_path_and_environment_and_then_env_file_set_the_environment(root: Path) -> None:
+    configure(root, '[exec]\npath = "/usr/bin:/bin"\nenvironment = {A = "toml", B = "toml"}\n')
+    (root / ".env").write_text("B=env file\nC='${A} and more'\n")
+    job_id = make_script(root, SAYS_ITS_SURROUNDINGS, "job.py")
+    seen = surroundings(root, job_id, A="shell", B="shell", C="shell")["env"]
+    assert (seen["PATH"], seen["A"], seen["B"], seen["C"]) == ("/usr/bin:/bin", "toml", "env file", "toml and more")
+
+
+def test_the_env_file_is_that_of_the_profile_that_the_job_runs_in(root: Path) -> None:
+    (root / "profiles" / "work").mkdir(parents=True)
+    (root / ".env").write_text("A=of default\nONLY=default\n")
+    (root / "profiles" / "work" / ".env").write_text("A=of work\n")
+    configure_command(root, "sh", "-c", 'echo "$A $ONLY"')
+    assert fire(make(root, profile="work"), *MANUAL).stdout == "of work \n"
+
+
+@pytest.mark.parametrize("field", ["script", "monitor_script"])
+def test_without_an_agent_a_prompt_with_a_script_does_not_run_without_it(root: Path, field: str) -> None:
+    configure(root, '[exec]\nagent = "none"\ncommand = ["echo", "ran"]\n')
+    job_id = make(root)
+    change_record(root, job_id, **{field: write_script(root, "gate.sh", "echo '{\"wakeAgent\": false}'\n")})
+    ended = fire(job_id, *MANUAL)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"No program can run a job with '{field}'" in record(root, job_id)["last_error"]
+
+
+@pytest.mark.parametrize(("text", "status"), [
+    ("echo all well\necho '{\"wakeAgent\": false}'\n", "silent (wakeAgent=false)"), ("true\n", "silent (empty output)"),
+    ("echo '{\"wakeAgent\": true}'\n", None), ("echo '{\"wakeAgent\": false}'\necho news\n", None),
+    ("echo '{\"wakeAgent\": 0}'\n", None), ("exit 1\n", None),
+])
+def test_a_script_with_nothing_to_report_is_marked_as_by_the_agent(root: Path, text: str, status: str | None) -> None:
+    job_id = make_script(root, text)
+    fire(job_id, *MANUAL)
+    assert ("**Status:** " in page(root, job_id)) == bool(status)
+    assert status is None or f"\n**Status:** {status}\n" in page(root, job_id)

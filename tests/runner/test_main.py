@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 
 from hermes_oscron.hermes.home import Home
-from hermes_oscron.runner import main
+from hermes_oscron.runner import begin, main
 from hermes_oscron.runs import lock, requests
+from hermes_oscron.version import version_text
 from tests.conftest import write_script
 from tests.runner.jobs import (
     MANUAL,
     SLEEPER,
     backdate_interrupted_run,
+    change_record,
     command_line,
     configure,
     files,
@@ -60,12 +62,23 @@ def test_a_due_job_is_run_and_recorded(root: Path) -> None:
     assert f"{due:%H:%M:%S%z}" == "09:00:00+0000"
 
 
+def test_while_the_jobs_are_disarmed_none_fires_and_each_runs_by_hand(root: Path) -> None:
+    job_id = make_script(root, "echo hello\n")
+    make_due(root, job_id)
+    reconciler(root).disarm()
+    ended = fire(job_id)
+    assert (ended.returncode, ended.stdout) == (0, "Skipped: the jobs are disarmed; 'hermes-oscron arm' arms them "
+                                                   "again.\n")
+    assert record(root, job_id)["last_run_at"] is None
+    assert fire(job_id, *MANUAL).stdout == "hello\n"
+
+
 def test_a_failed_job_is_a_failed_run(root: Path) -> None:
     job_id = make_script(root, "echo half done; echo 'no such host' >&2; exit 3\n")
     make_due(root, job_id)
     ended = fire(job_id)
     assert ended.returncode == 1
-    assert ended.stderr.endswith("Failed: exited with code 3: no such host\n")
+    assert re.fullmatch(rf"{job_id}: failed after \d\.\d s: exited with code 3: no such host", ended.log[-1])
     after = record(root, job_id)
     assert (after["last_status"], after["last_error"]) == ("error", "exited with code 3: no such host")
     assert (after["state"], after["enabled"]) == ("scheduled", True)
@@ -271,6 +284,36 @@ def test_the_configured_timeout_ends_the_job(root: Path) -> None:
     assert section(page(root, job_id), "Response") == "begun"
 
 
+@pytest.mark.parametrize(("config", "toml"), [
+    ("cron:\n  script_timeout_seconds: 1\n", ""),
+    ("cron: {script_timeout_seconds: '1.5'}\n", ""),
+    ("cron:\n  script_timeout_seconds: 3600\n", "[exec]\ntimeout = 1\n"),
+])
+def test_a_script_has_the_agent_s_time_limit_without_a_configured_one(root: Path, config: str, toml: str) -> None:
+    (root / "config.yaml").write_text(config)
+    configure(root, toml)
+    job_id = make_script(root, "echo begun; sleep 30\n")
+    assert fire(job_id, *MANUAL).returncode == 1
+    assert record(root, job_id)["last_error"] == "timed out after 1 s."
+
+
+def test_the_time_limit_of_the_agent_s_env_goes_before_that_of_its_config(root: Path) -> None:
+    (root / "config.yaml").write_text("cron:\n  script_timeout_seconds: 3600\n")
+    (root / ".env").write_text("HERMES_CRON_SCRIPT_TIMEOUT=1\n")
+    job_id = make_script(root, "echo begun; sleep 30\n")
+    assert fire(job_id, *MANUAL).returncode == 1
+    assert record(root, job_id)["last_error"] == "timed out after 1 s."
+
+
+@pytest.mark.parametrize("config", ["cron: {script_timeout_seconds: 0}\n", "cron: {script_timeout_seconds: .nan}\n",
+                                    "cron: {script_timeout_seconds: soon}\n", "cron: [script_timeout_seconds\n",
+                                    "script_timeout_seconds: 1\n", "- script_timeout_seconds\n"])
+def test_a_time_limit_of_the_agent_that_is_not_one_is_ignored(root: Path, config: str) -> None:
+    (root / "config.yaml").write_text(config)
+    job_id = make_script(root, "sleep 1.2\n")
+    assert (fire(job_id, *MANUAL).returncode, record(root, job_id)["last_status"]) == (0, "ok")
+
+
 @pytest.mark.parametrize("timeout", ["10_000_000", "999_999_999"])
 def test_a_very_long_timeout_is_not_an_error(root: Path, timeout: str) -> None:
     configure(root, f"[exec]\ntimeout = {timeout}\n")
@@ -315,7 +358,8 @@ def test_a_job_deleted_during_its_run_ends_by_itself_and_leaves_nothing(root: Pa
         (root / "pipe").write_text("go on\n")
         assert runner.wait(10) == 0
         assert runner.stdout
-        assert runner.stdout.read() == "done\n"
+        assert re.fullmatch(f"{job_id}: started by hand\ndone\n{job_id}: succeeded after .* s; the job was deleted "
+                            f"during the run, and its output with it\n", runner.stdout.read())
     assert not list((root / "cron" / "output").glob("*"))
     assert os.listdir(home.state.runs) == []
     assert job_id not in (root / "cron" / "jobs.json").read_text()
@@ -357,7 +401,7 @@ def test_unknown_keys_are_preserved_by_a_run(root: Path) -> None:
     assert (after["version"], after["jobs"][0]["from_a_newer_agent"]) == (7, {"a": [1]})
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"jobs": {}}', b"\xff\xfe", b"[1, 2", b'"jobs"'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2", b'"jobs"'])
 def test_an_unreadable_jobs_json_is_refused_and_not_changed(root: Path, content: bytes) -> None:
     path = root / "cron" / "jobs.json"
     path.parent.mkdir()
@@ -388,7 +432,7 @@ def test_a_fire_does_not_wait_forever(root: Path, monkeypatch: pytest.MonkeyPatc
                                       capsys: pytest.CaptureFixture[str]) -> None:
     job_id = make_script(root, "echo fine\n")
     (root / "cron" / "jobs.json").write_text("{")
-    monkeypatch.setattr(main, "JOBS_FILE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(begin, "JOBS_FILE_TIMEOUT_S", 0.1)
     monkeypatch.delenv("INVOCATION_ID", raising=False)
     assert main.main([f"default:{job_id}"]) == 2
     assert "jobs.json is not JSON" in capsys.readouterr().err
@@ -409,6 +453,23 @@ def test_bad_arguments_are_answered_with_the_usage(root: Path, arguments: list[s
                            text=True)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "Usage: hermes-cron-exec PROFILE:JOB_ID [--trigger manual | --settle] [--crontab]\n"
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_describes_every_option_and_runs_no_job(root: Path, option: str) -> None:
+    ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", option], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr, files(root)) == (0, "", {})
+    usage, *others = ended.stdout.splitlines()
+    assert usage == main.USAGE
+    for name in [*re.findall(r"--[a-z]+", usage), "--version", "--help"]:
+        assert any(line.startswith("  ") and name in line.split() for line in others), name
+
+
+def test_version_names_the_command(root: Path) -> None:
+    ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", "--version"], capture_output=True,
+                           text=True)
+    assert (ended.returncode, ended.stderr, files(root)) == (0, "", {})
+    assert ended.stdout == f"{version_text('hermes-cron-exec')}\n"
 
 
 @pytest.mark.parametrize("instance", ["", "4f2a", ":", "default:", ":4f2a", "default:../../etc", "../x:4f2a",
@@ -436,7 +497,7 @@ def test_a_job_of_another_profile_runs_in_the_home_of_that_profile(root: Path) -
     job_id = make(root, no_agent=True, script="job.sh")
     ended = subprocess.run([sys.executable, "-m", "hermes_oscron.runner.main", f"work:{job_id}", *MANUAL],
                            capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout) == (0, f"{work}\n")
+    assert ended.returncode == 0 and f"\n{work}\n" in ended.stdout
     [written] = (work / "cron" / "output" / job_id).iterdir()
     assert f"\n{work}\n" in written.read_text()
     assert not (root / "cron" / "output").exists()
@@ -473,7 +534,7 @@ def test_a_job_keeps_the_umask_of_its_runner(root: Path, umask: str) -> None:
     job_id = make_script(root, "umask\n")
     ended = subprocess.run(["sh", "-c", 'umask "$0"; exec "$@"', umask, *command_line(job_id, *MANUAL)],
                            capture_output=True, text=True)
-    assert ended.stdout == f"{umask}\n"
+    assert f"\n{umask}\n" in ended.stdout
 
 
 def test_a_closed_output_does_not_end_the_job(root: Path) -> None:
@@ -488,8 +549,66 @@ def test_a_closed_output_does_not_end_the_job(root: Path) -> None:
 
 def test_a_fire_imports_few_modules() -> None:
     heavy = {"argparse", "bottle", "click", "croniter", "dataclasses", "logging", "pathlib", "rich", "subprocess",
-             "typing_extensions", "urllib", "waitress"}
+             "typing_extensions", "urllib", "waitress", "hermes_oscron.version"}
     program = "import sys, hermes_oscron.runner.main; print(*sys.modules)"
     bare = subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True)
     ours = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (set(ours.stdout.split()) - set(bare.stdout.split())) & heavy == set()
+
+
+def test_a_fire_does_not_import_croniter(root: Path) -> None:
+    """Neither for an expression that is computed before the run nor for the next run after it."""
+    job_id = make_script(root, "echo hello\n", schedule="0 9 * * MON-FRI")
+    make_due(root, job_id)
+    ended = fire(job_id, PYTHONPROFILEIMPORTTIME="1")
+    assert (ended.returncode, ended.stdout) == (0, "hello\n")
+    assert record(root, job_id)["last_status"] == "ok"
+    imported = set(re.findall(r"^import time: .*\| +(\S+)$", ended.stderr, re.M))
+    assert "hermes_oscron.schedule.cron" in imported
+    assert not {name for name in imported if name.partition(".")[0] in ("croniter", "dateutil")}
+    parser = ("parse", "phrase", "rules", "combine", "one_shot", "words", "warn", "cron_text")
+    assert not imported & {f"hermes_oscron.schedule.{name}" for name in parser}
+
+
+@pytest.mark.parametrize("options", [(), MANUAL])
+def test_nothing_begins_while_hermes_is_paused(root: Path, options: tuple[str, ...]) -> None:
+    job_id = make_script(root, "echo never\n")
+    make_due(root, job_id)
+    (root / "ESTOP").write_text('{"reason": "moving house"}')
+    before = files(root)
+    ended = fire(job_id, *options)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"Skipped: Hermes is paused (moving house) by {root}/ESTOP; ")
+    assert ("--force" in ended.stdout) == bool(options)
+    refused = root / "cron" / "oscron" / "refused"  # doctor then reports no missed run of that time
+    assert refused.exists() != bool(options)
+    refused.unlink(missing_ok=True)
+    assert files(root) == before, "it stays due"
+    (root / "ESTOP").unlink()
+    assert fire(job_id).stdout == "never\n"
+
+
+def test_a_fire_that_is_not_due_does_not_mention_the_pause(root: Path) -> None:
+    job_id = make_script(root, "echo never\n")
+    (root / "ESTOP").touch()
+    assert "is not due before" in fire(job_id).stdout
+
+
+@pytest.mark.parametrize("catches_up", [True, False])
+def test_an_occurrence_missed_by_far_is_skipped_only_if_the_agent_does_not_catch_up(
+        root: Path, catches_up: bool) -> None:
+    job_id = make_script(root, "echo late\n", schedule="0 0 1 1 *")
+    change_record(root, job_id, next_run_at="2026-01-01T00:00:00+00:00")
+    (root / "config.yaml").write_text(f"cron:\n  catch_up_missed: {str(catches_up).lower()}\n")
+    ended = fire(job_id)
+    due = datetime.datetime.fromisoformat(record(root, job_id)["next_run_at"])
+    assert ended.returncode == 0 and due > NOW and (due.month, due.day) == (1, 1)
+    assert (ended.stdout == "late\n") == catches_up
+    assert ("missed its time, and cron.catch_up_missed is false" in ended.stdout) != catches_up
+
+
+def test_a_job_that_is_a_minute_late_is_run_though_the_agent_does_not_catch_up(root: Path) -> None:
+    job_id = make_script(root, "echo late\n")
+    change_record(root, job_id, next_run_at=(NOW - datetime.timedelta(seconds=60)).isoformat())
+    (root / "config.yaml").write_text("cron: {catch_up_missed: false}\n")
+    assert fire(job_id).stdout == "late\n"

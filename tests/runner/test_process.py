@@ -24,7 +24,7 @@ DEAF = "trap '' TERM; for i in {1..200}; do sleep 0.1; done"
 @pytest.fixture(autouse=True)
 def restored_signal_handlers() -> Iterator[None]:
     """JobProcess sets handlers for them, as in the runner; a test restores the old ones."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

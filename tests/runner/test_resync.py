@@ -10,6 +10,7 @@ import pytest
 from hermes_oscron.hermes import job_store
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.runner.resync import resync
+from hermes_oscron.schedulers import spawn
 from hermes_oscron.schedulers.active import set_active_scheduler
 from hermes_oscron.schedulers.crontab import launchers
 from hermes_oscron.schedulers.systemd.systemctl import Systemctl
@@ -89,3 +90,16 @@ def test_under_cron_a_sync_that_cannot_be_started_is_logged(root: Path, home: Ho
     resync(home, None)
     logged = capsys.readouterr().err
     assert f"{home.state.launchers}/{launchers.CLI}" in logged and "'hermes-oscron sync' repairs it." in logged
+
+
+@pytest.mark.parametrize("held", ["before", "after", "never"])
+def test_cron_gets_another_line_when_a_hold_begins_or_ends(
+        root: Path, home: Home, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
+    job = job_store.find(home, make_script(root, "true\n"))
+    until = "2027-03-15T17:30:00.5+00:00"
+    on_hold = job.with_fields({"next_run_at": until, "quota_hold_until": until})
+    set_active_scheduler(str(root), "crontab")
+    started: list[list[str]] = []
+    monkeypatch.setattr(spawn, "start_detached", started.append)
+    resync(home, on_hold if held == "after" else job, (on_hold if held == "before" else job).record)
+    assert bool(started) == (held != "never")

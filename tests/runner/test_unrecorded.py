@@ -22,6 +22,7 @@ from tests.runner.jobs import (
     MANUAL,
     fire,
     firing,
+    has_begun,
     make_due,
     make_script,
     pages,
@@ -53,7 +54,7 @@ def result_of(root: Path, job_id: str) -> bool:
 def end_unrecorded(root: Path, job_id: str, number: int) -> datetime.datetime:
     """Fire `job_id`, whose run ends while jobs.json is broken, and end its runner by `number`; when the run ended."""
     with firing(job_id) as runner:
-        wait_for(lambda: lock.find(service(root).home, job_id))
+        wait_for(lambda: has_begun(service(root).home, job_id))
         with broken(root):
             wait_for(lambda: result_of(root, job_id))
             ended = datetime.datetime.now(UTC)
@@ -67,7 +68,7 @@ def test_an_ended_run_waits_while_jobs_json_is_being_repaired(root: Path, home: 
     job_id = make_script(root, FAILS)
     make_due(root, job_id)
     with firing(job_id) as runner:
-        wait_for(lambda: lock.find(home, job_id))
+        wait_for(lambda: has_begun(home, job_id))
         with broken(root):
             wait_for(lambda: result_of(root, job_id))
             ended = datetime.datetime.now(UTC)

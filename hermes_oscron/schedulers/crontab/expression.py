@@ -8,6 +8,9 @@ Debian's cron(8) matter here:
 - A minute or hour field that begins with a star makes a job run by elapsed time when clocks change. A job without one
   runs once for each time of the clock, right after a gap and not again in a repeated hour.
 - A step may be longer than its field: `*/60` is minute 0, with a star.
+
+BusyBox's crond must not miss a fire either. There either day field suffices, `*/2` counts days from 0, and Sunday is
+not 7.
 """
 
 import datetime
@@ -31,6 +34,8 @@ BETWEEN_CHANGES = datetime.timedelta(days=2)
 """If two zones change their clocks within this time, their shift between is one of some hours of the year."""
 VIXIE_ITEM = re.compile(r"\*(/\d+)?|(\d+)(-(\d+)(/\d+)?)?")
 """A list item that means the same to cron and to croniter, if its range rises."""
+NOT_FOR_BUSYBOX = {DAY.name: re.compile(r"\*/"), WEEKDAY.name: re.compile("7")}
+"""The text that means something else to BusyBox's crond, by the name of the field."""
 CYCLE = [datetime.date(2001, 1, 1) + datetime.timedelta(days) for days in range(28 * 365 + 7)]
 """28 years, in which every date falls on every weekday."""
 
@@ -75,7 +80,8 @@ def _same_clock(text: str, expression: cron.Cron) -> CronExpression:
         return CronExpression(f"{time} * {months} *", True)
     if days == Days(of_month=days.of_month, weekdays=days.weekdays):
         if not days.weekdays:
-            return CronExpression(f"{time} {_keep_if_vixie_compatible(day, DAY, days.of_month)} {months} *", True)
+            kept = _compact(DAY, days.of_month) if "*" in day else _keep_if_vixie_compatible(day, DAY, days.of_month)
+            return CronExpression(f"{time} {kept} {months} *", True)
         if not days.of_month:
             return CronExpression(f"{time} * {months} {_keep_if_vixie_compatible(weekday, WEEKDAY, days.weekdays)}",
                                   True)
@@ -102,7 +108,11 @@ def _other_clock(schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneInfo, yea
     covered = _cover_days(expression.days, expression.months, offsets)
     steady = expression.by_elapsed_time or not coming_changes(zone, year)
     exact_days = covered.exact and (expression.days.every or len(offsets) == 1)
-    return CronExpression(f"{time} {covered.fields}", steady and exact_days and _is_exact(time, by_shift))
+    exact = steady and exact_days and _is_exact(time, by_shift) and all(
+        _starts_in(each, time, expression, offsets, machine_zone) == {
+            wall % DAY_MINUTES for wall in _walls_in(each, schedule, zone)}
+        for each in shifts if each.end - each.start <= BETWEEN_CHANGES)
+    return CronExpression(f"{time} {covered.fields}", exact)
 
 
 def _walls_in(shift: "_Shift", schedule: Schedule, zone: ZoneInfo) -> set[int]:
@@ -111,6 +121,20 @@ def _walls_in(shift: "_Shift", schedule: Schedule, zone: ZoneInfo) -> set[int]:
     due = takewhile(lambda due: due < shift.end, occurrences(schedule, just_before, zone))
     walls = (each.astimezone(zone) for each in due)
     return {wall.hour * 60 + wall.minute + shift.shift for wall in walls}
+
+
+def _starts_in(shift: "_Shift", time: str, expression: cron.Cron, offsets: frozenset[int],
+               machine_zone: ZoneInfo) -> set[int]:
+    """Return cron's minutes of the day in `shift` at which it starts a line of `time` and the days of `expression`."""
+    def is_started(wall: datetime.datetime) -> bool:
+        days = [wall.date() - datetime.timedelta(offset) for offset in offsets]
+        return wall.hour * 60 + wall.minute in named and any(
+            day.month in expression.months and expression.days.match(day) for day in days)
+
+    named, first = _named(time), shift.start.astimezone(machine_zone).replace(tzinfo=None)
+    length = int((shift.end - shift.start).total_seconds()) // 60
+    walls = (first + datetime.timedelta(minutes=nth) for nth in range(length))
+    return {wall.hour * 60 + wall.minute for wall in walls if is_started(wall)}
 
 
 def _after_gaps(expression: cron.Cron, zone: ZoneInfo, machine_zone: ZoneInfo, year: int) -> set[int]:
@@ -248,15 +272,21 @@ def _time(walls: list[set[int]], starred: bool) -> str:
 
 def _is_exact(time: str, walls: list[set[int]]) -> bool:
     """Return True if `time`, a minute and an hour field, names the same minutes of the day as each of `walls`."""
-    minute, hour = time.split()
-    named = {h * 60 + m for h in _numbers(HOUR, hour) for m in _numbers(MINUTE, minute)}
+    named = _named(time)
     return all({wall % DAY_MINUTES for wall in each} == named for each in walls)
+
+
+def _named(time: str) -> set[int]:
+    """Return the minutes of the day that `time`, a minute and an hour field, names."""
+    minute, hour = time.split()
+    return {h * 60 + m for h in _numbers(HOUR, hour) for m in _numbers(MINUTE, minute)}
 
 
 def _keep_if_vixie_compatible(text: str, field: Field, numbers: Iterable[int]) -> str:
     """Return `text`, of canonical cron, if it means `numbers` to cron too; else those, starred if `text` is."""
     items = [VIXIE_ITEM.fullmatch(item) for item in text.split(",")]
-    if all(item and not (item[4] and int(item[4]) <= int(item[2])) for item in items):
+    if all(item and not (item[4] and int(item[4]) <= int(item[2])) for item in items) and not (
+            field.name in NOT_FOR_BUSYBOX and NOT_FOR_BUSYBOX[field.name].search(text)):
         return text
     return _with_leading_star(field, numbers) if text.startswith("*") else _compact(field, numbers)
 

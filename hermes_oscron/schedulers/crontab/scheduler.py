@@ -9,14 +9,19 @@ starts the jobs that were due and have not run.
 """
 
 import datetime
+import os
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from ...barrier import use_each
 from ...errors import cause
+from ...files import make_private_dir, mtime, touch
 from ...hermes.home import SAFE_NAME
 from ...hermes.timezone import machine_zone
+from ...state import State
 from .. import spawn
 from ..protocol import MINUTE, Availability, Changes, Drift, EndOfStart, Plan, Problem, Report, SchedulerError
 from ..reconcile import compare
@@ -26,7 +31,11 @@ from .table import CrontabFile
 
 MARK, PAUSED = " # hermes-oscron", ", paused"
 SYNC_TIMES = ("@reboot", "17 * * * *")
-"""The times at which cron starts a sync."""
+"""The times at which cron starts a sync, the first unless it ends the daemon."""
+OTHER_CLOCK = re.compile(rb"""\s*["']?(CRON_TZ|RANDOM_DELAY)["']?\s*=""")
+"""A variable by which cronie starts all lines below it at other times (crontab(5) of cronie)."""
+LAUNCHERS = "launchers"
+"""The subject of a problem by which no line can start its job."""
 
 
 class Entry(NamedTuple):
@@ -45,6 +54,7 @@ class Crontab:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._lines = State(root).lines
         self._table = CrontabFile()
         commands = {name: shell_quoted(f"{launchers.folder(root)}/{name}")
                     for name in (launchers.RUNNER, launchers.CLI)}
@@ -77,6 +87,7 @@ class Crontab:
         entries, unusable = use_each(changes.arm, lambda plan: self.entry(plan, now))
         removed = {*changes.disarm, *changes.deleted} - entries.keys()
         before = self._edit({**dict.fromkeys(removed), **entries})
+        self._note(entries, removed)
         disarmed = [instance for instance, entry in before.items() if not entry.paused
                     and (instance in removed or (instance in entries and entries[instance].paused))]
         return Report([instance for instance, entry in entries.items() if not entry.paused], disarmed,
@@ -91,12 +102,21 @@ class Crontab:
         """Return nothing: cron does not show it, and a runner locks its run a moment after it was started."""
         return set()
 
+    def next_elapses(self, instances: Sequence[str]) -> dict[str, datetime.datetime | None]:
+        """Return nothing: cron does not show when it starts a line next."""
+        return {}
+
+    def armed_since(self, instance: str) -> float | None:
+        """Return since when the cron daemon runs with the present line, in unix seconds; None if unknown."""
+        times = (daemon.running_since(), mtime(f"{self._lines}/{instance}"))
+        return max(times[0], times[1]) if times[0] and times[1] else None
+
     def health(self) -> list[Problem]:
         """Return the problems of the commands that the lines start. Raises SchedulerError."""
         lines = self._table.lines()
         found = []
-        if problem := launchers.problem(self._root):
-            found.append(Problem("launchers", problem))
+        if problem := launchers.problem(self._root) or self._table.overfull():
+            found.append(Problem(LAUNCHERS, problem))
         if any(self.line(sync) not in lines for sync in self._syncs()):
             found.append(Problem("crontab", "The crontab lines that start a sync are missing; 'hermes-oscron sync' "
                                             "restores them."))
@@ -107,6 +127,17 @@ class Crontab:
         if daemon.has_crontab():
             self._table.edit(lambda lines: [line for line in lines if not self._ours.fullmatch(line)])
         launchers.remove(self._root)
+        shutil.rmtree(self._lines, ignore_errors=True)
+
+    def _note(self, armed: Iterable[str], disarmed: Iterable[str]) -> None:
+        """Store that the lines of `armed` have just changed, and that `disarmed` have none. Only doctor reads it."""
+        with suppress(OSError):
+            make_private_dir(self._lines)
+            for instance in armed:
+                touch(f"{self._lines}/{instance}")
+        for instance in disarmed:
+            with suppress(OSError):
+                os.unlink(f"{self._lines}/{instance}")
 
     def _write_launchers(self) -> None:
         try:
@@ -120,7 +151,8 @@ class Crontab:
         return Entry(fields, f"{self._runner} {plan.instance}", plan.paused)
 
     def _syncs(self) -> list[Entry]:
-        return [Entry(when, f"{self._verbs} sync") for when in SYNC_TIMES]
+        times = SYNC_TIMES if daemon.takes_reboot() else SYNC_TIMES[1:]
+        return [Entry(when, f"{self._verbs} sync") for when in times]
 
     def _edit(self, changes: Mapping[str, Entry | None]) -> dict[str, Entry]:
         """Replace each instance's line by its entry, or add that at the end; None removes the line.
@@ -145,18 +177,27 @@ class Crontab:
                 elif instance or not ours or line in syncs:
                     kept.append(line)
             kept += [line for line in syncs if line not in kept]
-            return kept + [self.line(entry) for entry in left.values() if entry]
+            kept += [self.line(entry) for entry in left.values() if entry]
+            by_clock, others = self._split(kept)
+            moved = [line for line in others if self._ours.fullmatch(line)]
+            return by_clock + moved + [line for line in others if not self._ours.fullmatch(line)]
 
         self._table.edit(change)
         return before
 
     def _armed(self) -> dict[str, bytes]:
-        """Return the line of each instance, or its lines if it has several."""
+        """Return the line of each instance, or its lines if it has several, marked if they are below an OTHER_CLOCK."""
         armed: dict[str, bytes] = {}
-        for line in self._table.lines():
-            if (ours := self._ours.fullmatch(line)) and (instance := _instance(ours)):
-                armed[instance] = armed.get(instance, b"") + line
+        for by_clock, lines in zip((True, False), self._split(self._table.lines()), strict=True):
+            for line in lines:
+                if (ours := self._ours.fullmatch(line)) and (instance := _instance(ours)):
+                    armed[instance] = armed.get(instance, b"") + (line if by_clock else b"below " + line)
         return armed
+
+    def _split(self, lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """Return the `lines` above the first variable that changes the times of those below it, and the rest."""
+        first = next((nth for nth, line in enumerate(lines) if OTHER_CLOCK.match(line)), len(lines))
+        return lines[:first], lines[first:]
 
     def line(self, entry: Entry) -> bytes:
         """Return `entry` as a line of the crontab."""

@@ -13,15 +13,14 @@ from zoneinfo import ZoneInfo
 
 from ...schedule import cron
 from ...schedule.cron import ranges
-from ...schedule.model import CRON, INTERVAL, Schedule
+from ...schedule.model import CRON, DAY, INTERVAL, WEEK, Schedule
 from ...schedule.occurrences import UTC, Change, coming_changes, occurrences
+from .zone_name import systemd_zone_name
 
 INSTANTS_AHEAD = 32
 """The number of times of an interval that are armed at once if no calendar expresses it; the runner renews them."""
 
 WEEKDAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
-DAY = datetime.timedelta(days=1)
-WEEK = datetime.timedelta(days=7)
 
 
 def on_calendar(
@@ -34,7 +33,7 @@ def on_calendar(
     """Return the values of OnCalendar= that elapse exactly when `schedule` is due in `zone`.
 
     A line names its zone unless that is the machine's, whose change it should follow. `phase` is the next instant at
-    which an interval is due.
+    which an interval is due. Raises SchedulerError if systemd does not know the zone.
     """
     if schedule.kind == CRON:
         return _cron_lines(schedule, zone, machine_zone, now)
@@ -43,14 +42,9 @@ def on_calendar(
     return [_instant(schedule.run_at)]
 
 
-def is_perpetual(schedule: Schedule) -> bool:
-    """Return True if the lines of `schedule` need no renewal by the runner."""
-    return schedule.kind != INTERVAL or schedule.period == WEEK or not DAY % schedule.period
-
-
 def _suffix(zone: ZoneInfo, machine_zone: ZoneInfo) -> str:
     same = zone.key == machine_zone.key or {zone.key, machine_zone.key} <= {"UTC", "Etc/UTC"}
-    return "" if same else f" {zone.key}"
+    return "" if same else f" {systemd_zone_name(zone)}"
 
 
 def _cron_lines(
@@ -126,7 +120,7 @@ def _interval_lines(schedule: Schedule, phase: datetime.datetime) -> list[str]:
     period, phase = schedule.period, phase.astimezone(UTC).replace(microsecond=0)
     if period == WEEK:
         return [f"{WEEKDAYS[phase.weekday()]} *-*-* {phase:%H:%M:%S} UTC"]
-    if not is_perpetual(schedule):
+    if not schedule.is_perpetual:
         return [_instant(phase + k * period) for k in range(INSTANTS_AHEAD)]
     hours_at: dict[int, set[int]] = defaultdict(set)
     for k in range(DAY // period):

@@ -1,8 +1,9 @@
 """The path units by which systemd notices that a profile's jobs were changed, and requests a sync.
 
-hermes-oscron-changed.path, which the installation enables, watches the profile `default` and the creation and removal
-of the others. Each of those has an instance of hermes-oscron-watch@.path, up to a limit: to systemd each path is one of
-the few inotify instances that an account has (inotify(7), max_user_instances).
+hermes-oscron-changed.path, which the installation enables, watches the profile `default`, and starts
+hermes-oscron-settings.path, which also notices the creation and removal of the others. Each of those has an instance of
+hermes-oscron-watch@.path, up to a limit: to systemd each path is one of the few inotify instances that an account has
+(inotify(7), max_user_instances).
 """
 
 import re
@@ -11,9 +12,9 @@ from collections.abc import Collection
 from ...hermes.home import DEFAULT_PROFILE
 from .systemctl import ACTIVE_STATES, Systemctl
 
-CHANGED_PATH = "hermes-oscron-changed.path"
+CHANGED_PATH, SETTINGS_PATH = "hermes-oscron-changed.path", "hermes-oscron-settings.path"
 SYNC_SERVICE, CHANGED_SERVICE = "hermes-oscron-sync.service", "hermes-oscron-changed.service"
-TRIGGER_UNITS = (CHANGED_PATH, "hermes-oscron-sync.timer")
+TRIGGER_UNITS = (CHANGED_PATH, SETTINGS_PATH, "hermes-oscron-sync.timer")
 """Units that start a sync and can fail: a path by a loop of links in it, or if no inotify instance is left.
 
 A failed hermes-oscron-sync.socket is left to doctor: systemd starts no socket while its service runs.

@@ -8,17 +8,18 @@ starts the timers again.
 import datetime
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ...barrier import use_each
 from ...errors import cause
+from ...files import mtime
 from ...hermes.home import SAFE_NAME, split_instance
 from ...hermes.timezone import machine_zone
 from ..plan import without_paused
 from ..protocol import SECOND, Availability, Changes, Drift, EndOfStart, Plan, Problem, Report, SchedulerError
 from ..reconcile import NOT_RUNNING, compare
-from .health import unit_problems
-from .systemctl import ACTIVE_STATES, Systemctl
+from .health import start_failures, unit_problems
+from .systemctl import ACTIVE_STATES, Systemctl, shown_times
 from .unit_file import render
 
 ENDED_STATES = ("inactive", "failed")
@@ -102,9 +103,24 @@ class Systemd:
         matches = (SERVICE.fullmatch(line.split()[0]) for line in listed.splitlines() if line)
         return {match["instance"] for match in matches if match}
 
+    def next_elapses(self, instances: Sequence[str]) -> dict[str, datetime.datetime | None]:
+        """Return when the timer of each of `instances` elapses next; None if it never does. Raises SchedulerError."""
+        shown = self._systemctl.properties([unit_of(instance) for instance in instances],
+                                           ("ActiveState", "NextElapseUSecRealtime"))
+        times = {instance: shown_times(shown[unit_of(instance)].get("NextElapseUSecRealtime", ""))
+                 for instance in instances}
+        return {instance: found[0] if found else None for instance, found in times.items()}
+
+    def armed_since(self, instance: str) -> float | None:
+        """Return when the timer of `instance` was written, in unix seconds; None if there is none."""
+        return mtime(self._path(unit_of(instance)))
+
     def health(self) -> list[Problem]:
-        """Return the problems of the installation's units. Raises SchedulerError."""
-        return unit_problems(self._systemctl)
+        """Return the problems of the installation's units, and the jobs that systemd could not start.
+
+        Raises SchedulerError.
+        """
+        return unit_problems(self._systemctl) + start_failures(self._systemctl)
 
     def remove_all(self) -> None:
         """Stop and remove the timers of all jobs. Raises SchedulerError."""

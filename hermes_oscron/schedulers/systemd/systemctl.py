@@ -1,10 +1,12 @@
 """A systemd manager, the system's or a user's own, by systemctl(1)."""
 
+import datetime
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 
-from ...account import uses_privileged_helper
+from ...account import runtime_dir, uses_privileged_helper
 from ...errors import cause
 from ..protocol import SchedulerError
 
@@ -23,27 +25,28 @@ class Systemctl:
 
     @property
     def runtime_dir(self) -> str:
-        """/run, or an account's `$XDG_RUNTIME_DIR`, which is not set in a process outside of a session."""
+        """/run, or the runtime folder of this account."""
         if not self.user:
             return "/run"
-        return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        return runtime_dir(os.environ)
 
     @property
     def unit_dir(self) -> str:
         """The folder of runtime units: read without a reload, gone after a reboot (systemd.unit(5), load path)."""
         return f"{self.runtime_dir}/systemd/{'user' if self.user else 'system'}"
 
-    def request_sync(self) -> None:
+    def request_sync(self, unless_in_sync: bool = False) -> None:
         """Make systemd run hermes-oscron-sync.service, after its present run if there is one; do not wait for it.
 
         This writes to the pipe of hermes-oscron-sync.socket. systemd would ignore a start while the oneshot is just
-        ending, but it looks at the pipe again when the service has ended. Raises SchedulerError.
+        ending, but it looks at the pipe again when the service has ended. With `unless_in_sync` the service does
+        nothing if all jobs are armed as they are. Raises SchedulerError.
         """
         path = f"{self.runtime_dir}/hermes-oscron-sync"
         try:
             pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                os.write(pipe, b"\n")
+                os.write(pipe, b"\0" if unless_in_sync else b"\n")
             except BlockingIOError:  # it is full: a sync is requested already
                 pass
             finally:
@@ -57,7 +60,8 @@ class Systemctl:
             return (f"No systemd user manager runs for this account ({self.runtime_dir}/systemd is not there); "
                     f"'loginctl enable-linger' starts one for good.")
         if not self.user and not os.path.isdir("/run/systemd/system"):
-            return "systemd does not run this machine (there is no /run/systemd/system)."
+            return ("systemd does not run this machine (there is no /run/systemd/system). 'hermes-oscron sync "
+                    "--scheduler crontab' moves the jobs to cron.")
         return None
 
     def start(self, units: Sequence[str]) -> None:
@@ -85,9 +89,12 @@ class Systemctl:
 
         Raises SchedulerError.
         """
-        shown = self.call("show", "-p", ",".join(names), "--", *units)
-        return {unit: dict(line.split("=", 1) for line in block.splitlines())
-                for unit, block in zip(units, shown.strip("\n").split("\n\n"), strict=True)}
+        found: dict[str, dict[str, str]] = {}
+        for batch in _batches(units):
+            shown = self.call("show", "-p", ",".join(names), "--", *batch)
+            found |= {unit: dict(line.split("=", 1) for line in block.splitlines())
+                      for unit, block in zip(batch, shown.strip("\n").split("\n\n"), strict=True)}
+        return found
 
     def call(self, *arguments: str) -> str:
         """Return the output of `systemctl` with `arguments`. Raises SchedulerError with its error message."""
@@ -102,7 +109,7 @@ class Systemctl:
 
     def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = ["systemctl", "--user" if self.user else "--system", "--no-ask-password", *arguments]
-        environment = {**os.environ, "XDG_RUNTIME_DIR": self.runtime_dir, "LC_ALL": "C"}
+        environment = {**os.environ, "XDG_RUNTIME_DIR": self.runtime_dir, "LC_ALL": "C", "TZ": "UTC"}
         try:
             return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SYSTEMCTL_TIMEOUT_S,
                                   stdin=subprocess.DEVNULL, check=False)
@@ -118,6 +125,12 @@ class Systemctl:
 def own_systemctl() -> Systemctl:
     """Return the manager that fires this account's jobs: the system's for root, or if root installed, else its own."""
     return Systemctl(user=os.geteuid() != 0 and not uses_privileged_helper())
+
+
+def shown_times(shown: str) -> list[datetime.datetime]:
+    """Return the time that systemd prints as `Fri 2026-11-27 09:00:00 UTC`; nothing for `never` and other zones."""
+    return [datetime.datetime.fromisoformat(f"{time}+00:00")
+            for time in re.findall(r"^\w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC$", shown)]
 
 
 def _systemd_error(result: "subprocess.CompletedProcess[str]") -> SchedulerError:

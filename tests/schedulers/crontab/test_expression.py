@@ -47,7 +47,9 @@ def line(schedule: str, zone: str = "UTC", machine_zone: str = "UTC") -> CronExp
     ("30 8 * JAN,JUL MON-WED", "30 8 * 1,7 1-3"),
     ("@weekly", "0 0 * * 0"),
     ("0 9 * * 7", "0 9 * * 0"),
-    ("0 22 * * 5-7", "0 22 * * 5-7"),
+    ("0 22 * * 5-7", "0 22 * * 0,5,6"),
+    ("0 9 */2 * *", "0 9 1-31/2 * *"),
+    ("0 9 2,*/10 * *", "0 9 1,2,11,21,31 * *"),
     ("0 9 ? * 1", "0 9 * * 1"),
     ("*/70 9 * * *", "*/70 9 * * *"),
     ("0 9 13 * 5", "0 9 13 * 5"),
@@ -57,7 +59,6 @@ def line(schedule: str, zone: str = "UTC", machine_zone: str = "UTC") -> CronExp
     ("5/10 * * * *", "5-55/10 * * * *"),
     ("*/20,5/30 * * * *", "*/60,5,20,35,40 * * * *"),
     ("50-10 22-2 * * 6-1", "0-10,50-59 0-2,22,23 * * 0,1,6"),
-    ("5-5 9 3-3 * *", "0-59 9 * * *"),
     ("0 */4,22-2 * * *", "0 */24,1,2,4,8,12,16,20,22,23 * * *"),
     ("0 9 * * 1#1,3#1", "0 9 */32,2-7 * 1,3"),
     ("0 9 * * 0#2", "0 9 8-14 * */7"),
@@ -104,6 +105,7 @@ BERLIN, KOLKATA, LORD_HOWE = "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Ho
     ("*/15 * * * *", BERLIN, KOLKATA, "0-45/15 * * * *", True),
     ("* * * * *", LORD_HOWE, BERLIN, "* * * * *", True),
     ("*/10 9-17 * * *", KOLKATA, "UTC", "0-50/10 3-12 * * *", False),
+    ("* */3 * 3 *", "America/Havana", "America/New_York", "* 0-21/3 * 3 *", False),
 ])
 def test_a_line_for_another_zone_names_all_its_hours_on_the_machine_s_clock(
         expression: str, zone: str, machine_zone: str, fields: str, exact: bool) -> None:
@@ -250,6 +252,27 @@ def test_an_expression_runs_only_and_always_when_it_is_due(
     begin = max(now, first - data.draw(st.integers(1, 2000)) * MINUTE)
     runs, end, _ = run_by_cron(new_job(schedule, zone, now), machine_zone, begin, begin + 300 * DAY, late, took)
     assert minutes_of(runs) == minutes_due(schedule, now, end, zone)
+
+
+CRONS_OF_ONE_CLOCK = ["UTC", "Asia/Kolkata", "Asia/Tokyo", "America/Bogota"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), places(CRONS_OF_ONE_CLOCK), EXPRESSIONS | strategies.expressions(days=strategies.fields(
+    cron.DAY, st.sampled_from(["*/2", "*/7", "*/31", "2,*/10"]))))
+def test_busybox_starts_an_expression_whenever_it_is_due(
+        data: st.DataObject, zones: tuple[ZoneInfo, ZoneInfo], expression: str) -> None:
+    zone, machine_zone = zones
+    assume(machine_zone.key in CRONS_OF_ONE_CLOCK)
+    now = data.draw(near_a_change(zone, machine_zone))
+    schedule = parsed(expression, zone, now)
+    first = next_occurrence(schedule, now, zone)
+    assert first
+    begin = max(now, first - data.draw(st.integers(1, 2000)) * MINUTE)
+    fields = expression_of(schedule, zone, machine_zone, begin, first).fields
+    starts = list(islice(judges.busybox_crond(fields, begin, begin + 100 * DAY, machine_zone), STARTS))
+    due = minutes_due(schedule, begin, starts[-1] if starts else begin + 100 * DAY, zone)
+    assert set(due) <= set(starts), fields
 
 
 NUMBERS = st.lists(st.integers(0, 59).map(str), min_size=1, max_size=3).map(",".join)

@@ -14,7 +14,7 @@ from hermes_oscron.schedule import cron
 from hermes_oscron.schedule.model import Schedule, ScheduleError, interval
 from hermes_oscron.schedule.occurrences import changes, first_occurrences, occurrences
 from hermes_oscron.schedule.parse import parse_schedule
-from hermes_oscron.schedulers.systemd.calendar import is_perpetual, on_calendar
+from hermes_oscron.schedulers.systemd.calendar import on_calendar
 from tests import judges, strategies
 
 UTC = datetime.UTC
@@ -150,4 +150,4 @@ def test_an_interval_elapses_on_its_grid(minutes: int, since: int) -> None:
     lines = on_calendar(schedule, ZoneInfo("UTC"), ZoneInfo("UTC"), NOW, phase)
     due = list(islice(occurrences(schedule, NOW, ZoneInfo("UTC"), phase), 20))
     assert elapses(lines, 20, NOW, "UTC") == due
-    assert is_perpetual(schedule) == any("*" in line for line in lines)
+    assert schedule.is_perpetual == any("*" in line for line in lines)

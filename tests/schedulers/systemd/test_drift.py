@@ -34,3 +34,11 @@ def test_an_active_timer_without_a_job_is_not_harmless(timer: Path, state: str) 
         timer.write_text("[Timer]\n" if state == "written" else "")
     assert Systemd(Systemctl(user=True)).drift({}, NOW).wrong == {
         "default:a": "it has a timer, but no scheduled job in jobs.json."}
+
+
+def test_a_timer_is_armed_since_its_file_was_written(timer: Path) -> None:
+    systemd = Systemd(Systemctl(user=True))
+    assert systemd.armed_since("default:a") is None
+    timer.touch()
+    os.utime(timer, (1000, 2000))
+    assert systemd.armed_since("default:a") == 2000

@@ -1,0 +1,248 @@
+"""The begin of a run: whether it may begin, its lock, its command and its claim.
+
+It is part of the start of every job, so its imports at the top are few.
+"""
+
+import contextlib
+import datetime
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from .. import config
+from ..files import StateFileError, touch
+from ..hermes import agent_settings, claims, gateway, jobs_file
+from ..hermes.emergency_stop import paused
+from ..hermes.home import Home
+from ..hermes.jobs_file import JobNotFound
+from ..jobs.record import SCHEDULED, Record, is_used_up, next_run_of, state_of
+from ..runs import lock
+from ..runs.model import SCHEDULE, Run
+from ..state import State
+from .log import log, redirect_output, uses_syslog
+
+if TYPE_CHECKING:
+    from .process import Command
+
+JOBS_FILE_TIMEOUT_S = 65.0
+"""The time for which a fire waits for a jobs.json that cannot be read, since it may be under repair."""
+LATE_S = 120.0
+"""A job that is due for longer than this may have missed its time; see `due.is_missed`."""
+CAUGHT_UP_S = 1.0
+"""A job that is due for less than this has not missed its time."""
+
+
+class NotBegun(Exception):
+    """The run does not begin. The text gives the reason, and is empty if there is nothing to report."""
+
+
+class AlreadyRunning(NotBegun):
+    """The job has been running for `elapsed` seconds."""
+
+    def __init__(self, job_id: str, elapsed: float) -> None:
+        super().__init__(f"{job_id} has been running for {elapsed:.0f} s, and never runs twice at once.")
+        self.elapsed = elapsed
+
+
+class Begun(NamedTuple):
+    """A run that has begun, of the job in `record`. `by` claims it; it is empty if only the agent does.
+
+    Not `is_claimed`: jobs.json could not be written.
+    """
+
+    record: Record
+    run: Run
+    run_lock: lock.RunLock
+    command: "Command | None"
+    error: str
+    by: str
+    is_claimed: bool
+
+    @property
+    def by_agent(self) -> bool:
+        return self.command is not None and self.command.by_agent
+
+
+def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
+    """Take the lock of the run, record that it begins, and claim it. Raises NotBegun, StateFileError, OSError.
+
+    Only a run that a command has `requested` begins while Hermes is paused; the command has checked that.
+    The run is on the disk before it is claimed: after the claim, only the run's file shows that the run has not ended.
+    """
+    try:
+        record = _read_record(home, job_id, trigger)
+    except JobNotFound as error:
+        raise NotBegun(f"{error} It was deleted.") from None
+    if trigger == SCHEDULE:
+        _require_due(record, home)
+    if not requested:
+        _require_not_paused(home, job_id, trigger)
+    run_lock = lock.acquire(home, job_id)
+    if run_lock is None:
+        _require_not_running(home, job_id)
+        raise AlreadyRunning(job_id, 0.0)
+    stale = run_lock.stale_run()
+    if stale:
+        from ..runs.interrupted import finish_stale
+
+        finish_stale(home, stale)
+    try:
+        if trigger == SCHEDULE:
+            _wait_for_network(home, record)
+            _wait_for_turn(home, record)
+        before = jobs_file.find(home, job_id)
+        if trigger == SCHEDULE:
+            _require_due(before, home, run_lock)
+        gateway.require_unclaimed(before, datetime.datetime.now(datetime.UTC))
+        run = Run(job_id, time.time(), trigger)
+        run_lock.write(run, durable=True)
+        command, reason = _command(home, before, trigger == SCHEDULE)
+        begun = Begun(before, run, run_lock, command, reason, by="", is_claimed=True)
+        if begun.by_agent and trigger != SCHEDULE:
+            _require_runs_left(before)
+        if begun.by_agent and gateway.is_claimed_by_agent(before):
+            return begun
+        begun = begun._replace(by=claims.owner(run.started_at))
+        try:
+            gateway.take_turn(home, job_id, begun.by, trigger == SCHEDULE, begun.by_agent)
+        except (StateFileError, OSError):
+            return begun._replace(is_claimed=False)
+        return begun
+    except BaseException as error:
+        run_lock.release()  # nothing has begun, and the job stays due
+        if isinstance(error, JobNotFound):
+            raise NotBegun(f"{error} It was deleted.") from None
+        if isinstance(error, gateway.ClaimedElsewhere):
+            raise NotBegun(str(error)) from None
+        raise
+
+
+def _command(home: Home, record: Record, scheduled: bool) -> "tuple[Command | None, str]":
+    """Return the command of the job of `record`, or else why it has none."""
+    redirect_output()
+    from .command import NoExecutor, command_for
+
+    try:
+        return command_for(record, home, config.load(home.root), scheduled), ""
+    except (NoExecutor, config.ConfigError) as error:
+        return None, str(error)
+
+
+def _require_runs_left(record: Record) -> None:
+    """Raise NotBegun if `record` is of a one-shot that has had its runs: the agent would remove it instead."""
+    if is_used_up(record):
+        raise NotBegun(f"{record['id']} runs once and has run, so the agent does not run it again. "
+                       f"'hermes-oscron update --schedule TIME {record['id']}' schedules it again.")
+
+
+def _require_not_running(home: Home, job_id: str) -> None:
+    """Raise AlreadyRunning if a run of `job_id` has begun."""
+    if other := lock.find(home, job_id):
+        raise AlreadyRunning(job_id, time.time() - other.started_at)
+
+
+def _wait_for_network(home: Home, record: Record) -> None:
+    """Wait for the network if the job of `record` was missed while the machine was off or asleep.
+
+    A job that waits has the lock of its run.
+    """
+    due = next_run_of(record)
+    late_s = time.time() - due.timestamp() if due else 0.0
+    if late_s < CAUGHT_UP_S:
+        return
+    from .network import wait_if_woken
+
+    with contextlib.suppress(config.ConfigError):  # the run fails with it
+        wait_if_woken(record, late_s, config.load(home.root))
+
+
+def _wait_for_turn(home: Home, record: Record) -> None:
+    """Wait until the job of `record` may run, if the agent's configuration limits the runs in progress.
+
+    A job that waits has the lock of its run. Raises StateFileError, OSError.
+    """
+    from .command import NoExecutor, home_environment
+
+    try:
+        environment = home_environment(home, config.load(home.root))
+    except (NoExecutor, config.ConfigError):
+        return  # the run reports it and fails
+    limit = agent_settings.limit(home, agent_settings.MAX_PARALLEL_JOBS, environment)
+    if not limit:
+        return
+    from ..runs import turns
+
+    due = next_run_of(record)
+    waited_s = turns.wait(home, record["id"], due.timestamp() if due else time.time(), limit)
+    if waited_s >= 1:
+        log(f"{record['id']} waited {waited_s:.0f} s for other runs, because the agent is set to run {limit} at once.")
+
+
+def _require_not_paused(home: Home, job_id: str, trigger: str) -> None:
+    """Raise NotBegun if `hermes pause` holds all of Hermes."""
+    if sentence := paused(home):
+        if trigger == SCHEDULE:
+            with contextlib.suppress(OSError):  # only `doctor` reads it
+                touch(home.state.refused)
+        remedy = ("The job stays due, and runs then." if trigger == SCHEDULE else
+                  f"'hermes-oscron run --force {job_id}' runs it all the same.")
+        raise NotBegun(f"{sentence} {remedy}")
+
+
+def _read_record(home: Home, job_id: str, trigger: str) -> Record:
+    """Return the record of `job_id`. Raises JobNotFound, and StateFileError if jobs.json stays unreadable."""
+    deadline = time.monotonic() + (JOBS_FILE_TIMEOUT_S if trigger == SCHEDULE else 0)
+    while True:
+        try:
+            return jobs_file.find(home, job_id)
+        except StateFileError as error:
+            if isinstance(error, jobs_file.SeparateState) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = None) -> None:
+    """Raise NotBegun unless the job of `record` is due, and AlreadyRunning if it is not because a run has begun.
+
+    `run_lock` is the lock of the run, if it is held.
+    """
+    job_id, state = record["id"], state_of(record)
+    if os.path.exists(State(home.root).disarmed):
+        raise NotBegun("the jobs are disarmed; 'hermes-oscron arm' arms them again.")
+    is_claimed = record.get("run_claim") or record.get("fire_claim")  # a run counts when it begins
+    if state != SCHEDULED or (is_used_up(record) and not is_claimed):
+        from .resync import resync
+
+        resync(home, None)
+        state = state if state != SCHEDULED else "used up: it has had all its runs"
+        raise NotBegun(f"{job_id} is {state}; 'hermes-oscron run {job_id}' runs it now.")
+    due = next_run_of(record)
+    if due and int(due.timestamp()) <= time.time():
+        if time.time() - due.timestamp() > LATE_S:
+            _require_not_missed(job_id, home)
+        return
+    if not run_lock:
+        _require_not_running(home, job_id)
+    from ..hermes.timezone import home_zone
+    from ..jobs.due import is_due
+    from ..jobs.model import Job
+
+    if is_due(Job.from_record(home.profile, record, home_zone(home)), datetime.datetime.now(datetime.UTC)):
+        return
+    if uses_syslog():  # a crontab line that covers a schedule starts the runner too often every day
+        raise NotBegun
+    raise NotBegun(f"{job_id} is not due before {record.get('next_run_at')}: earlier occurrences have run, or came due "
+                   f"during a run. 'hermes-oscron run {job_id}' runs it now.")
+
+
+def _require_not_missed(job_id: str, home: Home) -> None:
+    """Skip an occurrence that was missed, and raise NotBegun, if `cron.catch_up_missed` of the agent is false."""
+    from ..hermes import job_store
+    from ..jobs.due import is_missed
+    from ..jobs.lifecycle import skip_missed
+
+    now = datetime.datetime.now(datetime.UTC)
+    if is_missed(job_store.find(home, job_id), now) and not agent_settings.catches_up(home):
+        job = job_store.change(home, job_id, lambda job: skip_missed(job, now))
+        raise NotBegun(f"{job_id} missed its time, and cron.catch_up_missed is false; it is due next at "
+                       f"{job.record['next_run_at']}.")
