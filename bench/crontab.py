@@ -12,7 +12,7 @@ from bench.verbs import ROUNDS, fill
 from tests.machine.sites import CrontabSite, Site
 
 SIZES = (10, 1000)
-PYTHON = ".local/share/hermes-oscron/venv/bin/python"
+PYTHON = ".local/share/hermes-oscron/current/bin/python"
 
 
 def timed_inside(site: Site, command: str) -> float:

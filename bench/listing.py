@@ -1,22 +1,62 @@
-"""Requests a second for GET /api/crons at 1,000 jobs, beside /health of the same server, over kept connections."""
+"""GET /api/crons: answers a second while nothing changes, and the first answer after a change, beside /health."""
 
 import http.client
+import json
 import os
+import statistics
+import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from hermes_oscron.schedulers.foreground import Foreground
-from hermes_oscron.service.jobs import JobService
-from hermes_oscron.service.selection import Selection
 from tests.conftest import start_server
 
-JOBS, SECONDS, CLIENTS = 1000, 5.0, 4
+SECONDS, CLIENTS, CHANGES = 5.0, 4, 15
+
+
+def main() -> None:
+    for jobs in (1000, 5000):
+        with serving(jobs) as (_, url):
+            token = Path(os.environ["HERMES_HOME"], "cron/oscron/token").read_text().strip()
+            port = int(url.rpartition(":")[2])
+            listed, size = rate(port, "/api/crons", token)
+            health, _ = rate(port, "/health", token)
+            print(f"GET /api/crons at {jobs} jobs, {size // 1024} KiB: {listed:.0f} a second; "
+                  f"/health: {health:.0f}; ratio {listed / health:.2f}")
+            changed, unchanged = first_list_ms(port, token)
+            print(f"first list after a change at {jobs} jobs: {changed:.1f} ms; the next one: {unchanged:.1f} ms",
+                  flush=True)
+
+
+@contextmanager
+def serving(jobs: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Yield a foreground server of a new home with that many `jobs`, and its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HERMES_HOME"] = folder
+        _write_jobs(folder, jobs)
+        process, url = start_server("--scheduler", "foreground", log=Path(folder, "log"))
+        try:
+            yield process, url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _write_jobs(folder: str, count: int) -> None:
+    """Write a jobs.json with `count` jobs, as the agent writes it."""
+    records = [{"id": f"job{n}", "name": f"job {n}", "prompt": "say hello", "deliver": "local", "enabled": True,
+                "state": "scheduled", "schedule": {"kind": "cron", "expr": "30 8 29 2 1", "display": "x"}}
+               for n in range(count)]
+    os.mkdir(f"{folder}/cron")
+    Path(folder, "cron/jobs.json").write_text(json.dumps({"jobs": records}, indent=2))
 
 
 def rate(port: int, path: str, token: str) -> tuple[float, int]:
-    """Return the answers per second at `path`, and the size of one."""
+    """Return the answers per second at `path`, over kept connections, and the size of one."""
     counts, size = [0] * CLIENTS, 0
     until = time.monotonic() + SECONDS
 
@@ -24,10 +64,7 @@ def rate(port: int, path: str, token: str) -> tuple[float, int]:
         nonlocal size
         connection = http.client.HTTPConnection("127.0.0.1", port)
         while time.monotonic() < until:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-            response = connection.getresponse()
-            size = len(response.read())
-            assert response.status == 200
+            size = len(call(connection, token, "GET", path))
             counts[number] += 1
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
@@ -38,23 +75,27 @@ def rate(port: int, path: str, token: str) -> tuple[float, int]:
     return sum(counts) / SECONDS, size
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["HERMES_HOME"] = folder
-        service = JobService(Selection(folder, Foreground(folder)))
-        for number in range(JOBS):
-            service.create({"prompt": "say hello", "schedule": "30 8 * * 1,3", "name": f"job {number}"})
-        process, url = start_server("--scheduler", "foreground", log=Path(folder, "log"))
-        try:
-            token = Path(folder, "cron/oscron/token").read_text().strip()
-            port = int(url.rpartition(":")[2])
-            listed, size = rate(port, "/api/crons", token)
-            health, _ = rate(port, "/health", token)
-            print(f"GET /api/crons at {JOBS} jobs, {size // 1024} KiB: {listed:.0f} a second")
-            print(f"GET /health:                             {health:.0f} a second   ratio {listed / health:.2f}")
-        finally:
-            process.terminate()
-            process.wait()
+def first_list_ms(port: int, token: str) -> tuple[float, float]:
+    """Return the median times, in ms, of the first list after a job was renamed, and of the one after that."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    changed, unchanged = [], []
+    for n in range(CHANGES):
+        call(connection, token, "POST", "/api/crons/update", {"job_id": "job7", "name": f"name {n}"})
+        for times in (changed, unchanged):
+            began = time.perf_counter()
+            call(connection, token, "GET", "/api/crons")
+            times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(changed), statistics.median(unchanged)
+
+
+def call(connection: http.client.HTTPConnection, token: str, method: str, path: str, body: Any = None) -> bytes:
+    """Return the answer, which must be 200."""
+    connection.request(method, path, json.dumps(body) if body else None,
+                       {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+    response = connection.getresponse()
+    content = response.read()
+    assert response.status == 200, content
+    return content
 
 
 if __name__ == "__main__":

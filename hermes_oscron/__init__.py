@@ -1,3 +1,3 @@
 """Scheduled Hermes jobs, fired by the operating system."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

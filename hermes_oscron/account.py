@@ -1,22 +1,30 @@
 """The installation that this program belongs to: an account's own, or the system's, whose jobs belong to one account.
 
-For a system installation, install.sh as root writes the file `installation` beside the program. One line is like
-`HERMES_OSCRON_ACCOUNT=hermes`; the others are the environment of the account's jobs, `PATH` among them.
+The installer stores the account, and the environment of its jobs, in `installation.conf` (installation.py).
 """
 
 import os
 import pwd
+import stat
 import sys
+from typing import TYPE_CHECKING
 
 from .errors import OscronError
+from .installation import ACCOUNT, HOME, JOB_ENVIRONMENT, read_settings
 
-ACCOUNT_VARIABLE = "HERMES_OSCRON_ACCOUNT"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 INHERITED_ENV = ("LANG", "LC_ALL")
 """The variables of root that the account's process keeps."""
 
 
 class AccountNotFound(OscronError):
     """The account that this installation is for does not exist."""
+
+
+class OtherAccount(OscronError):
+    """The jobs of this installation are another account's than the one that typed the command."""
 
 
 def uses_privileged_helper() -> bool:
@@ -29,17 +37,41 @@ def uses_privileged_helper() -> bool:
 
 
 def become_account() -> None:
-    """If this process is root, continue as the account that owns the jobs; see become.py. Raises AccountNotFound.
+    """If this process is root, continue as the account that owns the jobs; see become.py.
 
-    Only a command whose arguments have a `-` reads standard input; for any other it stays unread.
+    Only a command whose arguments have a `-` reads standard input; for any other it stays unread. Another account that
+    has named a home of its own goes on by itself. Raises AccountNotFound, OtherAccount.
     """
-    owner = _owner() if os.geteuid() == 0 else None
-    if owner is None:
+    owner = _owner()
+    if owner is None or owner.pw_uid == os.geteuid():
         return
+    if os.geteuid() != 0:
+        if os.environ.get(HOME):
+            return
+        raise OtherAccount(f"The jobs of this hermes-oscron belong to the account '{owner.pw_name}'. Type the command "
+                           f"as root, or as that account; 'sudo hermes-oscron' does the former.")
     from . import become
 
     kept = {name: os.environ[name] for name in INHERITED_ENV if name in os.environ}
-    become.become(owner, kept | _read_settings(), reads_input="-" in sys.argv[1:])
+    settings = read_settings()
+    jobs = {name: settings[name] for name in JOB_ENVIRONMENT if name in settings}
+    given = {HOME: os.environ[HOME]} if os.environ.get(HOME) else {}  # it may name a profile of the account's
+    become.become(owner, kept | jobs | given, reads_input="-" in sys.argv[1:])
+
+
+def runtime_dir(environment: "Mapping[str, str]") -> str:
+    """Return `$XDG_RUNTIME_DIR` if it is a folder of this account, else the one that systemd gives it.
+
+    After `su` or `sudo -E` the variable may name the folder of another account.
+    """
+    named = environment.get("XDG_RUNTIME_DIR", "")
+    try:
+        status = os.stat(named)
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+            return named
+    except (OSError, ValueError):
+        pass
+    return f"/run/user/{os.getuid()}"
 
 
 def _owner() -> pwd.struct_passwd | None:
@@ -47,18 +79,9 @@ def _owner() -> pwd.struct_passwd | None:
 
     Raises AccountNotFound.
     """
-    name = _read_settings().get(ACCOUNT_VARIABLE)
+    name = read_settings().get(ACCOUNT)
     try:
         return pwd.getpwnam(name) if name else None
     except KeyError:
         raise AccountNotFound(f"hermes-oscron is installed for the account '{name}', which does not exist. As root, "
                               f"create it again, or run './install.sh --uninstall'.") from None
-
-
-def _read_settings() -> dict[str, str]:
-    try:
-        with open(f"{sys.prefix}/installation", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except FileNotFoundError:
-        return {}
-    return {name: value for name, _, value in (line.partition("=") for line in lines)}

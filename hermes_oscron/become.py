@@ -1,7 +1,7 @@
 """Become another account for good, so that a command that root types can work on the jobs of that account.
 
 install.sh runs `python -I become.py NAME SECONDS COMMAND…` before anything is installed, so this imports nothing of
-the package.
+the package. COMMAND gets the environment of that process, with the HOME and the names of the account.
 """
 
 import codecs
@@ -39,7 +39,8 @@ def become(account: pwd.struct_passwd, environment: Mapping[str, str], *, reads_
     """
     while os.open(os.devnull, os.O_RDWR) <= 2:
         pass  # a standard descriptor that root closed must not become a pipe's
-    width = str(shutil.get_terminal_size().columns)
+    has_width = os.environ.get("COLUMNS") or os.isatty(1)  # in a pipe, nothing needs to be cut
+    width = {"COLUMNS": str(shutil.get_terminal_size().columns)} if has_width else {}
     stdin = os.pipe() if reads_input else (os.open(os.devnull, os.O_RDONLY), -1)
     stdout, stderr = os.pipe(), os.pipe()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON | {signal.SIGCHLD})
@@ -52,11 +53,15 @@ def become(account: pwd.struct_passwd, environment: Mapping[str, str], *, reads_
     for fd, source in enumerate((stdin[0], stdout[1], stderr[1])):
         os.dup2(source, fd)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    os.initgroups(account.pw_name, account.pw_gid)
-    os.setgid(account.pw_gid)
-    os.setuid(account.pw_uid)
+    try:
+        os.initgroups(account.pw_name, account.pw_gid)
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
+    except PermissionError:
+        sys.exit(f"Root may not become {account.pw_name} here: it has no CAP_SETUID and CAP_SETGID, as in some "
+                 f"containers. Type the command as {account.pw_name}.")
     os.environ.clear()
-    os.environ.update(environment, HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name, COLUMNS=width)
+    os.environ.update(environment, HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name, **width)
     os.chdir("/")
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -164,7 +169,7 @@ def _printer(target: int) -> Callable[[bytes], bool]:
 
 
 if __name__ == "__main__":
-    become(pwd.getpwnam(sys.argv[1]), {}, limit_s=float(sys.argv[2]))
+    become(pwd.getpwnam(sys.argv[1]), dict(os.environ), limit_s=float(sys.argv[2]))
     try:
         os.execvp(sys.argv[3], sys.argv[3:])
     except OSError as error:

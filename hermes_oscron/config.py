@@ -1,21 +1,9 @@
-"""`oscron.toml` in the Hermes root: the settings of the administrator.
-
-    [exec]
-    agent = "auto"               # the Hermes agent: "none", or the path of its `hermes`
-    command = ["claude", "-p"]   # runs prompts instead of the agent; gets them on standard input
-    timeout = 3600               # seconds
-
-    [web]
-    auth = "token"               # or "none", on loopback only
-    hosts = ["jobs.example.org"] # names besides the loopback ones by which clients may call
-    listen = "unix:/run/user/1000/hermes-oscron"  # instead of a port, if neither systemd nor --host gives an address
-
-    [scheduler]
-    kind = "auto"                # systemd, crontab, foreground
-"""
+"""`oscron.toml` in the Hermes root: the settings of the administrator. docs/configuration.md describes each."""
 
 import os
 import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .errors import OscronError, cause
@@ -23,6 +11,7 @@ from .files import open_regular
 
 HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
 """A name or an address; of IPv6 it has two colons."""
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SCHEDULER_KINDS = ("auto", "systemd", "crontab", "foreground")
 
 
@@ -35,7 +24,10 @@ class Config(NamedTuple):
 
     agent: str = "auto"
     command: tuple[str, ...] = ()
-    timeout: float = 3600.0
+    timeout: float = 0.0  # not set
+    path: str = ""
+    environment: Mapping[str, str] = MappingProxyType({})
+    network_wait: float | None = None
     auth: str = "token"
     hosts: tuple[str, ...] = ()
     scheduler: str = "auto"
@@ -50,34 +42,25 @@ def path_of(root: str) -> str:
 def load(root: str) -> Config:
     """Return the configuration of `root`. Raises ConfigError."""
     path = path_of(root)
-    if not os.path.exists(path):
-        return Config()
-    import tomllib  # 7 ms, so only if there is a file to read
-
     try:
         with open(path, "rb", opener=open_regular) as file:
+            import tomllib  # 7 ms, so only if there is a file to read
+
             tables = tomllib.load(file)
+    except FileNotFoundError:
+        return Config()
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {cause(error)}") from error
     return _checked(tables, path)
 
 
 def _checked(tables: dict[str, Any], path: str) -> Config:
-    known = {
-        ("exec", "agent"): ("agent", _agent, '"auto", "none" or an absolute path'),
-        ("exec", "command"): ("command", _words, 'a list of words, like ["claude", "-p"]'),
-        ("exec", "timeout"): ("timeout", _seconds, "a number of seconds above zero"),
-        ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
-        ("web", "hosts"): ("hosts", _hosts, "a list of host names, without ports"),
-        ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),
-        ("scheduler", "kind"): ("scheduler", _one_of(*SCHEDULER_KINDS), f"one of {', '.join(SCHEDULER_KINDS)}"),
-    }
     values = {}
     for table, entries in tables.items():
         for key, value in entries.items() if isinstance(entries, dict) else [("", entries)]:
-            if (table, key) not in known:
+            if (table, key) not in SETTINGS:
                 raise ConfigError(f"{path}: there is no setting '{table}{'.' * bool(key)}{key}'.")
-            field, convert, takes = known[table, key]
+            field, convert, takes = SETTINGS[table, key]
             converted = convert(value)
             if converted is None:
                 raise ConfigError(f"{path}: {table}.{key} takes {takes}.")
@@ -108,9 +91,40 @@ def _seconds(value: Any) -> Any:
     return None
 
 
+def _seconds_or_zero(value: Any) -> Any:
+    return 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value)
+
+
+def _path(value: Any) -> Any:
+    folders = value.split(":") if isinstance(value, str) else []
+    return value if folders and "\0" not in value and all(map(os.path.isabs, folders)) else None
+
+
+def _environment(value: Any) -> Any:
+    if isinstance(value, dict) and all(VARIABLE.fullmatch(name) and isinstance(text, str) and "\0" not in text
+                                       for name, text in value.items()):
+        return value
+    return None
+
+
 def _unix_socket(value: Any) -> Any:
     return value if isinstance(value, str) and value.startswith("unix:/") and "\0" not in value else None
 
 
 def _one_of(*allowed: str) -> Any:
     return lambda value: value if value in allowed else None
+
+
+SETTINGS: dict[tuple[str, str], tuple[str, Callable[[Any], Any], str]] = {
+    ("exec", "agent"): ("agent", _agent, '"auto", "none" or an absolute path'),
+    ("exec", "command"): ("command", _words, 'a list of words, like ["claude", "-p"]'),
+    ("exec", "timeout"): ("timeout", _seconds, "a number of seconds above zero"),
+    ("exec", "path"): ("path", _path, "absolute folders with colons between them, like \"/opt/bin:/usr/bin:/bin\""),
+    ("exec", "environment"): ("environment", _environment, 'a table of texts, like {LANG = "C.UTF-8"}'),
+    ("exec", "network_wait"): ("network_wait", _seconds_or_zero, "a number of seconds, or 0"),
+    ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
+    ("web", "hosts"): ("hosts", _hosts, "a list of host names, without ports"),
+    ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),
+    ("scheduler", "kind"): ("scheduler", _one_of(*SCHEDULER_KINDS), f"one of {', '.join(SCHEDULER_KINDS)}"),
+}
+"""For each table and key: the field of `Config`, the function that checks and converts a value, and what it takes."""

@@ -8,6 +8,7 @@ REMEDIES = {
     errno.EROFS: "Remount its file system read-write.",
     errno.EACCES: "Give it to the account that runs the jobs (chown, chmod).",
     errno.EPERM: "Give it to the account that runs the jobs (chown, chmod).",
+    errno.ENOTDIR: "Move away the file that is there instead of a folder.",
     errno.EMFILE: "Raise the limit of open files (ulimit -n, LimitNOFILE=).",
     errno.ENFILE: "Raise the machine's limit of open files (sysctl fs.file-max).",
     errno.EIO: "Check the disk; 'dmesg' has the details.",

@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from .errors import OscronError, cause
 
@@ -32,6 +32,8 @@ TEMP_NAME = re.compile(r"\..+\.[0-9]+\.tmp")
 """The temporary files of `write_atomic`."""
 
 STALE_TEMP_AGE_S = 3600.0
+MOUNTED = (errno.EBUSY, errno.EXDEV)
+"""The errors of rename(2) for a file that is a mount itself."""
 
 LOCK_TIMEOUT_S = 30.0
 """The agent waits as long. Every holder needs only milliseconds."""
@@ -94,6 +96,14 @@ def make_private_dir(path: str) -> None:
             continue
 
 
+def mtime(path: str) -> float | None:
+    """Return when the file at `path` was last written, in unix seconds; None if that cannot be found out."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
+
+
 def touch(path: str) -> None:
     """Create the file `path` if it is missing, and set its time to now. Raises OSError, also if it is a link."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
@@ -123,14 +133,69 @@ def _replace(path: str, content: bytes, mode: int) -> None:
                 os.fchmod(fd, mode)  # regardless of the umask
                 file.write(content)
                 file.flush()
+                _set_exact_time(fd)
                 os.fsync(fd)
-            os.rename(temp_path, f"{folder}/{name}")
+            try:
+                os.rename(temp_path, path)
+            except OSError as error:
+                if error.errno not in MOUNTED:
+                    raise
+                _overwrite(path, content, temp_path)
         except BaseException:
-            os.unlink(temp_path)
+            with suppress(FileNotFoundError):
+                os.unlink(temp_path)
             raise
         os.fsync(folder_fd)
     finally:
         os.close(folder_fd)
+
+
+def unfinished(path: str) -> str:
+    """Return the path of the content that the file at `path` gets while it is overwritten."""
+    return f"{path}.unfinished"
+
+
+def _overwrite(path: str, content: bytes, temp_path: str) -> None:
+    """Write `content`, which is in the file `temp_path` too, over the file at `path`; if that fails, restore it.
+
+    A file that is mounted alone, as into a container, cannot be replaced. The agent overwrites it too. After a crash
+    the whole content is in the file `unfinished`.
+    """
+    with open(path, "r+b", opener=open_regular) as file:
+        before = file.read()
+        os.rename(temp_path, unfinished(path))
+        try:
+            _write_over(file, content)
+        except OSError:
+            _write_over(file, before)
+            os.rename(unfinished(path), temp_path)
+            raise
+    os.unlink(unfinished(path))
+
+
+def _write_over(file: BinaryIO, content: bytes) -> None:
+    file.seek(0)
+    file.write(content)
+    file.truncate()
+    file.flush()
+    _set_exact_time(file.fileno())
+    os.fsync(file.fileno())
+
+
+def _set_exact_time(fd: int) -> None:
+    """Give the file `fd` the time to the nanosecond, which no other change within the kernel's tick gets."""
+    now = time.time_ns()
+    with suppress(PermissionError):  # only its owner may set the time of a file
+        os.utime(fd, ns=(now, now))
+
+
+def sync_folder(path: str) -> None:
+    """Write the names of the files in the folder `path` to the disk. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def remove_stale_temp_files(folder: str, now: float) -> None:

@@ -35,6 +35,25 @@ class State(NamedTuple):
         return f"{self.folder}/retries"
 
     @property
+    def turns(self) -> str:
+        """One file for each run that waits for its turn or has it, locked by its runner; see `runs/turns.py`."""
+        return f"{self.folder}/turns"
+
+    @property
+    def turns_lock(self) -> str:
+        return f"{self.folder}/turns.lock"
+
+    @property
+    def refused(self) -> str:
+        """An empty file. Its time is that of the last scheduled start that did not happen because Hermes was paused."""
+        return f"{self.folder}/refused"
+
+    @property
+    def agent_facts(self) -> str:
+        """The way the agent at hand runs scripts, and the fields of its jobs."""
+        return f"{self.folder}/agent.json"
+
+    @property
     def token(self) -> str:
         """The token of the API."""
         return f"{self.folder}/token"
@@ -59,6 +78,26 @@ class State(NamedTuple):
         return f"{self.folder}/synced"
 
     @property
+    def in_sync(self) -> str:
+        """The files with which the armed jobs agree; see `hermes/in_sync.py`."""
+        return f"{self.folder}/in-sync"
+
+    @property
+    def manager(self) -> str:
+        """The systemd under which the last sync succeeded, written and read by hermes-oscron-sync.service."""
+        return f"{self.folder}/manager"
+
+    @property
+    def disarmed(self) -> str:
+        """An empty file, present while the jobs are disarmed. Its time is that of `hermes-oscron disarm`."""
+        return f"{self.folder}/disarmed"
+
+    @property
+    def maintained(self) -> str:
+        """An empty file. Its time is that of the last start of the agent's maintenance."""
+        return f"{self.folder}/maintained"
+
+    @property
     def command_lock(self) -> str:
         """Held by the command or sync that changes jobs. Its name is that of earlier versions."""
         return f"{self.folder}/arming.lock"
@@ -67,6 +106,11 @@ class State(NamedTuple):
     def foreground_lock(self) -> str:
         """Held by the `serve` that fires jobs."""
         return f"{self.folder}/foreground.lock"
+
+    @property
+    def lines(self) -> str:
+        """An empty file for each job with a crontab line. Its time is that of the last change of the line."""
+        return f"{self.folder}/lines"
 
     @property
     def launchers(self) -> str:

@@ -6,8 +6,10 @@ import datetime
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
@@ -32,7 +34,36 @@ from hermes_oscron.web.server import DEFAULT_PORT as PORT
 from . import wsgi
 from .manual_clock import ManualClock
 
+NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, or be another account")
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """The process has the permissions of an ordinary account, and has them already if root does not test."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def nobodys_root() -> Iterator[Path]:
+    """A folder that an ordinary account can reach; give it away with `chown_to_nobody`."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def chown_to_nobody(folder: Path) -> None:
+    """Give `folder` and all in it to the account of `as_nobody`."""
+    for path in (folder, *folder.rglob("*")) if os.geteuid() == 0 else ():
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
 
 @pytest.fixture

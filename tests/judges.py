@@ -166,3 +166,48 @@ def _offset(second: int, zone: ZoneInfo) -> int:
     offset = datetime.datetime.fromtimestamp(second, zone).utcoffset()
     assert offset is not None
     return int(offset.total_seconds()) // 60
+
+
+class BusyboxEntry(NamedTuple):
+    """Five crontab fields as BusyBox's crond reads them: ParseField and FixDayDow in crond.c."""
+
+    minutes: set[int]
+    hours: set[int]
+    days: set[int]
+    months: set[int]
+    weekdays: set[int]
+
+    @classmethod
+    def parse(cls, fields: str) -> "BusyboxEntry":
+        sizes = ((60, 0), (24, 0), (32, 0), (12, -1), (7, 0))
+        return cls(*(_busybox_numbers(text, *size) for text, size in zip(fields.split(" "), sizes, strict=True)))
+
+    def names_day(self, date: datetime.date) -> bool:
+        by_month, by_week = len(self.days) < 32, len(self.weekdays) < 7
+        on = (date.day in self.days and (by_month or not by_week),
+              date.isoweekday() % 7 in self.weekdays and (by_week or not by_month))
+        return date.month - 1 in self.months and any(on)
+
+
+def _busybox_numbers(text: str, size: int, offset: int) -> set[int]:
+    numbers: set[int] = set()
+    for item in text.split(","):
+        span, _, step = item.partition("/")
+        low, _, high = span.partition("-")
+        first, last = (0, size - 1) if span == "*" else (int(low) + offset, int(high or low) + offset)
+        assert 0 <= first <= last < size, f"crond does not read {text!r}"
+        numbers.update(range(first, last + 1, int(step or 1)))
+    return numbers
+
+
+def busybox_crond(fields: str, after: datetime.datetime, until: datetime.datetime,
+                  zone: ZoneInfo) -> Iterator[datetime.datetime]:
+    """Yield the starts of a job with these five `fields` in BusyBox's crond, later than `after` and up to `until`."""
+    entry = BusyboxEntry.parse(fields)
+    minute = after.astimezone(UTC).replace(second=0, microsecond=0)
+    while (minute := minute + datetime.timedelta(minutes=1)) <= until:
+        wall = minute.astimezone(zone)
+        if not entry.names_day(wall.date()):
+            minute += datetime.timedelta(minutes=59 if wall.minute == 0 else 0)
+        elif wall.minute in entry.minutes and wall.hour in entry.hours:
+            yield minute

@@ -108,8 +108,8 @@ print(sys.stdin.read())
 
 @pytest.mark.parametrize(("arguments", "read"), [(["create", "every 2h", "-"], "a prompt"), (["list"], "")])
 def test_only_a_command_that_needs_input_gets_input(tmp_path: Path, arguments: list[str], read: str) -> None:
-    (tmp_path / "installation").write_text("HERMES_OSCRON_ACCOUNT=nobody\nPATH=/usr/bin\n")
-    source = f"{READ.format(prefix=str(tmp_path))}"
+    (tmp_path / "installation.conf").write_text("ACCOUNT=nobody\nPATH=/usr/bin\n")
+    source = READ.format(prefix=str(tmp_path / "env-1"))
     script = f"'{sys.executable}' -c \"$0\" \"$@\"; cat"
     done = subprocess.run(["sh", "-c", script, source, *arguments], input=b"a prompt", capture_output=True,
                           check=True, timeout=30, cwd=Path(__file__).parents[1])

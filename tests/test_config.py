@@ -13,7 +13,7 @@ def load(root: Path, text: str) -> Config:
 
 def test_without_a_file_every_setting_has_its_default(root: Path) -> None:
     assert config.load(str(root)) == load(root, "") == Config()
-    assert Config() == Config(agent="auto", command=(), timeout=3600.0, auth="token", hosts=(), scheduler="auto",
+    assert Config() == Config(agent="auto", command=(), timeout=0.0, auth="token", hosts=(), scheduler="auto",
                               listen="")
 
 
@@ -23,13 +23,17 @@ def test_every_setting_is_read(root: Path) -> None:
         agent = "/opt/hermes/bin/hermes"
         command = ["claude", "-p"]
         timeout = 90
+        network_wait = 0
+        path = "/opt/bin:/usr/bin"
+        environment = {LANG = "C.UTF-8"}
         [web]
         auth = "none"
         hosts = ["jobs.example.org", "10.0.0.1"]
         listen = "unix:/run/hermes-oscron"
         [scheduler]
         kind = "foreground"
-    """) == Config("/opt/hermes/bin/hermes", ("claude", "-p"), 90.0, "none", ("jobs.example.org", "10.0.0.1"),
+    """) == Config("/opt/hermes/bin/hermes", ("claude", "-p"), 90.0, "/opt/bin:/usr/bin",
+                    {"LANG": "C.UTF-8"}, 0.0, "none", ("jobs.example.org", "10.0.0.1"),
                     "foreground", "unix:/run/hermes-oscron")
 
 
@@ -65,4 +69,10 @@ def test_a_file_that_is_not_toml_is_named(root: Path) -> None:
 def test_a_file_that_is_not_text_is_named(root: Path) -> None:
     (root / "oscron.toml").write_bytes(b"\xff\xfe[\x00e\x00")
     with pytest.raises(ConfigError, match=r"oscron\.toml cannot be read"):
+        config.load(str(root))
+
+
+def test_a_file_that_cannot_be_checked_is_not_taken_for_a_missing_one(root: Path) -> None:
+    (root / "oscron.toml").symlink_to("oscron.toml")
+    with pytest.raises(ConfigError, match=r"oscron\.toml cannot be read: Too many levels of symbolic links"):
         config.load(str(root))

@@ -77,8 +77,8 @@ def tracked(pattern: str) -> list[str]:
 
 PROGRAM = tracked(r"hermes_oscron/.*\.py|bench/.*\.py")
 TESTS = tracked(r"tests/.*\.py")
-OTHERS = tracked(r"units/.*|install\.sh|\.ci/run|tests/run|(README|SECURITY|CHANGELOG)\.md|(docs|bench)/.*\.md|"
-                 r"hermes_oscron/.*\.(json|yaml)")
+OTHERS = tracked(r"units/.*|install\.sh|\.ci/run|tests/run|(README|SECURITY|CHANGELOG|CONTRIBUTING)\.md|"
+                 r"(docs|bench)/.*\.(md|toml|[158])|hermes_oscron/.*\.(json|yaml)")
 
 
 def prose_of(path: str) -> list[Prose]:
@@ -88,6 +88,8 @@ def prose_of(path: str) -> list[Prose]:
         return [*docstring_lines(content), *(names_of_tests if path in TESTS else comments_and_messages)(content)]
     if path.endswith(".md"):
         return list(markdown(content))
+    if re.search(r"\.[158]$", path):
+        return list(manual(content))
     if path.endswith(".json"):
         return [Prose(1, TEXT, text) for text in descriptions(json.loads(content))]
     return list(configuration(content))
@@ -135,6 +137,12 @@ def markdown(content: str) -> Iterator[Prose]:
     for number, line in enumerate(content.split("\n"), 1):
         if not line.startswith("    "):
             yield Prose(number, TEXT, re.sub(r"`[^`]*`", "`…`", line))
+
+
+def manual(content: str) -> Iterator[Prose]:
+    """Yield the sentences of a page of mdoc(7); a line with a macro within a sentence counts as `…`."""
+    text = re.sub(r"^\.(?:Bd -literal.*?^\.Ed|(?:B[ld]|E[ld]|It|S[hs]|Pp).*?)$", "", content, flags=re.M | re.S)
+    yield Prose(1, TEXT, re.sub(r"\s+", " ", re.sub(r"^\..*$", "…", text, flags=re.M)))
 
 
 def configuration(content: str) -> Iterator[Prose]:

@@ -1,4 +1,4 @@
-"""Names and numbers that Python shares with units/, install.sh, the README and the agent's Python agree."""
+"""Names and numbers that Python shares with units/, docs/ and the agent's Python agree."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from hermes_oscron.cli.group import LastingFailure
 from hermes_oscron.hermes import agent
 from hermes_oscron.hermes.home import home_of
 from hermes_oscron.in_agent import fire_due
+from hermes_oscron.install import settings, uninstall, units
 from hermes_oscron.privileged import client, protocol, server
 from hermes_oscron.runner import main as runner
 from hermes_oscron.schedulers.crontab import launchers
@@ -23,7 +24,6 @@ from hermes_oscron.web.server import DEFAULT_PORT
 
 ROOT = Path(__file__).parents[1]
 UNITS = ROOT / "units"
-INSTALL = (ROOT / "install.sh").read_text()
 INSTANCE = "default:4f2a9c1d07be"
 
 
@@ -32,34 +32,23 @@ def values(unit: str, setting: str) -> list[str]:
     return re.findall(rf"^{setting}=(.+)$", (UNITS / unit).read_text(), re.MULTILINE)
 
 
-def variable(name: str) -> list[str]:
-    """Return the words that install.sh assigns to `name`, with its other variables put in."""
-    match = re.search(rf'^{name}="([^"]+)"$', INSTALL, re.MULTILINE)
-    assert match, name
-    words = []
-    for word in match[1].split():
-        words += variable(word[1:]) if word.startswith("$") else [word]
-    return words
-
-
 def seconds(unit: str, setting: str) -> float:
     [value] = values(unit, setting)
     assert value.endswith("s")
     return float(value.removesuffix("s"))
 
 
-def test_install_installs_every_unit() -> None:
-    assert sorted(variable("UNITS")) == sorted(path.name for path in UNITS.iterdir() if path.is_file())
-    assert set(variable("ENABLED")) <= set(variable("UNITS"))
+def test_the_installer_installs_every_unit() -> None:
+    assert sorted(units.UNITS) == sorted(path.name for path in UNITS.iterdir() if path.is_file())
+    assert set(units.ENABLED) <= set(units.UNITS)
 
 
 def test_the_unit_of_a_job_is_an_instance_of_the_installed_template() -> None:
-    assert service_of(INSTANCE).replace(INSTANCE, "") in variable("UNITS")
+    assert service_of(INSTANCE).replace(INSTANCE, "") in units.UNITS
     assert SERVICE.fullmatch(service_of(INSTANCE)) and TIMER.fullmatch(unit_of(INSTANCE))
     assert unit_of(INSTANCE).removesuffix(".timer") == service_of(INSTANCE).removesuffix(".service"), (
         "a timer starts the service of its own name (systemd.timer(5))")
-    [removed] = re.findall(r'rm -f "\$RUNTIME_UNITS"/(\S+)|rm -rf "\$RUNTIME_UNITS"/(\S+)', INSTALL)
-    assert "".join(removed) == unit_of(INSTANCE).replace(INSTANCE, "*")
+    assert unit_of(INSTANCE).replace(INSTANCE, "*") == uninstall.TIMERS
 
 
 def test_the_watcher_names_installed_units() -> None:
@@ -67,7 +56,7 @@ def test_the_watcher_names_installed_units() -> None:
     assert path_watch.WATCH_UNIT.fullmatch(watch)
     for unit in (path_watch.CHANGED_PATH, path_watch.SYNC_SERVICE, path_watch.CHANGED_SERVICE,
                  *path_watch.TRIGGER_UNITS, watch.replace("work", "")):
-        assert (UNITS / unit).is_file() and unit in variable("UNITS")
+        assert (UNITS / unit).is_file() and unit in units.UNITS
     for unit in (path_watch.CHANGED_PATH, watch.replace("work", "")):
         assert values(unit, "Unit") == [path_watch.CHANGED_SERVICE]
 
@@ -76,9 +65,13 @@ def test_the_watcher_names_installed_units() -> None:
                                                ("hermes-oscron-watch@.path", "work")])
 def test_the_path_units_watch_the_files_that_the_program_reads(unit: str, profile: str, tmp_path: Path) -> None:
     (tmp_path / "profiles" / "work").mkdir(parents=True)
-    watched = [value.replace("@ROOT@", str(tmp_path)).replace("%i", profile) for value in values(unit, "PathChanged")]
+    settings = values(unit, "Wants")[0].replace("%i", "")
+    watched = [value.replace("@ROOT@", str(tmp_path)).replace("%i", profile)
+               for each in (unit, settings) for value in values(each, "PathChanged")]
     home = home_of(str(tmp_path), profile)
     assert {home.jobs_file, f"{home.path}/config.yaml"} <= set(watched)
+    assert values(unit, "PathChanged") == values(unit, "PathChanged")[:1], "events at another path would hide some"
+    assert values(settings, "PartOf")[0].replace("%i", "") == unit and settings in units.UNITS
 
 
 def test_a_sync_is_requested_through_the_pipe_of_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,37 +101,33 @@ def test_units_and_crontab_lines_start_commands_of_this_package() -> None:
 
 def test_the_unit_of_a_job_uses_options_that_the_runner_has() -> None:
     [command] = values("hermes-job@.service", "ExecStopPost")
-    options = re.findall(r"--[a-z-]+", command)
-    assert options and all(option in runner.USAGE for option in options)
+    options = re.findall(r"--[a-z-]+", re.sub("systemd-cat [^;]*;", "", command))
+    assert options and all(option in runner.HELP for option in options)
 
 
 def test_the_api_has_one_port() -> None:
     [host_port] = [option for option in serve.params if option.name == "port"]
     assert f"default: {DEFAULT_PORT}]" in (getattr(host_port, "help", None) or "")
-    assert re.findall(r"PORT:-(\d+)", INSTALL) == [str(DEFAULT_PORT)]
-    for file in (ROOT / "README.md", ROOT / "install.sh"):
+    assert settings.DEFAULT_PORT == DEFAULT_PORT
+    for file in (ROOT / "docs/api.md", ROOT / "docs/man/hermes-oscron.1"):
         named = set(re.findall(r"\b(?:localhost|127\.0\.0\.1):(\d+)", file.read_text()))
         assert named <= {str(DEFAULT_PORT)}, file
+        assert named or file.suffix != ".md"
 
 
-def test_install_looks_for_the_state_in_its_folder() -> None:
-    folder = State("").folder.removeprefix("/")
-    assert set(re.findall(r"\$\(hermes_root\)/(cron/[a-z]+)", INSTALL)) == {folder}
-
-
-def test_install_removes_files_that_the_state_has() -> None:
+def test_uninstalling_removes_files_that_the_state_has() -> None:
     state = State("")
     names = {Path(getattr(state, name)).name for name, value in vars(State).items() if isinstance(value, property)}
-    removed = set(re.findall(r"^ +forget_in_state (\S+)", INSTALL, re.MULTILINE))
-    assert removed - {"sync-wanted"} <= names, "sync-wanted is a file of earlier versions"
-    assert {Path(state.scheduler).name, Path(state.synced).name} <= removed, "no scheduler is active after a removal"
+    assert set(uninstall.REMOVED_STATE) - {"sync-wanted"} <= names, "sync-wanted is a file of earlier versions"
+    assert {Path(state.scheduler).name, Path(state.synced).name} <= set(uninstall.REMOVED_STATE), (
+        "no scheduler is active after a removal")
 
 
 def test_roots_helper_listens_where_the_account_asks() -> None:
     assert values("system/hermes-oscron-root.socket", "ListenStream") == [protocol.SOCKET_PATH]
     [command] = values("system/hermes-oscron-root@.service", "ExecStart")
     assert f"-m {protocol.__name__.rpartition('.')[0]} " in command
-    assert f"rm -f {server.LOCK_PATH}" in INSTALL
+    assert server.LOCK_PATH == uninstall.LOCK
 
 
 def test_the_time_limits_of_roots_helper_are_in_order() -> None:

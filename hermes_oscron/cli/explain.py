@@ -4,13 +4,14 @@ import datetime
 
 import click
 
+from ..errors import shortened
 from ..hermes.timezone import machine_zone
 from ..schedule.model import INTERVAL
 from ..schedule.occurrences import first_occurrences
-from ..schedule.parse import parse_schedule, refuse_past
+from ..schedule.parse import read_schedule, refuse_past
 from ..schedulers.systemd.unit_file import timer_lines
 from .group import selection, time_option, zone_option
-from .render import show_crontab_line
+from .render import one_line, show_crontab_line, show_warning
 
 
 @click.command()
@@ -22,8 +23,10 @@ def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
     """Print the [Timer] lines, or the crontab line, for SCHEDULE."""
     now = datetime.datetime.now(datetime.UTC)
     here = zone_option(zone)
-    parsed = parse_schedule(schedule, here, now)
+    parsed, warnings = read_schedule(schedule, here, now)
     refuse_past(parsed, now)
+    for warning in warnings:
+        show_warning(warning)
     phase = now + parsed.period if parsed.kind == INTERVAL else None
     if (scheduler or selection().active.kind) == "crontab":
         show_crontab_line(parsed, here, now, phase)
@@ -42,7 +45,14 @@ def next_times(schedule: str, count: int, start: str | None, zone: str | None) -
     here = zone_option(zone)
     after = time_option(start, here) if start else datetime.datetime.now(datetime.UTC)
     try:
-        for due in first_occurrences(parse_schedule(schedule, here, after), count, after, here):
+        parsed, warnings = read_schedule(schedule, here, after)
+        for warning in warnings:
+            show_warning(warning)
+        found = first_occurrences(parsed, count, after, here)
+        if not found:
+            raise click.ClickException(f"{one_line(shortened(schedule))} is never due after "
+                                       f"{after.astimezone(here).isoformat(timespec='seconds')}.")
+        for due in found:
             click.echo(due.astimezone(here).isoformat())
     except OverflowError:
         raise click.ClickException("The time is outside the years 1 to 9999.") from None

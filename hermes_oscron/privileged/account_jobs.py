@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import errno
 import os
 import pwd
 import stat
@@ -11,9 +12,11 @@ from typing import NamedTuple
 from ..barrier import use_each
 from ..hermes import job_store
 from ..hermes.home import DEFAULT_PROFILE, SAFE_NAME, Home
-from ..hermes.timezone import zone_from_config
+from ..hermes.timezone import choose_zone
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan
+from ..state import State
+from .protocol import IS_LINK
 
 MAX_JOBS_FILE_BYTES = 16 * 1024 * 1024
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -56,15 +59,29 @@ def profile_names(root: str) -> list[str]:
 
 
 def plan_profile(root: str, profile: str, now: datetime.datetime, job_ids: frozenset[str]) -> PlannedJobs:
-    """Plan the jobs `job_ids` of `profile` at `now`. Raises OSError, StateFileError."""
+    """Plan the jobs `job_ids` of `profile` at `now`, none while they are disarmed. Raises OSError, StateFileError."""
+    if _exists(root, "cron", "oscron", os.path.basename(State(root).disarmed)):
+        return PlannedJobs({}, {})
     folders = () if profile == DEFAULT_PROFILE else ("profiles", profile)
     home = Home(profile, "/".join((root, *folders)), root)
     content = _read_file(root, *folders, "cron", "jobs.json", max_bytes=MAX_JOBS_FILE_BYTES)
     config_yaml = _read_file(root, *folders, "config.yaml", max_bytes=MAX_CONFIG_BYTES)
-    zone = zone_from_config(config_yaml.decode("utf-8", "replace"))
+    env_file = _read_file(root, *folders, ".env", max_bytes=MAX_CONFIG_BYTES)
+    zone = choose_zone(env_file, config_yaml, home.path).zone
     jobs = {job.instance: job for job in job_store.parse(content, home, zone) if job.id in job_ids} if content else {}
     plans, unusable = use_each(jobs, lambda job: plan_of(job, now))
     return PlannedJobs({instance: plan for instance, plan in plans.items() if plan}, unusable)
+
+
+def _exists(root: str, *names: str) -> bool:
+    """Return True if there is a file, of any kind, at the path `names` under `root`. Raises OSError."""
+    *folders, name = names
+    try:
+        with _open_folder(root, *folders) as folder:
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _read_file(root: str, *names: str, max_bytes: int) -> bytes:
@@ -72,7 +89,7 @@ def _read_file(root: str, *names: str, max_bytes: int) -> bytes:
     *folders, name = names
     try:
         with _open_folder(root, *folders) as folder:
-            fd = os.open(name, FILE_FLAGS, dir_fd=folder)
+            fd = _open(name, FILE_FLAGS, folder)
     except FileNotFoundError:
         return b""
     with open(fd, "rb") as file:
@@ -84,13 +101,24 @@ def _read_file(root: str, *names: str, max_bytes: int) -> bytes:
     return content
 
 
+def _open(name: str, flags: int, folder: int) -> int:
+    """Open `name` in `folder`. Raises OSError, with IS_LINK as its reason for a link."""
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and stat.S_ISLNK(
+                os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, IS_LINK, name) from None
+        raise
+
+
 @contextlib.contextmanager
 def _open_folder(root: str, *names: str) -> Iterator[int]:
     """Open the folder at the path `names` under `root`. Raises OSError, also if one of `names` is a link."""
     fd = os.open(root, FOLDER_FLAGS & ~os.O_NOFOLLOW)
     try:
         for name in names:
-            inner = os.open(name, FOLDER_FLAGS, dir_fd=fd)
+            inner = _open(name, FOLDER_FLAGS, fd)
             os.close(fd)
             fd = inner
         yield fd

@@ -8,10 +8,11 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+from ..hermes.home import hermes_root, homes_of
 from ..schedulers.protocol import Availability, Changes, Problem, Report, SchedulerError
 from ..schedulers.systemd.path_watch import PathWatcher
 from ..schedulers.systemd.scheduler import Systemd
-from .protocol import ARM, DISARM, SOCKET_PATH, START, WATCH, Request
+from .protocol import ARM, DISARM, IS_LINK, SOCKET_PATH, START, WATCH, Request
 
 ANSWER_TIMEOUT_S = 150.0
 """systemd ends a helper after 120 s."""
@@ -29,6 +30,10 @@ class PrivilegedSystemd(Systemd):
         if supported and not os.path.exists(SOCKET_PATH):
             reason = f"{SOCKET_PATH} is missing; as root: systemctl start hermes-oscron-root.socket"
         return Availability(supported, reason)
+
+    def health(self) -> list[Problem]:
+        """Return the problems of systemd, and the links that root's helper does not follow. Raises SchedulerError."""
+        return [*super().health(), *(Problem(path, f"{path}: {IS_LINK}.") for path in _links(hermes_root()))]
 
     def apply(self, changes: Changes, now: datetime.datetime) -> Report:
         """Send `changes` to root's helper, which reads in jobs.json how to arm a job. Raises SchedulerError.
@@ -60,6 +65,15 @@ class PrivilegedWatcher(PathWatcher):
             return
         if problems := _send(Request(WATCH)).problems:
             raise SchedulerError(problems[0].sentence)
+
+
+def _links(root: str) -> list[str]:
+    """Return the links under the Hermes root `root` among the files and folders that root's helper reads."""
+    paths = [f"{root}/profiles"]
+    for home in homes_of(root):
+        paths += [*([home.path] if home.path != root else []), home.cron_dir, home.jobs_file,
+                  f"{home.path}/config.yaml", f"{home.path}/.env"]
+    return [path for path in paths if os.path.islink(path)]
 
 
 def _send(request: Request) -> Report:

@@ -12,6 +12,9 @@ from ..hermes.home import split_instance
 
 SOCKET_PATH = "/run/hermes-oscron-root"
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
+IS_LINK = ("It is a link, which root's helper does not follow, so that no job can be armed. Move the file or folder "
+           "itself there; only the whole Hermes home can be a link")
+"""The reason of an error for a file that the helper reads as the account."""
 ARM, DISARM, START, WATCH = COMMANDS = ("arm", "disarm", "start", "watch")
 
 

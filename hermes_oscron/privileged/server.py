@@ -30,6 +30,8 @@ from .protocol import ARM, DISARM, START, ProtocolError, Request
 LOCK_PATH = "/run/hermes-oscron-root.lock"
 LOCK_TIMEOUT_S = 110.0
 """systemd ends a helper after 120 s."""
+ROUTINE = "<6>"
+"""The level of a message that the journal does not keep, by LogLevelMax= of our unit (sd-daemon(3))."""
 REQUEST_TIMEOUT_S = 10.0
 """The request must arrive, and the answer be read, within this time."""
 
@@ -133,8 +135,9 @@ def _arm(systemd: Systemd, instances: list[str], account: pwd.struct_passwd, roo
 
 
 def _log_request(request: Request, report: Report) -> None:
-    """Log what was done, in the journal."""
+    """Log what was done."""
     names = request.instances or []
     which = ", ".join(names[:3]) + ", …" * (len(names) > 3) or "all"
     counts = ", ".join(f"{len(each)} {name}" for name, each in report._asdict().items() if each)
-    print(f"{request.command} {which}: {counts or 'done'}.")
+    level = "" if report.problems else ROUTINE
+    print(f"{level}{request.command} {which}: {counts or 'done'}.")

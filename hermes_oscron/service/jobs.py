@@ -7,99 +7,127 @@ between the two, the next sync repairs the difference.
 import contextlib
 import datetime
 import os
-import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import config
-from ..barrier import use_each, use_or_none
+from ..barrier import use_or_none
 from ..clock import CLOCK, Clock
+from ..errors import OscronError
 from ..files import StateFileError
 from ..hermes import delivery, job_store, outputs
-from ..hermes.home import Home, active_profile, home_of, homes_of
+from ..hermes.emergency_stop import paused
+from ..hermes.home import Home, ProfileNotFound, active_profile, home_of, homes_of
 from ..hermes.outputs import OutputInfo
 from ..hermes.timezone import home_zone
 from ..jobs import lifecycle
-from ..jobs import view as job_view
-from ..jobs.fields import ValidationError
+from ..jobs.fields import ValidationError, changes
 from ..jobs.fields import check as check_fields
 from ..jobs.model import Job
 from ..runs import interrupted, lock, requests
-from ..runs.model import Run
-from ..schedule.parse import parse_schedule, refuse_past
+from ..runs import stop as stop_run
+from ..schedule.parse import read_schedule, refuse_past
+from ..schedule.second_opinion import require_agreement
+from ..schedulers.active import disarmed_since
 from ..schedulers.plan import plan_of
-from ..schedulers.protocol import Changes, EndOfStart, SchedulerError
-from . import late
+from ..schedulers.protocol import Changes, SchedulerError
+from . import job_views
 from .command_lock import command_lock
-from .field_checks import check_on_machine
+from .elapses import wrong_elapses
+from .field_checks import check_on_machine, notes, refuse_other_kind, with_agent_fields
+from .gateway_status import gateway_status
+from .job_views import JobView, Listing
+from .manual_start import elapsed_s, wait_until_started
 from .selection import Selection
 
 if TYPE_CHECKING:
     from ..runs.recent import RecentRun
 
-JobView = dict[str, Any]
+Warn = Callable[[str], object]
+"""Receives a sentence for each thing in a schedule that may not be meant."""
 
-START_TIMEOUT_S, START_POLL_INTERVAL_S, UNIT_POLL_INTERVAL_S = 15.0, 0.01, 0.2
-"""The time in which a requested run must begin, and the intervals at which its answer and its unit are read."""
+NEW_JOB = {"repeat": {"times": None, "completed": 0}}
+"""The values of a new job that only the server changes later."""
+
+
+def _ignore(_warning: str) -> None:
+    pass
+
+
+class DeletedRun(NamedTuple):
+    """A run that was in progress for `elapsed` seconds when its job was deleted; it `continues`, or is `stopped`.
+
+    One that is `stopping` has not ended in time.
+    """
+
+    elapsed: float
+    state: str
+
+
+class HermesPaused(OscronError):
+    """A manual run that is refused because Hermes is paused."""
+
+    status = 409
 
 
 class JobService:
-    """The commands on the jobs of one Hermes root. They work on the active profile."""
+    """The commands on the jobs of one Hermes root. They work on `profile`, or on the active profile."""
 
-    def __init__(self, selection: Selection, clock: Clock = CLOCK) -> None:
+    def __init__(self, selection: Selection, clock: Clock = CLOCK, profile: str | None = None) -> None:
         self.root = selection.root
         self._selection = selection
         self.clock = clock
+        self._profile = profile
+
+    def of_profile(self, profile: str | None) -> "JobService":
+        """Return the same commands for `profile`; None is the active one. Raises ProfileNotFound."""
+        if profile is None:
+            return self
+        try:
+            home_of(self.root, profile)
+        except ProfileNotFound as error:
+            error.status = 404  # the client chose it; for the active profile it stays 503
+            raise
+        return JobService(self._selection, self.clock, profile)
 
     @property
     def home(self) -> Home:
-        """The home of the active profile."""
-        return home_of(self.root, active_profile(self.root))
+        """The home of the profile. Raises ProfileNotFound."""
+        return home_of(self.root, self._profile or active_profile(self.root))
 
     # Reading
 
     def list_jobs(self, all_profiles: bool = False) -> JobView:
         """Return the jobs of the active profile and, if `all_profiles`, those of the others, which are read-only."""
-        home = self.home
-        jobs = self._views_of(home)
-        other_profile_count = 0
-        for other in homes_of(self.root):
-            if other.profile != home.profile:
-                with contextlib.suppress(StateFileError):  # sync and doctor report it
-                    if all_profiles:
-                        jobs += [{**view, "read_only": True} for view in self._views_of(other)]
-                    else:
-                        other_profile_count += len(job_store.read(other))
-        return {
-            "jobs": jobs,
-            "active_profile": home.profile,
-            "all_profiles": all_profiles,
-            "other_profile_count": other_profile_count,
-        }
+        return self.listing(all_profiles).answer
+
+    def listing(self, all_profiles: bool = False) -> Listing:
+        """Return `list_jobs` with the time until which it holds, unless a file changes."""
+        return job_views.list_of(self._selection, self.home, all_profiles, self.clock.now())
+
+    @property
+    def scheduler(self) -> str:
+        """The kind of the scheduler that fires the jobs."""
+        return self._selection.active.kind
+
+    @property
+    def disarmed_since(self) -> float | None:
+        """When the jobs were disarmed, in unix seconds; None if they may fire."""
+        return disarmed_since(self.root)
 
     def show(self, job_id: str) -> JobView:
         """Return the job `job_id`. Raises JobNotFound, StateFileError."""
         home = self.home
         return self._view(home, interrupted.with_unrecorded_run(home, job_store.find(home, job_id)), self.clock.now())
 
-    def next_late(self, now: datetime.datetime) -> datetime.datetime | None:
-        """Return the first time after `now` at which a job will be late unless it starts; None if there is none."""
-        resolution = self._selection.active.resolution
-        moments: list[datetime.datetime | None] = []
-        for home in homes_of(self.root):
-            with contextlib.suppress(StateFileError):  # such a profile has no jobs to show
-                jobs = job_store.by_instance(home)
-                moments += use_each(jobs, lambda job: late.next_change(job, now, resolution))[0].values()
-        return min(filter(None, moments), default=None)
-
     def status(self) -> dict[str, float]:
         """Return for each running job the seconds since it began."""
-        return {job_id: _elapsed(run) for job_id, run in lock.running(self.home).items()}
+        return {job_id: elapsed_s(run) for job_id, run in lock.running(self.home).items()}
 
     def elapsed(self, job_id: str) -> float | None:
         """Return the seconds since the run of `job_id` began; None if it is not running."""
         run = lock.find(self.home, job_id)
-        return _elapsed(run) if run else None
+        return elapsed_s(run) if run else None
 
     def outputs(self, job_id: str, limit: int) -> list[tuple[str, str]]:
         """Return name and windowed content of the newest `limit` outputs of `job_id`, newest first."""
@@ -120,50 +148,73 @@ class JobService:
         return recent.ended_since(self.home, since)
 
     def delivery_options(self) -> dict[str, str]:
-        """Return the values that `deliver` accepts, and a label for each. Raises ConfigError."""
-        return delivery.options(self.home, config.load(self.root))
+        """Return the values that `deliver` accepts, and a label for each."""
+        return delivery.options(homes_of(self.root))
+
+    def gateway_status(self) -> dict[str, Any]:
+        """Return whether the jobs fire, as the WebUI describes a gateway. Raises StateFileError."""
+        return gateway_status(self._selection, self.home)
 
     # Writing
 
-    def create(self, given: Mapping[str, Any]) -> JobView:
-        """Create a job of the fields `given`, arm it, and return it.
+    def create(self, given: Mapping[str, Any], warn: Warn = _ignore) -> JobView:
+        """Create a job of the fields `given`, arm it, and return it; `warn` receives the warnings of its schedule.
 
         Raises ValidationError, ScheduleError, SchedulerError, StateFileError.
         """
         home, now = self.home, self.clock.now()
-        fields = check_on_machine(check_fields(given), home)
+        fields = check_on_machine(check_fields(changes(given, NEW_JOB), is_new=True), home)
         if not fields.get("schedule", "").strip():
             raise ValidationError("schedule is missing.")
         zone = home_zone(home)
-        schedule = parse_schedule(fields.pop("schedule"), zone, now)
+        text = fields.pop("schedule")
+        schedule, warnings = read_schedule(text, zone, now)
+        refuse_other_kind(schedule, given["schedule"])
         refuse_past(schedule, now)
+        require_agreement(schedule, text, zone, now)
+        fields = with_agent_fields(fields, None, home, config.load(self.root))
         job = lifecycle.create(home.profile, os.urandom(6).hex(), fields, schedule, zone, now,
                                self._selection.active.resolution)
         with command_lock(self._selection):
             job_store.add(home, job)
             try:
-                self._apply_to_scheduler(job, now)
+                self._apply_to_scheduler(home, job, now)
             except Exception:
                 job_store.remove(home, job.id)
                 raise
+        for warning in warnings:
+            warn(warning)
         return self._view(home, job, now)
 
-    def update(self, job_id: str, given: Mapping[str, Any]) -> JobView:
+    def update(self, job_id: str, given: Mapping[str, Any], warn: Warn = _ignore) -> JobView:
         """Change the fields `given` of `job_id` and return it. Null does not change a field, and "" clears a text.
+
+        A value that clients see already changes nothing, so that they can post back all of what they got. `warn`
+        receives the warnings of the schedule that is given.
 
         Raises JobNotFound, ValidationError, ScheduleError, SchedulerError, StateFileError.
         """
         home, now = self.home, self.clock.now()
         present = job_store.find(home, job_id)
-        fields = check_on_machine(check_fields(given), home)
-        schedule = parse_schedule(fields.pop("schedule"), present.zone, now) if "schedule" in fields else None
+        given = changes(given, self._view(home, interrupted.with_unrecorded_run(home, present), now))
+        fields = check_on_machine(check_fields(given, is_new=False), home)
+        fields = with_agent_fields(fields, present.record, home, config.load(self.root))
+        text = fields.pop("schedule", None)
+        schedule, warnings = read_schedule(text, present.zone, now) if text is not None else (None, [])
+        if schedule:
+            refuse_other_kind(schedule, given["schedule"])
+        if schedule and schedule != present.schedule:
+            require_agreement(schedule, text, present.zone, now)
 
         def change(job: Job) -> Job:  # under the lock: until then the job or the active scheduler may change
             if schedule and schedule != job.schedule:
                 refuse_past(schedule, now)
             return lifecycle.edit(job, fields, schedule, now, self._selection.active.resolution)
 
-        return self._change(home, job_id, change, now)
+        changed = self._change(home, job_id, change, now)
+        for warning in warnings:
+            warn(warning)
+        return changed
 
     def pause(self, job_id: str, reason: str | None = None) -> JobView:
         """Pause `job_id` until it is resumed. Raises JobNotFound, SchedulerError, StateFileError."""
@@ -179,10 +230,11 @@ class JobService:
         return self._change(self.home, job_id,
                             lambda job: lifecycle.resume(job, now, self._selection.active.resolution), now)
 
-    def delete(self, job_id: str) -> None:
-        """Delete `job_id`, its timer or crontab line, and its outputs. A run in progress ends by itself, unrecorded.
+    def delete(self, job_id: str, stop: bool = False, keep_outputs: bool = False) -> DeletedRun | None:
+        """Delete `job_id`, its timer or crontab line, and its outputs, unless `keep_outputs`. Return its run, if any.
 
-        Raises JobNotFound, SchedulerError, StateFileError.
+        A run in progress ends by itself, unless `stop`. It is not recorded, and its output is kept or removed as those
+        of earlier runs are. Raises JobNotFound, SchedulerError, StateFileError.
         """
         home = self.home
         with command_lock(self._selection):
@@ -192,53 +244,43 @@ class JobService:
             except Exception:
                 job_store.add(home, job)
                 raise
-        lock.detach_run(home, job_id)
+            job_store.note_armed(home)
+        run = stop_run.find(home, job_id)
+        if not keep_outputs:
+            lock.detach_run(home, job_id)
         requests.forget(home, job_id)
-        outputs.remove(home, job_id)
+        deleted_run = None
+        if run:
+            with contextlib.closing(run):
+                deleted_run = DeletedRun(round(run.elapsed_s, 1), ("stopped" if run.stop() else "stopping") if stop
+                                         else "continues")
+        if not keep_outputs:
+            outputs.remove(home, job_id)
+        return deleted_run
 
-    def run(self, job_id: str) -> float | None:
+    def run(self, job_id: str, force: bool = False) -> float | None:
         """Run `job_id` now, also if it is paused. Return the seconds of a run that is in progress already, else None.
 
-        Returns once the run has begun. Raises JobNotFound, StateFileError, and SchedulerError with the reason if the
-        run does not begin.
+        Returns once the run has begun. Raises JobNotFound, StateFileError, SchedulerError with the reason if the run
+        does not begin, and HermesPaused if all of Hermes is paused, unless `force`.
         """
         home = self.home
         job = job_store.find(home, job_id)
-        elapsed = self.elapsed(job_id)
-        if elapsed is not None:
+        if (elapsed := self.elapsed(job_id)) is not None:
             return elapsed
+        if (sentence := paused(home)) and not force:
+            raise HermesPaused(f"{job_id} was not run: {sentence}", f"'hermes-oscron run --force {job_id}' runs it "
+                                                                    f"all the same.")
         with requests.ask(home, job_id) as request:
             end_of_start = self._selection.active.start(job.instance)
-            answer = self._wait_until_started(request, end_of_start, lambda: lock.find(home, job_id))
+            answer = wait_until_started(request, end_of_start, lambda: lock.find(home, job_id), self.clock)
         if "refused" in answer:
             raise SchedulerError(f"{job_id} was not run: {answer['refused']}")
         return answer.get("elapsed")
 
-    def _wait_until_started(self, request: requests.Request, end_of_start: EndOfStart,
-                            running: Callable[[], Run | None]) -> dict[str, Any]:
-        """Return the runner's answer to `request`, or `refused` with the reason. Raises SchedulerError.
-
-        A run that `running` finds before the request is taken is an earlier run.
-        """
-        deadline = time.monotonic() + START_TIMEOUT_S
-        next_look = time.monotonic() + UNIT_POLL_INTERVAL_S
-        while (answer := request.answer()) is None:
-            now = time.monotonic()
-            if not request.is_taken():
-                # if it cannot be withdrawn, a runner has just taken it, and this is the requested run
-                if (run := running()) and request.withdraw():
-                    return {"elapsed": _elapsed(run)}
-                reason = None
-                if now > next_look:
-                    reason, next_look = end_of_start(), now + UNIT_POLL_INTERVAL_S
-                if now > deadline:
-                    reason = f"it did not begin within {START_TIMEOUT_S:.0f} s, and will not begin later."
-                if reason and request.withdraw():
-                    return {"refused": reason}
-            elif now > deadline + START_TIMEOUT_S:
-                return {} if running() else {"refused": "its runner ended before the run began."}
-            self.clock.sleep(START_POLL_INTERVAL_S)
-        return answer
+    def notes(self, job_id: str) -> list[str]:
+        """Return what `job_id` asks for and does not get, a sentence each. Raises JobNotFound, ConfigError."""
+        return notes(job_store.find(self.home, job_id).record, self.home, config.load(self.home.root))
 
     def _change(self, home: Home, job_id: str, change: Callable[[Job], Job], now: datetime.datetime) -> JobView:
         """Change the job and its timer or crontab line, or neither."""
@@ -252,41 +294,29 @@ class JobService:
                                        for job in (before, after))
             if plan_before != plan_after:
                 try:
-                    self._apply_to_scheduler(after, now)
+                    self._apply_to_scheduler(home, after, now)
                 except Exception:
                     job_store.change(home, job_id,
                                      lambda current: lifecycle.undo(current, before, after, self.clock.now()))
                     raise
         return self._view(home, after, now)
 
-    def _apply_to_scheduler(self, job: Job, now: datetime.datetime) -> None:
-        """Arm `job` by its record, and start it if it is due already."""
+    def _apply_to_scheduler(self, home: Home, job: Job, now: datetime.datetime) -> None:
+        """Arm `job` by its record, and start it if it is due already.
+
+        Raises SchedulerError, also if the system would fire it at another time than its record has.
+        """
         scheduler = self._selection.active
-        plan = plan_of(job, now)
+        plan = plan_of(job, now) if self.disarmed_since is None else None
         changes = Changes(arm={job.instance: plan}) if plan else Changes(disarm=[job.instance])
         if problems := scheduler.apply(changes, now).problems:
             raise SchedulerError(problems[0].sentence)
+        if plan and (wrong := wrong_elapses(scheduler, {job.instance: job}, self.clock)):
+            scheduler.apply(Changes(deleted=[job.instance]), now)  # `disarm` would arm it by jobs.json once more
+            raise SchedulerError(f"{job.instance}: {wrong[job.instance]}")
+        job_store.note_armed(home)
         if plan and job.next_run_at and job.next_run_at <= self.clock.now():
             scheduler.start(job.instance)  # the runner skips it if something has fired it since
 
-    def _views_of(self, home: Home) -> list[JobView]:
-        jobs = interrupted.with_unrecorded_runs(home, job_store.read(home))
-        return self._views(home, jobs, self.clock.now())
-
     def _view(self, home: Home, job: Job, now: datetime.datetime) -> JobView:
-        return self._views(home, [job], now)[0]
-
-    def _views(self, home: Home, jobs: list[Job], now: datetime.datetime) -> list[JobView]:
-        resolution = self._selection.active.resolution  # read once, from a file
-
-        def shown(job: Job) -> JobView:
-            fields = job_view.to_json(job, now, resolution)
-            if sentence := late.sentence(home, job, now, resolution):
-                fields |= {"last_status": "error", "last_error": sentence}
-            return fields
-
-        return [use_or_none(job.instance, job, shown) or job_view.unusable_to_json(job) for job in jobs]
-
-
-def _elapsed(run: Run) -> float:
-    return round(max(0.0, time.time() - run.started_at), 1)
+        return job_views.view(self._selection, home, job, now)

@@ -8,17 +8,24 @@ from ..barrier import use_each
 from ..clock import CLOCK, Clock
 from ..hermes import job_store
 from ..hermes.home import homes_of
+from ..jobs.due import why_never_fires
 from ..jobs.lifecycle import refresh_next_run
 from ..jobs.model import Job
 from .selection import Selection
+from .verify import disagreement
 
 
 class Preview(NamedTuple):
-    """The effect on one job, in words."""
+    """The effect on one job, in words.
+
+    `problem` is a sentence if croniter disagrees about the schedule. Such a job is armed by our occurrences all the
+    same: it exists and may have been armed for long, and must not stop because of a doubt.
+    """
 
     instance: str
     name: str
     effect: str
+    problem: str = ""
 
 
 def preview(selection: Selection, clock: Clock = CLOCK) -> list[Preview]:
@@ -28,9 +35,16 @@ def preview(selection: Selection, clock: Clock = CLOCK) -> list[Preview]:
     for home in homes_of(selection.root):
         jobs = job_store.by_instance(home)
         effects, unusable = use_each(jobs, lambda job: _effect(job, refresh_next_run(job, now, resolution), now))
-        found += [Preview(instance, _name(job), effects.get(instance) or f"never fires: {unusable[instance]}")
+        opinions, _ = use_each(jobs, lambda job: disagreement(job, now))
+        found += [Preview(instance, _name(job), effects.get(instance) or f"never fires: {unusable[instance]}",
+                          opinions.get(instance) or "")
                   for instance, job in jobs.items()]
     return found
+
+
+def unused_entries(selection: Selection) -> list[str]:
+    """Return a sentence for each entry of a jobs.json that is not used. Raises StateFileError."""
+    return [sentence for home in homes_of(selection.root) for sentence in job_store.unusable(home)]
 
 
 def _name(job: Job) -> str:
@@ -39,8 +53,8 @@ def _name(job: Job) -> str:
 
 
 def _effect(job: Job, after: Job, now: datetime.datetime) -> str:
-    if job.schedule is None:
-        return f"never fires: {job.schedule_error}"
+    if sentence := why_never_fires(after, now):
+        return f"never fires: {sentence}"
     if not after.is_scheduled:
         return f"stays {after.state}" if after.state == job.state else f"is {after.state}"
     due = after.next_run_at

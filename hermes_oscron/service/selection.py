@@ -66,6 +66,9 @@ def choose_scheduler(root: str, settings: Config, active: str | None, kind: str 
     if kind not in (None, AUTO, settings.scheduler) and settings.scheduler != AUTO:
         raise ConfigError(f"{root}/oscron.toml sets the scheduler to {settings.scheduler}; change it there.")
     wanted = settings.scheduler if kind in (None, AUTO) else kind
+    if wanted == Crontab.kind and uses_privileged_helper():
+        raise ConfigError("The services of root's installation have no right to use crontab(1). To use cron, uninstall "
+                          "it, and install for the account alone: ./install.sh --account NAME --scheduler crontab")
     if wanted != AUTO:
         return scheduler_of(root, wanted)
     if active and (scheduler := scheduler_of(root, active)).availability().supported:

@@ -3,31 +3,43 @@
 import contextlib
 import datetime
 import os
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .. import config
 from ..barrier import use_each, use_or_none
 from ..clock import CLOCK, Clock
 from ..errors import describe
-from ..files import StateFileError, file_signature, remove_stale_temp_files
-from ..hermes import job_store
+from ..files import TICK_NS, StateFileError, file_signature, remove_stale_temp_files
+from ..hermes import gateway, in_sync, job_store
+from ..hermes.agent_settings import catches_up
+from ..hermes.emergency_stop import paused
 from ..hermes.home import Home, ProfileNotFound, active_profile, home_of, homes_of, instance_name, split_instance
 from ..hermes.jobs_file import JobNotFound, NotAJobsFile
 from ..hermes.timezone import home_zone
 from ..jobs import lifecycle
+from ..jobs.due import is_missed
 from ..jobs.model import Job
+from ..runner.command import why_unrunnable
 from ..runs import interrupted, lock, requests
 from ..schedule.model import ONCE
-from ..schedulers.active import active_scheduler, note_sync, set_active_scheduler
+from ..schedulers.active import active_scheduler, disarmed_since, note_sync, set_active_scheduler, set_disarmed
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan, Problem, Report, SchedulerError
 from ..schedulers.reconcile import reconcile
-from . import late
+from . import late, maintenance
 from .command_lock import command_lock
+from .elapses import wrong_elapses
 from .selection import Selection
 
 MAX_ROUNDS = 5
 """The most rounds of one sync, which starts another round if jobs changed during the last one."""
+KEEPING_INTERVAL = datetime.timedelta(seconds=60)
+"""The time after which the foreground looks for claims that are over, though no file has changed.
+
+The agent deletes a one-shot that is two minutes late and has no claim.
+"""
 SYNC_LOCK_TIMEOUT_S = 300.0
 """A sync that must start thousands of timers takes a minute."""
 
@@ -41,6 +53,15 @@ class SyncReport(NamedTuple):
     problems: list[Problem]
 
 
+class _Planned(NamedTuple):
+    """The plans of all jobs at `version`, made at `since`; the records were last looked after at `kept_at`."""
+
+    version: tuple[object, ...]
+    since: datetime.datetime
+    kept_at: datetime.datetime
+    plans: dict[str, Plan]
+
+
 class Reconciler:
     """Keeps what is armed in line with the jobs of one Hermes root."""
 
@@ -48,6 +69,8 @@ class Reconciler:
         self.root = selection.root
         self._selection = selection
         self._clock = clock
+        self._paused_profiles: set[str] = set()
+        self._planned: _Planned | None = None
 
     def sync(self) -> SyncReport:
         """Make what is armed agree with every profile's jobs, and start overdue ones, once.
@@ -60,21 +83,38 @@ class Reconciler:
         disarmed: list[str] = []
         started: dict[str, str] = {}
         with command_lock(self._selection, SYNC_LOCK_TIMEOUT_S), self._switch_scheduler():
-            for _ in range(MAX_ROUNDS):
-                before = state_version(self._selection)
+            in_sync.forget(self.root)
+            for turn in range(MAX_ROUNDS):
+                if turn:
+                    time.sleep(TICK_NS / 1e9)  # so that `files` has those that the last round wrote
+                before, files = state_version(self._selection), in_sync.snapshot(self.root, time.time_ns())
                 report = self._reconcile(started)
                 armed += report.armed
                 disarmed += report.disarmed
                 if state_version(self._selection) == before:
                     break
-            if not report.problems:
+            problems = report.problems + self._wrong_elapses(set(armed))
+            if not problems:
                 note_sync(self.root)
-        return SyncReport(armed, disarmed, list(started.values()), report.problems)
+                in_sync.store(self.root, files)
+        return SyncReport(armed, disarmed, list(started.values()), problems)
 
     def disarm(self) -> None:
-        """Disarm every job, until the next sync. Raises SchedulerError, StateFileError."""
+        """Disarm every job, until `arm`. Raises SchedulerError, StateFileError, OSError."""
         with command_lock(self._selection, SYNC_LOCK_TIMEOUT_S):
-            self._selection.active.remove_all()
+            since = disarmed_since(self.root)
+            set_disarmed(self.root, True)  # first, so that a sync completes what is interrupted here
+            try:
+                self._selection.active.remove_all()
+            except SchedulerError:
+                set_disarmed(self.root, since is not None)
+                raise
+
+    def arm(self) -> SyncReport:
+        """Arm the jobs after `disarm`, and start those that were missed, once. Raises as `sync`, and OSError."""
+        with command_lock(self._selection, SYNC_LOCK_TIMEOUT_S):
+            set_disarmed(self.root, False)
+        return self.sync()
 
     def plans(self, now: datetime.datetime) -> dict[str, Plan]:
         """Return the plans of the jobs of every profile at `now`. Raises StateFileError."""
@@ -86,12 +126,37 @@ class Reconciler:
     def record_and_plan(self, now: datetime.datetime) -> dict[str, Plan]:
         """Record the runs that ended unrecorded, and return `plans`, for the foreground, which has no regular sync.
 
-        Raises StateFileError if jobs cannot be read.
+        Where `hermes resume` has ended a pause since the last call, the jobs that became due in it are started. While
+        nothing changes, the answer is the same object and costs next to nothing. Raises StateFileError if jobs cannot
+        be read.
         """
+        known, version = self._planned, state_version(self._selection)
+        if known and known.version == version and known.since <= now < known.kept_at + KEEPING_INTERVAL:
+            return known.plans
+        self._keep_records(now)
+        kept = state_version(self._selection)
+        if known and known.version == kept and known.since <= now:
+            self._planned = known._replace(kept_at=now)
+        else:
+            self._planned = _Planned(kept, now, now, self.plans(now))
+        return self._planned.plans
+
+    def _keep_records(self, now: datetime.datetime) -> None:
+        """Do what a sync does to records. What cannot be read or written is tried again."""
+        with contextlib.suppress(config.ConfigError, SchedulerError, OSError):  # a run needs the same and reports it
+            maintenance.start_if_due(self.root)
         for home in homes_of(self.root):
             with contextlib.suppress(StateFileError, OSError):  # doctor reports a run that stays unrecorded
+                job_store.repair(home)
                 interrupted.record_interrupted_runs(home)
-        return self.plans(now)
+            with contextlib.suppress(StateFileError, JobNotFound, SchedulerError, OSError):  # tried again
+                gateway.take_over(home, now)
+                if paused(home):
+                    self._paused_profiles.add(home.profile)
+                elif home.profile in self._paused_profiles:
+                    self._refresh_records(home, now)
+                    self._start_overdue(self._overdue(home, now), {})
+                    self._paused_profiles.remove(home.profile)
 
     @contextlib.contextmanager
     def _switch_scheduler(self) -> Iterator[None]:
@@ -146,10 +211,22 @@ class Reconciler:
         report = reconcile(scheduler, plans, now,
                            lambda instance: instance in running or split_instance(instance)[0] in unread)
         found = [*problems.values(), *report.problems]
-        if scheduler.availability().reason == "":
+        if scheduler.availability().reason == "" and disarmed_since(self.root) is None:
             # A job that became due during this sync has not fired if its timer or line was armed only now.
             found += self._start_overdue({*overdue, *report.armed} - running - started.keys(), started)
         return report._replace(problems=found)
+
+    def _wrong_elapses(self, armed: set[str]) -> list[Problem]:
+        """Return a problem for each of the `armed` jobs that the system fires at another time than it is due.
+
+        Such a job stays armed: a fire at a wrong time, and the regular sync, are better than none.
+        """
+        jobs: dict[str, Job] = {}
+        for home in homes_of(self.root):
+            with contextlib.suppress(StateFileError):  # reported already
+                jobs.update(job_store.by_instance(home))
+        wrong = wrong_elapses(self._selection.active, {each: jobs[each] for each in armed & jobs.keys()}, self._clock)
+        return [Problem(instance, sentence, needs_edit=True) for instance, sentence in wrong.items()]
 
     def _tidy(self, home: Home, now: datetime.datetime) -> None:
         remove_stale_temp_files(home.cron_dir, now.timestamp())
@@ -157,12 +234,19 @@ class Reconciler:
         requests.sweep(home)
 
     def _refresh_records(self, home: Home, now: datetime.datetime) -> None:
-        """Record the runs that ended unrecorded, and give each job the next run at which the scheduler starts it."""
+        """Record the runs that ended unrecorded, and give each job the next run at which the scheduler starts it.
+
+        If the agent's `cron.catch_up_missed` is false, an occurrence that was missed is skipped.
+        """
+        job_store.repair(home)
         interrupted.record_interrupted_runs(home)
+        gateway.take_over(home, now)
         resolution = self._selection.active.resolution
         jobs = {job.id: job for job in job_store.read(home)}
 
         def refresh(job: Job) -> Job:
+            if is_missed(job, now) and not catches_up(home):
+                job = lifecycle.skip_missed(job, now)
             return lifecycle.refresh_next_run(job, now, resolution)
 
         fresh, _ = use_each(jobs, refresh)
@@ -174,8 +258,10 @@ class Reconciler:
         """Return the jobs of `home` that are due at `now`, also those that are starting.
 
         Starting them again is harmless: systemd takes it for the same start, and of two runners the second finds the
-        lock, or that the job is no longer due.
+        lock, or that the job is no longer due. While Hermes is paused, there are none.
         """
+        if paused(home):
+            return set()
         resolution = self._selection.active.resolution
         jobs = {job.instance: job for job in interrupted.with_unrecorded_runs(home, job_store.read(home))}
         due, _ = use_each(jobs, lambda job: late.due_at(job, resolution))
@@ -192,22 +278,35 @@ class Reconciler:
                 due = job.next_run_at
                 if due is None or due > self._clock.now() or not job.is_scheduled or lock.find(home, job_id):
                     continue
+                if paused(home):
+                    continue
+                if reason := self._why_unrunnable(home, job):
+                    problems.append(Problem(instance, f"It was due at {due.astimezone(job.zone):%Y-%m-%d %H:%M:%S %Z} "
+                                                      f"and stays due: {reason}", needs_edit=True))
+                    continue
                 self._selection.active.start(instance)
             except (JobNotFound, ProfileNotFound):
                 continue  # deleted since; the next round disarms it
-            except (SchedulerError, StateFileError) as error:
+            except (SchedulerError, StateFileError, config.ConfigError) as error:
                 problems.append(Problem(instance, str(error)))
                 continue
             started[instance] = (f"{job.record.get('name') or job.id} ({job.id}): was due at "
                                  f"{due.astimezone(job.zone):%Y-%m-%d %H:%M:%S %Z}, had not run; started now.")
         return problems
 
+    def _why_unrunnable(self, home: Home, job: Job) -> str | None:
+        settings = config.load(self.root)
+        return use_or_none(job.instance, job, lambda job: why_unrunnable(job.record, home, settings))
+
 
 def plans_of(home: Home, now: datetime.datetime) -> dict[str, Plan]:
     """Return the plans of the jobs of `home` at `now`. Raises StateFileError.
 
-    A one-shot that is running has no plan. A job that cannot be planned has none either; doctor reports it.
+    A one-shot that is running has no plan. A job that cannot be planned has none either; doctor reports it. While the
+    jobs are disarmed, none has one.
     """
+    if disarmed_since(home.root) is not None:
+        return {}
     running = set(lock.running(home))
     plans, _ = use_each(job_store.by_instance(home), lambda job: plan_of(job, now))
     return {instance: plan for instance, plan in plans.items()
@@ -218,9 +317,10 @@ def state_version(selection: Selection) -> tuple[object, ...]:
     """Return a value that changes whenever the jobs do, as clients see them, except by the passing of time."""
     root = selection.root
     parts: list[object] = [active_profile(root), os.environ.get("HERMES_TIMEZONE"), os.path.realpath("/etc/localtime"),
-                           active_scheduler(root)]
+                           active_scheduler(root), disarmed_since(root)]
     for home in homes_of(root):
-        parts += [home.profile, home_zone(home).key, *lock.running(home).values(), *lock.unrecorded(home)]
+        parts += [home.profile, home_zone(home).key, paused(home), *lock.running(home).values(), *lock.unrecorded(home)]
+        parts.append(os.path.lexists(home.runtime_db))
         try:
             parts.append(file_signature(home.jobs_file))
         except StateFileError as error:

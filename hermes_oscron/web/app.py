@@ -6,6 +6,7 @@ from collections.abc import Callable
 import bottle
 
 from ..errors import OscronError, describe
+from ..service.health import Health
 from ..service.jobs import JobService
 from ..service.selection import Selection
 from . import openapi, routes_auth, routes_crons
@@ -19,9 +20,12 @@ log = logging.getLogger(__name__)
 def make_app(selection: Selection, service: JobService, authenticator: Authenticator) -> bottle.Bottle:
     """Build the WSGI app for `service`; requests must pass `authenticator`."""
     app = bottle.Bottle()
+    state = Health(selection)
 
     def health() -> Answer:
-        return {"status": "ok", "scheduler": selection.active.kind}
+        problem = state.problem() or authenticator.problem()
+        return {"status": "error" if problem else "ok", "scheduler": selection.active.kind,
+                "armed": service.disarmed_since is None} | ({"error": problem} if problem else {})
 
     def check_host() -> None:
         headers = bottle.request.environ

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .. import config
-from ..config import Config
-from ..errors import OscronError, cause
+from ..config import Config, ConfigError
+from ..errors import OscronError
 from ..files import StateFileError, file_signature
 from .rate_limit import RateLimiter
 from .sessions import Sessions
@@ -95,6 +95,14 @@ class Authenticator:
             return False
         return True
 
+    def problem(self) -> str:
+        """Return why no caller with the right token is accepted: a sentence for anyone, empty if they are."""
+        try:
+            known = self.auth_disabled or read_token(token_path(self._root))
+        except (ConfigError, StateFileError):
+            return "Calls cannot be authenticated. 'hermes-oscron doctor' shows the reason."
+        return "" if known else "There is no token for calls. 'hermes-oscron token' makes one."
+
     def create_session(self, caller: Caller, password: str) -> str:
         """Return a session cookie for `caller` if `password` is the token. Raises AccessDenied, StateFileError."""
         return self._sessions.create(self._check_token(caller, password))
@@ -117,11 +125,7 @@ class Authenticator:
     def _token(self) -> str:
         """Return the present token. Raises StateFileError."""
         path = token_path(self._root)
-        try:
-            known = read_token(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise StateFileError(f"{path} cannot be read: {cause(error)} 'hermes-oscron token --rotate' makes a new "
-                                 f"one.") from error
+        known = read_token(path)
         if not known:
             raise StateFileError(f"There is no token in {path}; 'hermes-oscron token' makes one.")
         return known

@@ -1,7 +1,8 @@
-"""The answer to GET /api/crons, encoded once and kept while nothing that it shows has changed."""
+"""The answer to GET /api/crons, kept while nothing that it shows has changed, and each job in it encoded once."""
 
 import datetime
-from typing import NamedTuple
+import threading
+from typing import Any, NamedTuple
 
 from ..json_text import to_json
 from ..service.jobs import JobService
@@ -17,25 +18,48 @@ class _CachedList(NamedTuple):
 
 
 class JobListCache:
-    """The answers of GET /api/crons, without and with all profiles."""
+    """The answers of GET /api/crons for each profile, without and with all others."""
 
     def __init__(self, selection: Selection, service: JobService) -> None:
         self._selection = selection
         self._service = service
-        self._cached: dict[bool, _CachedList] = {}
+        self._cached: dict[tuple[str | None, bool], _CachedList] = {}
+        self._encoded: dict[tuple[str | None, bool], dict[int, tuple[Any, bytes]]] = {}
+        self._making = threading.Lock()
 
-    def body(self, all_profiles: bool) -> bytes:
-        """Return the answer, never older than the files it comes from, nor than the next time at which it changes."""
+    def body(self, all_profiles: bool, profile: str | None = None) -> bytes:
+        """Return the answer for `profile`, or for the active one. Raises ProfileNotFound.
+
+        It is never older than the files it comes from, nor than the next time at which it changes. Clients that ask at
+        the same time wait for one answer.
+        """
+        service = self._service.of_profile(profile)
         if self._selection.active.availability().reason:
             return to_json({"jobs": [], "cron_unavailable": True})
-        version = state_version(self._selection)
-        cached = self._cached.get(all_profiles)
-        now = self._service.clock.now()
-        if cached and cached.version == version and cached.since <= now and (not cached.until or now < cached.until):
+        if cached := self._valid(profile, all_profiles, state_version(self._selection)):
             return cached.body
-        answer = self._service.list_jobs(all_profiles)
-        due = [datetime.datetime.fromisoformat(job["next_run_at"]) for job in answer["jobs"] if job["next_run_at"]]
-        changes = [moment for moment in (*due, self._service.next_late(now)) if moment and moment > now]
-        cached = _CachedList(version, now, min(changes, default=None), to_json(answer))
-        self._cached[all_profiles] = cached
-        return cached.body
+        with self._making:
+            version = state_version(self._selection)
+            if cached := self._valid(profile, all_profiles, version):
+                return cached.body
+            now = self._service.clock.now()
+            listing = service.listing(all_profiles)
+            body = self._encode(listing.answer, (profile, all_profiles))
+            self._cached[profile, all_profiles] = _CachedList(version, now, listing.until, body)
+            return body
+
+    def _valid(self, profile: str | None, all_profiles: bool, version: tuple[object, ...]) -> _CachedList | None:
+        cached, now = self._cached.get((profile, all_profiles)), self._service.clock.now()
+        if cached and cached.version == version and cached.since <= now and (not cached.until or now < cached.until):
+            return cached
+        return None
+
+    def _encode(self, answer: dict[str, Any], which: tuple[str | None, bool]) -> bytes:
+        """Return `answer` as JSON. A job that is the same object as in the last answer is not encoded again."""
+        known, encoded = self._encoded.get(which, {}), {}
+        for job in answer["jobs"]:
+            before, line = known.get(id(job), (None, b""))
+            encoded[id(job)] = (job, line if before is job else to_json(job))
+        self._encoded[which] = encoded
+        start, rest = to_json({**answer, "jobs": []}).split(b"[]", 1)
+        return b"%s[%s]%s" % (start, b",".join(line for _, line in encoded.values()), rest)

@@ -16,6 +16,6 @@ def document() -> bytes:
     content = json.loads(resources.files(__package__).joinpath("openapi.json").read_bytes())
     schemas = content["components"]["schemas"]
     for name in WITH_JOB_FIELDS:
-        common = {field.name: field.type.schema for field in FIELDS.values()}
+        common = {field.name: field.type.schema for field in FIELDS.values() if name != "Changes" or not field.only_new}
         schemas[name]["properties"] = common | schemas[name]["properties"]
     return json.dumps(content, indent=1).encode()

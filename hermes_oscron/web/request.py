@@ -11,6 +11,8 @@ from ..jobs.fields import ValidationError
 
 MAX_BODY_BYTES = 1024 * 1024
 BODY_TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES} bytes."
+PROFILE_COOKIE = "hermes_profile"
+"""The WebUI sets it when a browser switches the profile."""
 TRUE_WORDS = {"1", "true", "yes", "on"}
 
 
@@ -73,6 +75,21 @@ def int_param(name: str) -> int | None:
         return None
     sign = "-" if text.startswith("-") else ""
     return int(f"{sign}{digits.lstrip('0')[:15] or '0'}")  # further digits change nothing, and Python refuses thousands
+
+
+def cookies(name: str) -> list[str]:
+    """Return the values of the cookie `name`; other servers of this machine may have set one too (RFC 6265, 8.5).
+
+    http.cookies fails on some cookies that other pages have set.
+    """
+    pairs = [pair.strip().partition("=") for pair in bottle.request.environ.get("HTTP_COOKIE", "").split(";")]
+    return [value for key, _, value in pairs if key == name]
+
+
+def profile() -> str | None:
+    """Return the profile that the client chose for this request, by header or by cookie; None if it chose none."""
+    header = bottle.request.environ.get("HTTP_X_HERMES_PROFILE", "").strip()
+    return header or next((value for each in cookies(PROFILE_COOKIE) if (value := each.strip('" '))), None)
 
 
 def job_id_of(value: object) -> str:

@@ -48,16 +48,7 @@ def caller() -> Caller:
     """Return the sender of this request."""
     said = bottle.request.environ  # as latin-1 (PEP 3333); Bottle's own getter fails on other bytes than UTF-8
     return Caller(said.get("REMOTE_ADDR", ""), said.get("HTTP_AUTHORIZATION", ""),
-                  _session_cookies(said.get("HTTP_COOKIE", "")))
-
-
-def _session_cookies(header: str) -> tuple[str, ...]:
-    """Return the values of our cookie in `header`: other servers of this machine may have set one too (RFC 6265, 8.5).
-
-    http.cookies fails on some cookies that other pages have set.
-    """
-    pairs = [pair.strip().partition("=") for pair in header.split(";")]
-    return tuple(value for name, _, value in pairs if name == COOKIE)[:MAX_COOKIES]
+                  tuple(request.cookies(COOKIE)[:MAX_COOKIES]))
 
 
 def _set_cookie(value: str, lifetime: int) -> None:

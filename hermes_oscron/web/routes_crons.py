@@ -1,9 +1,13 @@
-"""The routes under /api/crons: parameters in, a call of the service, the names of the answer's fields."""
+"""The routes on jobs: parameters in, a call of the service, the names of the answer's fields.
+
+All are under /api/crons, except for the status of the gateway, which the Tasks panel asks for.
+"""
 
 import math
 
 from ..hermes import output_page
 from ..jobs.fields import ValidationError
+from ..jobs.fields import flag as check_flag
 from ..jobs.fields import text as check_text
 from ..service.jobs import JobService
 from . import request
@@ -17,58 +21,70 @@ DEFAULT_OUTPUTS, DEFAULT_RUNS, MAX_ITEMS = 5, 50, 500
 def routes(service: JobService, job_list: JobListCache) -> Routes:
     """Return the handler of each method and path."""
 
+    def jobs() -> JobService:
+        return service.of_profile(request.profile())
+
     def crons() -> bytes:
-        return job_list.body(request.bool_param("all_profiles"))
+        return job_list.body(request.bool_param("all_profiles"), request.profile())
 
     def status() -> Answer:
         job_id = request.text_param("job_id")
         if job_id is None:
-            return {"running": service.status()}
-        elapsed = service.elapsed(request.job_id_of(job_id))
+            return {"running": jobs().status()}
+        elapsed = jobs().elapsed(request.job_id_of(job_id))
         return {"job_id": job_id, "running": elapsed is not None, "elapsed": elapsed or 0.0}
 
     def output() -> Answer:
         job_id = request.job_id_of(request.text_param("job_id"))
         limit = request.int_param("limit")
-        found = service.outputs(job_id, DEFAULT_OUTPUTS if limit is None else _clamped(limit))
+        found = jobs().outputs(job_id, DEFAULT_OUTPUTS if limit is None else _clamped(limit))
         return {"job_id": job_id, "outputs": [{"filename": name, "content": content} for name, content in found]}
 
     def history() -> Answer:
         job_id = request.job_id_of(request.text_param("job_id"))
         offset = max(0, _number("offset", 0))
-        pages, total = service.history(job_id, offset, _clamped(_number("limit", DEFAULT_RUNS)))
+        pages, total = jobs().history(job_id, offset, _clamped(_number("limit", DEFAULT_RUNS)))
         return {"job_id": job_id, "runs": [page._asdict() for page in pages], "total": total, "offset": offset}
 
     def run_detail() -> Answer:
         job_id = request.job_id_of(request.text_param("job_id"))
         filename = request.filename_of(request.text_param("filename"))
-        content = service.output(job_id, filename)
+        content = jobs().output(job_id, filename)
         return {"job_id": job_id, "filename": filename, "content": content, "snippet": output_page.snippet(content),
                 "usage": output_page.usage(content)}
 
     def recent() -> Answer:
         since = _seconds(request.text_param("since"))
-        return {"completions": [each._asdict() for each in service.recent(since)], "since": since}
+        return {"completions": [each._asdict() for each in jobs().recent(since)], "since": since}
 
     def delivery_options() -> Answer:
-        return {"platforms": [{"value": value, "label": label} for value, label in service.delivery_options().items()]}
+        return {"platforms": [{"value": value, "label": label} for value, label in jobs().delivery_options().items()]}
+
+    def gateway_status() -> Answer:
+        return jobs().gateway_status()
 
     def create() -> Answer:
-        return {"ok": True, "job": service.create(request.json_body())}
+        warnings: list[str] = []
+        return _saved(jobs().create(request.json_body(), warnings.append), warnings)
 
     def update() -> Answer:
         body = request.json_body()
         job_id = request.job_id_of(body.pop("job_id", None))
-        return {"ok": True, "job": service.update(job_id, body)}
+        warnings: list[str] = []
+        return _saved(jobs().update(job_id, body, warnings.append), warnings)
 
     def delete() -> Answer:
-        job_id = _only_job_id(request.json_body())
-        service.delete(job_id)
-        return {"ok": True, "job_id": job_id}
+        body = request.json_body()
+        stop, keep_outputs = _flag(body, "stop"), _flag(body, "keep_outputs")
+        job_id = _only_job_id(body)
+        run = jobs().delete(job_id, stop, keep_outputs)
+        return {"ok": True, "job_id": job_id} | ({"run": run._asdict()} if run else {})
 
     def run() -> Answer:
-        job_id = _only_job_id(request.json_body())
-        elapsed = service.run(job_id)
+        body = request.json_body()
+        force = _flag(body, "force")
+        job_id = _only_job_id(body)
+        elapsed = jobs().run(job_id, force)
         if elapsed is not None:
             return {"ok": False, "job_id": job_id, "status": "already_running", "elapsed": elapsed}
         return {"ok": True, "job_id": job_id, "status": "running"}
@@ -78,23 +94,36 @@ def routes(service: JobService, job_list: JobListCache) -> Routes:
         reason = body.pop("reason", None)
         if reason is not None:
             check_text("reason", reason)
-        return {"ok": True, "job": service.pause(_only_job_id(body), reason)}
+        return {"ok": True, "job": jobs().pause(_only_job_id(body), reason)}
 
     def resume() -> Answer:
-        return {"ok": True, "job": service.resume(_only_job_id(request.json_body()))}
+        return {"ok": True, "job": jobs().resume(_only_job_id(request.json_body()))}
 
     reading: Routes = {("GET", "/api/crons"): crons, ("GET", "/api/crons/run"): run_detail,
-                       ("GET", "/api/crons/delivery-options"): delivery_options}
+                       ("GET", "/api/crons/delivery-options"): delivery_options,
+                       ("GET", "/api/gateway/status"): gateway_status}
     reading |= {("GET", f"/api/crons/{read.__name__}"): read for read in (status, output, history, recent)}
     writing: Routes = {("POST", f"/api/crons/{command.__name__}"): command
                        for command in (create, update, delete, run, pause, resume)}
     return reading | writing
 
 
+def _saved(job: Answer, warnings: list[str]) -> Answer:
+    return {"ok": True, "job": job} | ({"warnings": warnings} if warnings else {})
+
+
 def _only_job_id(body: Answer) -> str:
     job_id = request.job_id_of(body.pop("job_id", None))
     request.reject_unknown(body)
     return job_id
+
+
+def _flag(body: Answer, name: str) -> bool:
+    """Take the flag `name` from `body`; missing or null it is false. Raises ValidationError."""
+    value = body.pop(name, None)
+    if value is not None:
+        check_flag(name, value)
+    return bool(value)
 
 
 def _clamped(count: int) -> int:

@@ -13,6 +13,7 @@ import waitress.server
 
 from .. import config
 from ..config import Config
+from ..errors import describe
 from ..files import StateFileError
 from ..schedulers.foreground import Foreground
 from ..schedulers.protocol import SchedulerError
@@ -36,16 +37,12 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
     """Serve the jobs of `root` until SIGTERM, or until idle if systemd listens for us.
 
     `host` and `port` take precedence over the configuration. Only with `beyond_loopback` may other machines reach
-    `host`. Raises ServerError, ConfigError, SchedulerError.
+    `host`. Raises ServerError, ConfigError, SchedulerError, StateFileError, OSError; the caller then calls
+    `refuse_waiting_clients`.
     """
     _configure_logging()
     passed = sockets.passed_sockets()
-    try:
-        settings = config.load(root)
-    except config.ConfigError as error:
-        if passed:
-            _serve_error(passed, error)
-        raise
+    settings = config.load(root)
     with contextlib.ExitStack() as stack:
         listening = passed or _listen(settings, host, port, stack)
         _check_exposure(listening, settings.auth == "none", bool(passed) or beyond_loopback)
@@ -65,8 +62,9 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
         servers = _servers(app, listening)
         if passed:
             _exit_when_idle(servers, app, IDLE_TIMEOUT_S)
-        log.info("Listening on %s; %s fires the jobs.", " and ".join(map(sockets.url_of, listening)),
-                 selection.active.kind)
+        else:
+            log.info("Listening on %s; %s fires the jobs.", " and ".join(map(sockets.url_of, listening)),
+                     selection.active.kind)
         servers[0].run()
 
 
@@ -121,13 +119,16 @@ def _switch_scheduler(reconciler: Reconciler) -> None:
         log.error("%s", error)
 
 
-def _serve_error(passed: list[socket.socket], error: config.ConfigError) -> None:
-    """Answer `error` to every client that waits at the `passed` sockets, and exit; the next call reads the file."""
-    log.error("%s", error)
-    app = _LastCall(make_refusing_app(str(error)))
-    servers = _servers(app, passed)
-    _exit_when_idle(servers, app, 0.0)
-    servers[0].run()
+def refuse_waiting_clients(error: Exception) -> None:
+    """Answer `error`, by which the server cannot start, to every client that waits at the sockets of systemd, if any.
+
+    Without an answer they would wait, and systemd would start the server again and again. The next call starts it.
+    """
+    if passed := sockets.passed_sockets():
+        app = _LastCall(make_refusing_app(describe(error)))
+        servers = _servers(app, passed)
+        _exit_when_idle(servers, app, 0.0)
+        servers[0].run()
 
 
 def _servers(app: "_LastCall", listening: list[socket.socket]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import socket
 import stat
@@ -36,6 +37,7 @@ class AddressTaken(ServerError):
     """Another program listens on an address that the server needs."""
 
 
+@functools.cache
 def passed_sockets() -> list[socket.socket]:
     """Return the sockets that systemd listens on for us, if any (sd_listen_fds(3))."""
     count = os.environ.get("LISTEN_FDS", "")

@@ -64,6 +64,6 @@ class Cli:
 
 @pytest.fixture
 def cli(root: Path) -> Cli:
-    """The command on `root`, with the foreground scheduler."""
-    (root / "oscron.toml").write_text('[scheduler]\nkind = "foreground"\n')
+    """The command on `root`, with the foreground scheduler, and a program that runs prompts."""
+    (root / "oscron.toml").write_text('[scheduler]\nkind = "foreground"\n[exec]\ncommand = ["cat"]\n')
     return Cli()

@@ -1,9 +1,15 @@
 import datetime
+import re
+import subprocess
 from pathlib import Path
 
+import pytest
+
 from ..conftest import stored, wait_for, write_jobs, write_script
+from ..wrong_reading import CLI
 from .conftest import Cli
 
+SOURCE = Path(__file__).parents[2]
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
 
@@ -41,6 +47,27 @@ def test_adopt_without_dry_run_syncs_the_jobs(cli: Cli, root: Path, server: str)
     assert "runs at once" in cli.out("adopt")
     wait_for(lambda: next(job for job in stored(root) if job["id"] == "missed").get("last_status") == "ok")
     assert "runs at once" not in cli.out("adopt", "--dry-run")
+
+
+@pytest.mark.parametrize("state", ["scheduled", "paused"])
+def test_a_schedule_that_croniter_reads_in_another_way_is_reported_and_armed(cli: Cli, root: Path, state: str) -> None:
+    """A job that has been armed for long must not stop because of a doubt."""
+    write_jobs(root, {"id": "odd", "name": "Odd", "prompt": "x", "schedule": {"kind": "cron", "expr": "5 9 * * Mon"},
+                      "state": state, "enabled": state == "scheduled"},
+               {"id": "good", "name": "Good", "prompt": "x", "schedule": DAILY},
+               {"id": "done", "prompt": "x", "schedule": {"kind": "cron", "expr": "5 9 * * 1"}, "state": "completed",
+                "enabled": False})
+    previewed, adopted = (subprocess.run([*CLI, "adopt", *options], capture_output=True, text=True, timeout=30,
+                                         cwd=SOURCE) for options in (["--dry-run"], []))
+    for told in (previewed, adopted):
+        problem, = re.findall("PROBLEM: (.*)", told.stdout)
+        assert re.search("^'5 9 .* Mon' is due at .* 10:05 as hermes-oscron .* at .* 09:05 as croniter", problem)
+        assert told.stdout.index("default:odd") < told.stdout.index("PROBLEM") < told.stdout.index("default:good")
+    assert (previewed.returncode, previewed.stderr) == (0, "")
+    assert adopted.returncode == 1 and "Armed" not in adopted.stderr
+    shown, = (job for job in cli.json("list")["jobs"] if job["id"] == "odd")
+    assert shown["state"] == state
+    assert "PROBLEM" not in cli.out("adopt", "--dry-run")
 
 
 def test_a_home_without_jobs_is_reported(cli: Cli, root: Path) -> None:

@@ -1,7 +1,10 @@
 import json
+import re
 from pathlib import Path
 
-from ..conftest import write_jobs
+import pytest
+
+from ..conftest import release_script, wait_for, write_jobs, write_waiting_script
 from .conftest import Cli
 
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
@@ -21,26 +24,83 @@ def test_the_table_fits_80_columns_for_any_job_names(cli: Cli, root: Path) -> No
     long = {"kind": "cron", "expr": "1,3,5,7,9,11,13,15,17,19,21,23,25,27,29 1-23/2 1-31/3 * 1-5", "display": "x"}
     write_jobs(root, {"id": "aaaaaaaaaaaa", "name": "n" * 200, "schedule": long, "last_status": "delivery_failed"},
                {"id": "bbbbbbbbbbbb", "name": "夜" * 100, "schedule": DAILY, "next_run_at": None})
-    for environment in ({}, {"COLUMNS": "20"}, {"COLUMNS": "nonsense"}):
-        lines = cli.out("list", **environment).splitlines()
+    for columns in ("20", "80"):
+        lines = cli.out("list", COLUMNS=columns).splitlines()
         assert len(lines) == 3
         assert all(len(line) + line.count("夜") <= 80 for line in lines)
 
 
-def test_the_table_never_cuts_id_schedule_or_status(cli: Cli, root: Path) -> None:
-    twice = {"kind": "cron", "expr": "30 8 * * 1,3", "display": "x"}
-    write_jobs(root, {"id": "aaaaaaaaaaaa", "name": "n" * 200, "schedule": twice, "last_status": "ok"},
-               {"id": "bbbbbbbbbbbb", "name": "夜" * 100, "schedule": twice, "last_status": "delivery_failed"})
-    _, first, second = cli.out("list").splitlines()
-    assert first.startswith("aaaaaaaaaaaa  nnn") and first.split()[-1] == "ok" and " 08:30 " in first
-    assert second.startswith("bbbbbbbbbbbb  夜夜") and " 08:30 " in second
+def test_no_line_is_cut_in_a_pipe(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    long = {"kind": "cron", "expr": "1,3,5,7,9,11,13,15,17,19,21,23,25,27,29 1-23/2 1-31/3 * 1-5", "display": "x"}
+    write_jobs(root, {"id": "aaaaaaaaaaaa", "name": "n" * 200, "schedule": long, "last_status": "delivery_failed"})
+    for environment in ({}, {"COLUMNS": "nonsense"}):
+        line = cli.out("list", **environment).splitlines()[1]
+        assert "n" * 200 in line and long["expr"] in line and line.split()[-1] == "delivery_failed"
+
+
+def test_the_table_cuts_the_name_before_anything_else(cli: Cli, root: Path) -> None:
+    once = {"kind": "once", "run_at": "2099-11-24T09:00:30+00:00", "display": "x"}
+    write_jobs(root, {"id": "aaaaaaaaaaaa", "name": "n" * 200, "schedule": once, "last_status": "ok"},
+               {"id": "bbbbbbbbbbbb", "name": "夜" * 100, "schedule": once, "last_status": "error"})
+    _, first, second = cli.out("list", COLUMNS="80").splitlines()
+    assert re.fullmatch(r"a{12}  n{11}…  Once at 2099-11-24 09:00:30  2099-11-24 09:00  ok   ", first)
+    assert re.fullmatch(r"b{12}  夜{5} …  Once at 2099-11-24 09:00:30  2099-11-24 09:00  error", second)
+
+
+def test_the_table_never_cuts_the_last_status(cli: Cli, root: Path) -> None:
+    write_jobs(root, {"id": "aaaaaaaaaaaa", "name": "n" * 200, "schedule": DAILY, "last_status": "delivery_failed"},
+               {"id": "bbbbbbbbbbbb", "name": "short", "schedule": DAILY, "last_status": "ok"})
+    _, first, second = cli.out("list", COLUMNS="80").splitlines()
+    assert re.fullmatch(r"a{12}  n{12}…  Daily at 9:00 AM  [-\d]{10} 09:00  delivery_failed", first)
+    assert "Daily at 9:00 AM" in second
+    write_jobs(root, {"id": "aaaaaaaaaaaa", "name": "n", "schedule": DAILY, "last_status": "unheard_of" * 20})
+    assert re.fullmatch(r"a{12}  n {5}Daily at 9:00 AM  [-\d]{10} 09:00  unheard_ofunhe…",
+                        cli.out("list", COLUMNS="80").splitlines()[1]), "but an unknown one"
+
+
+def test_a_column_gets_only_the_room_that_it_needs(cli: Cli, root: Path) -> None:
+    long = {"kind": "cron", "expr": "1,3,5,7,9,11,13,15 1-23/2 1-31/3 * 1-5", "display": "x"}
+    write_jobs(root, {"id": "aaaaaaaaaaaa", "name": "a", "schedule": long, "last_status": "ok"})
+    assert "1,3,5,7,9,11,13,15 1-23/2 1-31/3 * …  " in cli.out("list", COLUMNS="80")
+
+
+def test_a_running_job_has_the_time_for_which_it_runs(cli: Cli, root: Path, server: str) -> None:
+    work = root / "profiles" / "work"
+    (work / "scripts").mkdir(parents=True)
+    ids = [cli.json("create", "every 1h", "--profile", profile, "--no-agent",
+                    "--script", write_waiting_script(home))["id"]
+           for profile, home in (("default", root), ("work", work))]
+    cli.start(ids[0])
+    cli.start(f"work:{ids[1]}")
+    assert re.search(rf"^{ids[0]} .* running \ds  -", cli.out("list"), re.M)
+    assert re.search(rf"^{ids[1]} .* running \ds  -", cli.out("list", "--profile", "work"), re.M)
+    assert len(re.findall(r" running \ds  -", cli.out("list", "--all-profiles"))) == 2
+    assert re.search(r"^State: +scheduled, running for \ds$", cli.out("show", f"work:{ids[1]}"), re.M)
+    release_script(root)
+    release_script(work)
+    wait_for(lambda: "running" not in cli.out("list", "--all-profiles") + cli.out("show", ids[0]))
+
+
+def test_times_in_another_zone_than_that_of_the_terminal_have_its_name(cli: Cli, root: Path) -> None:
+    work = root / "profiles" / "work"
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
+    write_jobs(work, {"id": "b", "prompt": "p", "schedule": DAILY})
+    assert "Times" not in cli.out("list", TZ="UTC")
+    assert cli.out("list", TZ="Asia/Tokyo").splitlines()[2] == "Times are in UTC."
+    (work / ".env").write_text("HERMES_TIMEZONE=Asia/Tokyo\n")
+    assert cli.out("list", "--profile", "work", TZ="UTC").splitlines()[2] == "Times are in Asia/Tokyo."
+    assert "Times are in UTC (default), Asia/Tokyo (work)." in cli.out("list", "--all-profiles", TZ="UTC")
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY, "state": "paused"})
+    assert "Times" not in cli.out("list", TZ="Asia/Tokyo"), "no time is shown"
 
 
 def test_json_prints_what_the_api_returns(cli: Cli, root: Path) -> None:
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
     answer = cli.json("list")
     assert {key: answer[key] for key in answer if key != "jobs"} == {
-        "active_profile": "default", "all_profiles": False, "other_profile_count": 0}
+        "active_profile": "default", "all_profiles": False, "other_profile_count": 0, "armed": True,
+        "paused_profiles": {}}
     assert [job["schedule_display"] for job in answer["jobs"]] == ["Daily at 9:00 AM"]
 
 
@@ -81,3 +141,11 @@ def test_an_unreadable_jobs_json_is_reported(cli: Cli, root: Path) -> None:
     path.parent.mkdir()
     path.write_text("")
     assert str(path) in cli.refused("list")
+
+
+def test_the_commands_that_read_do_not_import_croniter(cli: Cli, root: Path) -> None:
+    write_jobs(root, {"id": "a", "prompt": "x", "schedule": DAILY})
+    for arguments in (["list"], ["show", "a"], ["next", "0 9 * * 1"], ["translate", "0 9 * * 1"]):
+        told = cli.run(*arguments, PYTHONPROFILEIMPORTTIME="1")
+        assert told.returncode == 0 and "croniter" not in told.stderr, arguments
+    assert "| croniter\n" in cli.run("update", "a", "--schedule", "0 9 * * 1", PYTHONPROFILEIMPORTTIME="1").stderr

@@ -24,8 +24,13 @@ def test_the_default_is_one_occurrence_from_now(cli: Cli) -> None:
     assert 0 <= (datetime.datetime.fromisoformat(line) - datetime.datetime.now(datetime.UTC)).total_seconds() + 2 <= 62
 
 
-def test_a_one_shot_in_the_past_has_no_next_time(cli: Cli) -> None:
-    assert cli.out("next", "2020-01-01T00:00") == ""
+def test_a_schedule_without_a_next_time_is_an_error(cli: Cli) -> None:
+    assert cli.refused("next", "2020-01-01T00:00", "--from", "2020-01-01T00:00") == (
+        "2020-01-01T00:00 is never due after 2020-01-01T00:00:00+00:00.")
+    assert "is never due after 20" in cli.refused("next", "once at 2020-01-01 09:00", "-n", "3")
+
+
+def test_a_one_shot_has_one_time(cli: Cli) -> None:
     assert cli.out("next", "2020-01-01T00:00", "-n", "5", "--from", "2019-01-01") == "2020-01-01T00:00:00+00:00\n"
 
 
@@ -37,6 +42,7 @@ def test_invalid_input_is_refused(cli: Cli) -> None:
 
 def test_times_beyond_the_supported_years_are_refused_in_a_sentence(cli: Cli) -> None:
     for schedule, start in (("0 9 * * *", "9999-12-31T23:00"), ("in 30m", "9999-12-31T23:59"),
+                            ("2020-01-01T00:00", "9999-12-31T23:59-12:00"),
                             ("every 2h", "9999-12-31T23:59"), ("0 9 * * *", "0001-01-01T00:00:00+14:00")):
         result = cli.run("next", schedule, "--from", start)
         assert result.returncode in (1, 2) and "Traceback" not in result.stderr, (schedule, start)

@@ -21,7 +21,7 @@ def pipe(prompt: bytes, *arguments: str) -> "subprocess.CompletedProcess[bytes]"
     (("☃" * MAX_CHARS).encode() + b"\n", "☃" * MAX_CHARS),
 ], ids=["text", "lines", "dash", "newlines", "longest"])
 def test_a_dash_reads_the_prompt_from_standard_input(cli: Cli, root: Path, given: bytes, prompt: str) -> None:
-    created = pipe(given, "create", "30m", "-")
+    created = pipe(given, "create", "every 30m", "-")
     assert created.returncode == 0, created.stderr
     record, = stored(root)
     assert record["prompt"] == prompt
@@ -37,9 +37,9 @@ def test_a_dash_reads_the_prompt_from_standard_input(cli: Cli, root: Path, given
 ], ids=["empty", "blank", "latin-1", "utf-16", "nul", "long", "long-in-bytes"])
 def test_an_invalid_prompt_is_refused_in_one_sentence_and_changes_nothing(
         cli: Cli, root: Path, given: bytes, said: str) -> None:
-    job_id = cli.json("create", "30m", "say hello")["id"]
+    job_id = cli.json("create", "every 30m", "say hello")["id"]
     before = stored(root)
-    for arguments in (("create", "30m", "-"), ("update", job_id, "--prompt", "-")):
+    for arguments in (("create", "every 30m", "-"), ("update", job_id, "--prompt", "-")):
         refused = pipe(given, *arguments)
         lines = refused.stderr.decode().splitlines()
         assert (refused.returncode, len(lines)) == (1, 1) and said in lines[0], refused
@@ -47,12 +47,12 @@ def test_an_invalid_prompt_is_refused_in_one_sentence_and_changes_nothing(
 
 
 def test_a_closed_standard_input_is_an_empty_prompt(cli: Cli, root: Path) -> None:
-    closed = subprocess.run(["bash", "-c", 'exec "$@" <&-', "bash", *COMMAND, "create", "30m", "-"],
+    closed = subprocess.run(["bash", "-c", 'exec "$@" <&-', "bash", *COMMAND, "create", "every 30m", "-"],
                             capture_output=True, text=True, timeout=30, check=False)
     assert closed.returncode == 1 and "no prompt on standard input" in closed.stderr and stored(root) == []
 
 
 def test_an_empty_prompt_still_counts_as_an_argument(cli: Cli, root: Path) -> None:
-    job_id = cli.json("create", "30m", "say hello", "--name", "Hello")["id"]
+    job_id = cli.json("create", "every 30m", "say hello", "--name", "Hello")["id"]
     assert cli.refused("update", job_id, "--prompt", "")
     assert cli.json("update", job_id, "--name", "Hi")["prompt"] == "say hello"

@@ -39,3 +39,13 @@ def test_an_unreadable_jobs_json_is_reported_and_not_changed(cli: Cli, root: Pat
     path.write_text("[}")
     assert str(path) in cli.refused("sync", code=os.EX_CONFIG)
     assert path.read_text() == "[}"
+
+
+def test_a_quiet_sync_prints_only_what_is_wrong(cli: Cli, root: Path) -> None:
+    cli.out("disarm")
+    assert "disarmed" in cli.out("sync")
+    assert cli.out("sync", "--quiet") == ""
+    path = root / "cron" / "jobs.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("[}")
+    assert str(path) in cli.refused("sync", "--quiet", code=os.EX_CONFIG)

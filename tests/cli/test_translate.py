@@ -11,7 +11,7 @@ def test_each_timer_line_is_printed_on_its_own_line(cli: Cli) -> None:
 
 
 def test_day_of_month_and_day_of_week_have_a_line_each(cli: Cli) -> None:
-    lines = cli.out("translate", "0 9 13 * 5").splitlines()
+    lines = cli.run("translate", "0 9 13 * 5").stdout.splitlines()
     assert sorted(line for line in lines if line.startswith("OnCalendar=")) == [
         f"OnCalendar=*-*-13 09:00:00{UTC}", f"OnCalendar=Fri *-*-* 09:00:00{UTC}"]
 
@@ -47,10 +47,17 @@ def test_an_expression_that_cron_supports_is_printed_unchanged(cli: Cli) -> None
 
 def test_an_expression_that_cron_cannot_express_is_covered_and_explained(cli: Cli) -> None:
     line, said = crontab(cli, "0 9 * * 5#2", "--tz", machine_zone().key)
-    assert line.startswith("0 9 */32,8-14 * 5 ") and "starts it once on a day" in said and "ends at once" in said
-    assert "96 times on a day" in crontab(cli, "every 45m")[1]
+    assert line.startswith("0 9 */32,8-14 * 5 ")
+    assert "starts the runner once on each of its days" in said and "ends at once" in said
+    assert "96 times on each of its days" in crontab(cli, "every 45m")[1]
 
 
 def test_a_one_shot_is_a_crontab_line_that_is_used_once(cli: Cli) -> None:
     line, said = crontab(cli, "2036-03-15T09:00:30Z", "--tz", "UTC")
     assert line.split()[2:5] == ["15", "3", "*"] and "Once" in said
+
+
+def test_a_surprising_schedule_is_explained_with_a_warning(cli: Cli) -> None:
+    for command in ("translate", "next"):
+        explained = cli.run(command, "*/50 * * * *")
+        assert "WARNING" in explained.stderr and "`every 50m`" in explained.stderr and "WARNING" not in explained.stdout

@@ -55,6 +55,9 @@ class Ledger(Foreground):
             self.armed[instance] = plan
         return Report(sorted(wanted), sorted(stale), [])
 
+    def remove_all(self) -> None:
+        self.armed.clear()
+
     def start(self, instance: str) -> EndOfStart:
         self.ran.append(instance)
         profile, job_id = split_instance(instance)
@@ -76,6 +79,7 @@ class World:
         self.jobs_file = root / "cron" / "jobs.json"
         self.jobs_file.parent.mkdir(parents=True)
         (root / "scripts").mkdir()
+        (root / "oscron.toml").write_text('[exec]\ncommand = ["cat"]\n')
         self.scheduler = scheduler or Ledger(str(root))
         self._selection = Selection(str(root), self.scheduler)
         self._clock = clock
@@ -92,7 +96,7 @@ class World:
 
     def diagnose(self) -> list[str]:
         """Return what `hermes-oscron doctor` finds."""
-        return Doctor(self._selection, self._clock).diagnose()
+        return [each.sentence for each in Doctor(self._selection, self._clock).diagnose()]
 
     def preview(self) -> list[Preview]:
         """Return what `hermes-oscron adopt --dry-run` prints."""

@@ -4,10 +4,11 @@ import json
 import shlex
 from typing import Any
 
+from tests.agent.conftest import AGENT_ENVIRONMENT
 from tests.machine.box import INSIDE
 from tests.machine.sites import Site
 
-AGENT = f"{INSIDE}/.agent-venv/bin"
+AGENT = f"{INSIDE}/{AGENT_ENVIRONMENT}/bin"
 HERMES = f"{AGENT}/python -m hermes_cli.main"
 """The agent's command. Its own script starts a Python by a path that does not exist inside."""
 PATH = f"{AGENT}:/usr/local/bin:/usr/bin:/bin"

@@ -37,7 +37,8 @@ class Box:
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o",
                         f"lowerdir=/,upperdir={self._place}/upper,workdir={self._place}/work", self._root], check=True)
         (self._root / INSIDE[1:]).mkdir(parents=True, exist_ok=True)
-        for noise in ("postgresql", "apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer"):
+        for noise in ("postgresql", "apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer", "nginx", "caddy",
+                      "systemd-tmpfiles-clean.timer"):
             unit = noise if "." in noise else f"{noise}.service"
             (self._root / "etc/systemd/system" / unit).unlink(missing_ok=True)
             (self._root / "etc/systemd/system" / unit).symlink_to("/dev/null")
@@ -93,8 +94,10 @@ class Box:
         if user != "root":
             command = f"export XDG_RUNTIME_DIR=/run/user/$(id -u); {command}"
             inside += ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--reset-env"]
+        environment = {**os.environ, "HOME": "/root", "LC_ALL": "C"}
+        environment.pop("COLUMNS", None)  # pytest-xdist sets it, and a shell in a pipe has none
         result = subprocess.run([*inside, "sh", "-c", f"cd; {command}"], capture_output=True, text=True, timeout=300,
-                                stdin=subprocess.DEVNULL, env={**os.environ, "HOME": "/root", "LC_ALL": "C"})
+                                stdin=subprocess.DEVNULL, env=environment)
         assert not check or result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
         return result
 

@@ -174,7 +174,7 @@ class Chaos:
         time.sleep(2)
         for site in self.sites:
             status, told = site.doctor()
-            if status:
+            if status == 2:
                 self.wrong.append(f"{site.user}: after the last sync doctor still says: {told}")
         self.until = time.time()
         self._on.clear()  # for doctor would see what is stopped here
@@ -674,9 +674,9 @@ class Chaos:
         self.doctors += 1
         sentences = [line for line in told.splitlines() if line.startswith("WRONG")]
         false = [sentence for sentence in sentences if not self._is_justified(site, sentence, before, after)]
-        if status and not sentences:
+        if status == 2 and not sentences:
             false.append(f"exit status {status} without a reason")
-        if not status and (missed := self._steady_trouble(site, before, after)):
+        if status < 2 and (missed := self._steady_trouble(site, before, after)):
             false.append(f"nothing is wrong, and yet {missed}")
         self.wrong += [f"{site.user}: between {before.at:.2f} and {after.at:.2f} doctor said what was false: {sentence}"
                        for sentence in false]

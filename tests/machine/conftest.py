@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.machine.box import Box
-from tests.machine.sites import CrontabSite, Site, SystemSite, add_account, free_port
+from tests.machine.sites import CrontabSite, ForegroundSite, Site, SystemSite, add_account, free_port
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +48,23 @@ def crontab_site(machine: Box) -> CrontabSite:
     site = CrontabSite(machine, "cora", free_port())
     site.install()
     return site
+
+
+@pytest.fixture(scope="module")
+def foreground_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForegroundSite]:
+    """Return a home in place whose jobs a foreground server fires."""
+    site = ForegroundSite(tmp_path_factory.mktemp("foreground"))
+    site.start_server()
+    yield site
+    site.stop_server()
+
+
+@pytest.fixture(params=["hermes", "ada", "cora"])
+def any_site(request: pytest.FixtureRequest, sites: dict[str, Site], crontab_site: CrontabSite) -> Iterator[Site]:
+    """The system's installation, an account's own, and one with cron. Its jobs are deleted after the test."""
+    chosen = {**sites, "cora": crontab_site}[request.param]
+    yield chosen
+    chosen.clear()
 
 
 @pytest.fixture(scope="module")

@@ -121,6 +121,7 @@ class Lifecycle:
         updated, paused, deleted = (site.create("sleep 4; echo as it began", schedule=schedule)["id"] for _ in "123")
         sleep_until(schedule)
         wait_for(lambda: len(site.api.running()) == 3)
+        time.sleep(1)  # until then a runner may still read the job
         job = site.verb("update", updated, schedule=DAILY)["job"]
         site.verb("pause", paused)
         site.verb("delete", deleted)
@@ -133,6 +134,19 @@ class Lifecycle:
         assert site.armed(updated) and site.next_fire(updated) == instant(job["next_run_at"])
         assert not site.armed(paused)
         wait_for(lambda: not site.traces(deleted))
+
+    def test_delete_stops_a_run_in_progress_on_request(self, site: Site) -> None:
+        """One is deleted over HTTP, the other from a terminal, which keeps the outputs."""
+        gone, kept = (site.create("echo begun; sleep 31.43", schedule=DAILY)["id"] for _ in "12")
+        for job_id in (gone, kept):
+            site.verb("run", job_id)
+        assert site.verb("delete", gone, stop=True)["run"]["state"] == "stopped"
+        assert "was stopped. Its outputs stay in" in site.oscron(f"delete --stop --keep-outputs {kept}")
+        assert not site.api.running() and not site.run("pgrep -f '[s]leep 31.43'", check=False).stdout
+        wait_for(lambda: not site.traces(gone))
+        assert "stopped by SIGTERM" in site.outputs(kept)
+        assert site.doctor()[0] == 0
+        site.run(f"rm -r '{site.hermes}/cron/output/{kept}'")
 
     def test_delete_removes_everything_of_the_job(self, site: Site) -> None:
         scheduled, paused = (site.create(schedule=DAILY, enabled=enabled)["id"] for enabled in (True, False))
@@ -321,7 +335,7 @@ class Lifecycle:
         site.disarm_by_hand(job["id"])
         assert not site.armed(job["id"])
         status, said = site.doctor()
-        assert status == 1 and "WRONG: " in said
+        assert status == 2 and "WRONG: " in said
         site.repair()
         assert site.armed(job["id"]) and site.next_fire(job["id"]) == instant(job["next_run_at"])
         assert site.doctor()[0] == 0

@@ -21,7 +21,7 @@ from tests.machine.sites import Site, SystemSite
 from tests.privileged.harmless import TIMER, assert_harmless
 
 ROOTS = "/etc /root /usr/local /run/systemd/system /opt/treasure"
-OURS = re.compile(r"hermes-(job|oscron|oscron-root|oscron-sync|oscron-changed|oscron-watch)(@\S*)?"
+OURS = re.compile(r"hermes-(job|oscron|oscron-root|oscron-sync|oscron-changed|oscron-watch|oscron-settings)(@\S*)?"
                   r"\.(service|timer|socket|path)|system-hermes\S+\.slice")
 TREASURE = "the-treasure-of-root"
 ASK = """
@@ -379,7 +379,7 @@ def test_the_account_itself_may_not_command_systemd(attack: Attack) -> None:
     for command in ("systemctl start hermes-job@default:x.service", "systemctl stop hermes-oscron-root.socket",
                     "systemd-run --system /bin/true", "systemctl daemon-reload", "systemctl edit --stdin x </dev/null",
                     "touch /run/systemd/system/x.service", "touch /run/hermes-oscron-root.lock",
-                    "rm /run/hermes-oscron-root", "sh -c 'echo x >>/usr/local/lib/hermes-oscron/venv/installation'"):
+                    "rm /run/hermes-oscron-root", "sh -c 'echo x >>/usr/local/lib/hermes-oscron/installation.conf'"):
         assert attack.site.run(command, check=False).returncode != 0, command
 
 

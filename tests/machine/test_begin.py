@@ -107,7 +107,7 @@ def test_a_runner_killed_before_its_run_is_reported_and_the_job_runs_once(site: 
     said = site.journal(job_id)
     assert f"Not run: the runner of {job_id} ended before the run began" in said and "a sync starts it now" in said
     assert "Failed with result" in said
-    assert f"mail ({job_id}): was due at " in site.journal_of("hermes-oscron-sync.service")
+    wait_for(lambda: f"mail ({job_id}): was due at " in site.journal_of("hermes-oscron-sync.service"))
     assert len(site.api.outputs(job_id)) == 1
 
 
@@ -116,8 +116,11 @@ def test_a_runner_that_is_always_killed_is_not_started_in_a_loop(site: Site) -> 
     job_id = site.create("echo ran", schedule=due)["id"]
     with site.before_each_runner('[ "$2" = --settle ] || kill -KILL $$'):
         sleep_until(due, later=8)
-        assert site.journal(job_id).count("Not run: ") == 2
+        starts = site.journal(job_id).count("Not run: ")
+        assert starts in (2, 3)  # the third is by a sync that takes the job over from the agent's scheduler
         assert "the next regular sync starts it" in site.journal(job_id)
+        time.sleep(5)
+        assert site.journal(job_id).count("Not run: ") == starts
         assert state_of(site, job_id) == "failed"
 
 

@@ -126,7 +126,7 @@ def test_a_sync_moves_the_jobs_to_the_configured_scheduler(site: MovingSite) -> 
         refused = site.run(f"{site.bin}/hermes-oscron sync --scheduler systemd", check=False)
         assert refused.returncode == os.EX_CONFIG and "oscron.toml sets the scheduler to crontab" in refused.stderr
     finally:
-        site.run(f"rm {site.hermes}/oscron.toml")
+        site.run_prompts()
 
 
 def test_jobs_are_not_moved_if_cron_is_not_installed(site: MovingSite) -> None:
@@ -162,8 +162,8 @@ def test_uninstalling_removes_only_the_lines_of_hermes_oscron(machine: Box) -> N
         job_id = site.create(schedule="0 9 * * *")["id"]
         site.create(schedule="0 9 * * *", enabled=False)
         assert site.armed(job_id)
-        for _ in range(2):
-            site.run(f"{INSIDE}/install.sh --uninstall")
+        for status in (0, 1):  # the second time, nothing is installed
+            assert site.run(f"{INSIDE}/install.sh --uninstall", check=False).returncode == status
             assert site.crontab() == before
             assert not site.run("ls -R .config .local | grep -i hermes", check=False).stdout
             assert not site.run("ls .hermes/cron/oscron | grep -e bin -e scheduler", check=False).stdout
@@ -246,14 +246,14 @@ def test_without_systemd_and_cron_the_error_names_what_is_missing(machine: Box, 
         refused = bare.run(f"{bare.bin}/hermes-oscron create '0 9 * * *' x", check=False)
         assert refused.returncode == 1 and way_out in refused.stderr and "Traceback" not in refused.stderr
         status, said = bare.doctor()
-        assert status == 1 and "WRONG: Nothing fires: " in said and way_out in said
+        assert status == 2 and "WRONG: Nothing fires: " in said and way_out in said
         told = bare.run(f"{INSIDE}/install.sh", check=False)
-        assert told.returncode == 1 and way_out in told.stderr and "could not be armed" in told.stderr
+        assert told.returncode == 1 and way_out in told.stderr and "not all jobs could be armed" in told.stderr
         assert (site.stored_jobs(), site.crontab()) == (stored, lines)
     finally:
         bare.stop_server()
         if not cron_runs:
             machine.run("systemctl start cron")
     site.oscron("sync")
-    assert site.doctor()[0] == 0
+    assert site.doctor()[0] < 2  # a warning, perhaps: without systemd the box is no container, and its clock counts
     site.run(f"{INSIDE}/install.sh --uninstall")

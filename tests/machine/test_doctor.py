@@ -4,7 +4,6 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,19 +18,11 @@ TOO_MANY_DIGITS = {"id": "odd", "name": "odd", "prompt": "x",
                    "schedule": {"kind": "cron", "expr": f"0 9 * * 1#{'9' * 5000}", "display": "?"}}
 
 
-@pytest.fixture(params=["hermes", "ada", "cora"])
-def any_site(request: pytest.FixtureRequest, sites: dict[str, Site], crontab_site: CrontabSite) -> Iterator[Site]:
-    """The system's installation, an account's own, and one with cron. Its jobs are deleted after the test."""
-    chosen = {**sites, "cora": crontab_site}[request.param]
-    yield chosen
-    chosen.clear()
-
-
 def doctor_result(site: Site) -> tuple[int, str]:
-    """Return the exit status of doctor, and its lines with WRONG or else the last one."""
+    """Return the exit status of doctor, and its lines with WRONG or WARNING, or else the last one."""
     status, told = site.doctor()
     lines = told.splitlines()
-    return status, "\n".join(line for line in lines if line.startswith("WRONG")) or lines[-1]
+    return status, "\n".join(line for line in lines if line.startswith(("WRONG", "WARNING"))) or lines[-1]
 
 
 def add_records(site: Site, *records: Any) -> None:
@@ -91,7 +82,7 @@ def test_a_removed_timer_is_reported_while_other_jobs_run(any_site: Site) -> Non
     with site.unwatched():
         site.disarm_by_hand(job_id)
         status, told = doctor_result(site)
-        assert status == 1 and told.startswith(f"WRONG: default:{job_id}: ") and told.count("WRONG") == 1
+        assert status == 2 and told.startswith(f"WRONG: default:{job_id}: ") and told.count("WRONG") == 1
         site.repair()
         assert doctor_result(site) == WELL
 
@@ -171,6 +162,49 @@ def test_a_failed_socket_is_reported(site: Site) -> None:
     assert doctor_result(site) == WELL
 
 
+# Compared with croniter and systemd
+
+
+def verification(site: Site) -> tuple[int, list[str]]:
+    """Return the exit status of `doctor --verify`, and its lines about differences and the last one."""
+    told = site.run(f"{site.bin}/hermes-oscron doctor --verify", check=False)
+    assert told.stderr == ""
+    return told.returncode, [line for line in told.stdout.splitlines() if line.startswith(("DIFFERS", "Verified"))]
+
+
+def test_verify_finds_every_job_armed_as_croniter_and_systemd_compute_it(any_site: Site) -> None:
+    schedules = [DAILY, "* * * * *", "*/7 3-5 * * MON-FRI", "0 9 13 * 5#2", "0 0 15W * *", "30 2 L * *", "0 0 29 2 *",
+                 "every 45m", "every 7d", "weekdays at 9:30", "2090-03-15 09:00"]
+    jobs = [any_site.create(schedule=schedule)["id"] for schedule in schedules]
+    any_site.verb("pause", jobs[0])
+    status, told = verification(any_site)
+    expected = ("8 jobs against croniter only, because the scheduler is crontab" if any_site.user == "cora" else
+                r"11 jobs against croniter \(8\) and systemd \((9|10)\)")  # 9 while the minutely job runs
+    assert status == 0 and re.fullmatch(f"Verified {expected}: no differences\\.", "\n".join(told)), told
+
+
+def test_verify_reports_a_timer_changed_to_another_hour_by_hand(site: Site) -> None:
+    site.create(schedule="30 10 * * *")
+    job_id = site.create(schedule=DAILY)["id"]
+    timer = f"hermes-job@default:{job_id}.timer"
+    with site.unwatched():
+        site.administer(f"sed -i 's/ 09:00:00/ 08:00:00/' {site.unit_dir}/{timer}")
+        status, (difference, last) = verification(site)  # the file alone; systemd has not read it
+        assert status == 2 and last == "Verified 2 jobs against croniter and systemd: 1 difference."
+        assert re.fullmatch(rf"DIFFERS: default:{job_id}: it is due at \S+ 09:00:00 UTC, but the file of its timer, by "
+                            r"systemd-analyze, elapses at \S+ 08:00:00 UTC\. 'hermes-oscron sync' .*", difference)
+        site.systemctl(f"stop {timer}")
+        site.systemctl(f"start {timer}")
+        status, (difference, last) = verification(site)
+        assert re.search(r" 09:00:00 UTC, but its timer elapses at \S+ 08:00:00 UTC\.", difference) and status == 2
+        site.disarm_by_hand(job_id)
+        status, (difference, last) = verification(site)
+        assert "but its timer elapses never" in difference and status == 2
+        site.oscron("sync")
+        status, told = verification(site)
+        assert (status, told) == (0, ["Verified 2 jobs against croniter and systemd: no differences."])
+
+
 # Records that no job can be made of
 
 
@@ -182,7 +216,7 @@ def test_a_record_with_too_many_digits_affects_no_other(any_site: Site) -> None:
     site.oscron("sync")
     assert site.armed(good) and not site.armed("odd")
     status, told = doctor_result(site)
-    assert status == 1 and told.startswith("WRONG: default:odd: the job can never fire: ")
+    assert status == 2 and told.startswith("WRONG: default:odd: the job can never fire: ")
     assert told.count("WRONG") == 1
     listed = {job["id"]: job["state"] for job in json.loads(site.oscron("list --json"))["jobs"]}
     assert listed["odd"] == "error" and listed[good] == "scheduled"
@@ -209,7 +243,7 @@ def test_an_unexpected_exception_disarms_only_one_job(account: str, module: str,
             assert told.returncode == 1 and f"Error: default:{bad}: " in told.stderr and "ZeroDivision" in told.stderr
             assert site.armed(good) and not site.armed(bad)
             told = site.run(f"{python} -c \"{verbs} main(['doctor'])\"", check=False)
-            assert told.returncode == 1 and f"WRONG: default:{bad}: " in told.stdout
+            assert told.returncode == 2 and f"WRONG: default:{bad}: " in told.stdout
             assert good not in told.stdout and "Traceback" not in told.stdout + told.stderr
             site.oscron("sync")
             assert doctor_result(site) == WELL

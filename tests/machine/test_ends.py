@@ -150,7 +150,7 @@ def test_a_run_that_could_not_start_on_a_full_disk_starts_at_the_next_sync(site:
         sleep_until(due, later=site.late + 5)
         job = site.api.job(job_id)
         assert job["last_status"] == "error" and "has not started" in job["last_error"]
-        told = wait_for(lambda: (told := site.doctor())[0] == 1 and told[1], 30)  # not while the one retry starts
+        told = wait_for(lambda: (told := site.doctor())[0] == 2 and told[1], 30)  # not while the one retry starts
         assert f"default:{job_id}: It was due at" in told
     site.oscron("sync")
     job = wait_for(lambda: (job := site.api.job(job_id))["last_status"] == "ok" and job)

@@ -1,6 +1,9 @@
 """Fires by a real timer and a real service: their names, the journal, the environment."""
 
 import datetime
+import json
+import re
+import shlex
 from typing import Any
 
 from tests.conftest import wait_for
@@ -17,11 +20,32 @@ def test_every_kind_is_listed_by_systemd_with_its_next_fire(site: Site) -> None:
         assert site.timer(job["id"], "AccuracyUSec") == "1us"
 
 
-def test_the_journal_has_the_start_the_output_and_the_end_of_a_run(site: Site) -> None:
+def test_the_journal_has_only_the_start_the_output_and_the_end_of_a_run(site: Site) -> None:
+    """A one-shot runs when it is due, and another job by hand. Its timer is started before and removed afterwards."""
+    since = site.box.run("journalctl --no-pager -n 0 --show-cursor").stdout.rpartition("cursor: ")[2].strip()
+    job_id = site.create("echo to the journal; echo '<7>and this'", schedule=soon(2), name="mail")["id"]
+    by_hand = site.create("echo now", schedule="every 7h")["id"]
+    wait_for(lambda: site.api.job(job_id)["last_status"])
+    site.api.run_to_end(by_hand)
+    site.wait_for_syncs()
+    site.stop_server()
+    entries = [json.loads(line) for line in site.box.run(
+        f"journalctl --no-pager -o json --after-cursor={shlex.quote(since)}").stdout.splitlines()]
+    said = [(entry["SYSLOG_IDENTIFIER"], entry["MESSAGE"]) for entry in entries
+            if "hermes" in str(entry) and not re.search(r"hermes-job@\S+\.timer|Created slice", entry["MESSAGE"])]
+    patterns = [rf"mail \({job_id}\): started, due \d\d:\d\d:\d\d", "to the journal", "<7>and this",
+                rf"mail \({job_id}\): succeeded after \d+\.\d s",
+                rf".* \({by_hand}\): started by hand", "now", rf".* \({by_hand}\): succeeded after \d+\.\d s"]
+    assert len(said) == len(patterns), said
+    for (identifier, message), pattern in zip(said, patterns, strict=True):
+        assert identifier == "hermes-job" and re.fullmatch(pattern, message), said
+
+
+def test_the_journal_has_the_failure_of_a_run(site: Site) -> None:
     job = site.create("echo to the journal; echo and this >&2; exit 3", schedule=soon(1))
     wait_for(lambda: site.api.job(job["id"])["last_status"])
     said = wait_for(lambda: _story(site, job["id"]))
-    for part in ("Started hermes-job@", "to the journal", "and this", "exited with code 3", "status=1/FAILURE"):
+    for part in ("to the journal", "and this", ": exited with code 3: and this", "status=1/FAILURE"):
         assert part in said
     assert site.systemctl(f"is-failed hermes-job@default:{job['id']}.service", check=False).strip() == "failed"
 
@@ -49,13 +73,17 @@ def test_the_command_of_the_configuration_gets_the_prompt(site: Site) -> None:
         content = site.api.get(f"/api/crons/output?job_id={job['id']}")["outputs"][0]["content"]
         assert "SUMMARISE MY MAIL" in content and "mail" in content
     finally:
-        site.run(f"rm {site.hermes}/oscron.toml")
+        site.run_prompts()
 
 
 def test_without_an_executor_the_run_fails_with_the_setting_to_change(site: Site) -> None:
-    job = site.api.create(prompt="nobody is there", schedule=soon(1))
-    wait_for(lambda: site.api.job(job["id"])["last_status"] == "error")
-    assert "oscron.toml" in site.api.job(job["id"])["last_error"]
+    site.run(f"rm {site.config}")
+    try:
+        job = site.api.create(prompt="nobody is there", schedule=soon(1))
+        wait_for(lambda: site.api.job(job["id"])["last_status"] == "error")
+        assert "oscron.toml" in site.api.job(job["id"])["last_error"]
+    finally:
+        site.run_prompts()
 
 
 def test_a_job_has_the_environment_and_umask_of_its_account(site: Site) -> None:

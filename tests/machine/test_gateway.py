@@ -50,7 +50,8 @@ def test_no_occurrence_runs_twice_and_with_the_plugin_the_gateway_runs_none(mach
     with gateway(site):
         wait_for(lambda: site.run(f"cat {site.hermes}/cron/ticker_heartbeat", check=False).stdout, 30)
         status, said = site.doctor()
-        assert status == 1 and "the agent's gateway fires these jobs too" in said and "plugin install" in said
+        assert status == 1 and "the agent's gateway fires these jobs too" in said, said
+        assert "plugin install" in said
         time.sleep(WATCH_S)
     _assert_once_each(site, model, begun)
 
@@ -79,3 +80,28 @@ def _assert_once_each(site: Site, model: Model, begun: datetime.datetime) -> Non
     assert set(asked.values()) == {1}, asked
     for minute in whole:
         assert f"{minute:%H:%M}" in ran and f"{minute:%H:%M}" in asked
+
+
+def test_with_several_profiles_the_plugin_keeps_the_gateway_from_firing_too(machine: Box) -> None:
+    add_account(machine, "paul")
+    site = Site(machine, "paul", free_port(), PATH=PATH)
+    homes = [site.hermes, f"{site.hermes}/profiles/work"]
+    for home in homes:
+        site.put(f"{home}/config.yaml", "model: {default: stub}\n")
+        site.put(f"{home}/scripts/count.sh", f"date +%H:%M >>{home}/ran")
+    site.install()
+    assert "WRONG" not in site.oscron("plugin install")
+    for home in homes:
+        agent(site, "answer = create_job('', '* * * * *', script='count.sh', no_agent=True)", home)
+    begun = datetime.datetime.now(datetime.UTC)
+    with gateway(site):
+        time.sleep(WATCH_S)
+        status, said = site.doctor()
+        assert status == 0, said
+    time.sleep(3)  # the last runs end
+    for home in homes:
+        assert site.run(f"ls {home}/cron/ticker_heartbeat", check=False).returncode
+        assert agent(site, "from cron.executions import list_executions\nanswer = list_executions()", home) == []
+        ran = Counter(site.run(f"cat {home}/ran").stdout.split())
+        assert set(ran.values()) == {1}, ran
+        assert {f"{begun + datetime.timedelta(minutes=number):%H:%M}" for number in (1, 2)} <= ran.keys()

@@ -32,7 +32,7 @@ def test_a_timeout_ends_the_whole_group(site: Site) -> None:
         assert "timed out after 1 s" in site.api.job(job_id)["last_error"]
         assert not site.run("pgrep -f '[s]leep 471[23]'", check=False).stdout
     finally:
-        site.run(f"rm {site.hermes}/oscron.toml")
+        site.run_prompts()
 
 
 def test_a_bad_configuration_is_an_error_and_its_repair_needs_no_restart(site: Site) -> None:
@@ -43,7 +43,7 @@ def test_a_bad_configuration_is_an_error_and_its_repair_needs_no_restart(site: S
             status, answer = site.api.call("GET", "/api/crons")
             assert status == 503 and "oscron.toml" in answer["error"]
     finally:
-        site.run(f"rm {site.hermes}/oscron.toml")
+        site.run_prompts()
     wait_for(lambda: site.api.call("GET", "/api/crons")[0] == 200)
 
 

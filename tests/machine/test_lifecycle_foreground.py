@@ -8,18 +8,10 @@ from tests.machine.lifecycle import Lifecycle
 from tests.machine.sites import ForegroundSite
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForegroundSite]:
-    site = ForegroundSite(tmp_path_factory.mktemp("foreground"))
-    site.start_server()
-    yield site
-    site.stop_server()
-
-
 @pytest.fixture
-def site(server: ForegroundSite) -> Iterator[ForegroundSite]:
-    yield server
-    server.clear()
+def site(foreground_site: ForegroundSite) -> Iterator[ForegroundSite]:
+    yield foreground_site
+    foreground_site.clear()
 
 
 class TestForeground(Lifecycle):

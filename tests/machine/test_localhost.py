@@ -64,7 +64,7 @@ def test_an_address_in_use_by_another_account_is_refused_before_any_change(
     port = free_port()
     with taken(machine, address, port):
         refused = machine.run(f"PORT={port} {INSIDE}/install.sh", user="lena", check=False)
-        assert refused.returncode == 1 and f"another program listens on {shown(address, port)}" in refused.stderr
+        assert refused.returncode == 1 and f"Another program listens on {shown(address, port)}" in refused.stderr
         assert not machine.run("ls -A ~/.local ~/.hermes ~/.config/systemd", user="lena", check=False).stdout
 
 
@@ -127,7 +127,7 @@ def test_a_prompt_by_standard_input_is_in_no_process_list(site: Site) -> None:
         wait_for(lambda: site.box.run("cat /tmp/watched").stdout, 20)
         assert site.box.run("cat /tmp/watched").stdout == "[]\n"
     finally:
-        site.run(f"rm {site.hermes}/oscron.toml")
+        site.run_prompts()
 
 
 def test_the_ipv6_address_is_reserved_on_a_machine_without_ipv6() -> None:

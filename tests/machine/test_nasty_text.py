@@ -29,7 +29,7 @@ def echoing_by_cron(crontab_site: CrontabSite) -> Iterator[CrontabSite]:
 def with_echo_command(site: Any) -> Iterator[Any]:
     site.put(f"{site.hermes}/oscron.toml", '[exec]\ncommand = ["cat"]\n')
     yield site
-    site.run(f"rm {site.hermes}/oscron.toml")
+    site.run_prompts()
 
 
 def test_a_job_with_nasty_text_is_one_unit_and_its_text_is_unchanged(echoing: Site) -> None:

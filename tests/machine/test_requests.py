@@ -67,7 +67,8 @@ def quiet(site: Site) -> Iterator[Site]:
     site.create(schedule="0 9 * * *")
     site.systemctl("stop hermes-oscron-sync.timer")
     site.wait_for_syncs()
-    yield site
+    with site.starts_of_syncs_logged():
+        yield site
     site.systemctl("start hermes-oscron-sync.timer")
     site.run(f"rm -rf {site.hermes}/cron/oscron/sync-wanted")
 

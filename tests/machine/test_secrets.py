@@ -44,4 +44,4 @@ def test_no_token_cookie_or_prompt_is_in_an_argument_the_journal_or_a_file_for_o
                              check=False).stdout
         assert not found
     finally:
-        site.run(f"rm {site.hermes}/oscron.toml")
+        site.run_prompts()

@@ -9,20 +9,25 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_for
-from tests.machine.box import Box
+from tests.machine.box import INSIDE, Box
 from tests.machine.sites import CrontabSite, Site, SystemSite, add_account, free_port
 
 EARLIER = Path(__file__).with_name("earlier.tar.xz")
 EARLIER_INSIDE = "/opt/earlier"
 
 
+def put_earlier(box: Box) -> None:
+    """Unpack the earlier version in `box`, at EARLIER_INSIDE."""
+    with tarfile.open(EARLIER) as archive:
+        archive.extractall(f"/proc/{box.leader}/root{EARLIER_INSIDE}", filter="data")
+    box.run(f"chmod -R a+rX {EARLIER_INSIDE}")
+
+
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
     with contextlib.closing(Box()) as box:
         box.boot()
-        with tarfile.open(EARLIER) as archive:
-            archive.extractall(f"/proc/{box.leader}/root{EARLIER_INSIDE}", filter="data")
-        box.run(f"chmod -R a+rX {EARLIER_INSIDE}")
+        put_earlier(box)
         for account in ("ada", "cora"):
             add_account(box, account)
         yield box
@@ -61,6 +66,34 @@ def test_an_upgrade_with_a_job_running_loses_nothing_and_runs_nothing_twice(box:
         minutes = jobs.minutes()
         assert minutes == list(range(minutes[0], int(time.time()) // 60 + 1)), "each minute ran once"
         assert jobs.site.doctor()[0] == 0, jobs.site.doctor()[1]
+
+
+@pytest.mark.parametrize("account", ["hermes", "ada"])
+def test_an_upgrade_without_variables_keeps_the_settings(box: Box, account: str) -> None:
+    """The test above has installed this version; so the earlier one is first removed, and installed again."""
+    kind = SystemSite if account == "hermes" else Site
+    home = box.run(f"getent passwd {account} | cut -d: -f6").stdout.strip()
+    socket = "/run/hermes-api" if account == "hermes" else f"{home}/a b%c.socket"
+    first = kind(box, account, free_port())
+    for variables in ({"PORT": str(first.port)}, {"SOCKET": socket}):
+        first.administer(f"{INSIDE}/install.sh --uninstall")
+        exports = " ".join(f"'{name}={value}'" for name, value in variables.items())
+        hermes = f"{home}/else where%/profiles/work"
+        for place in (hermes, f"{home}/else where%"):
+            first.put(f"{place}/scripts/s.sh", "echo done\n")
+        first.administer(f"env {exports} 'HERMES_HOME={hermes}' HERMES_TIMEZONE=Asia/Tokyo {EARLIER_INSIDE}/install.sh")
+        job_id = first.run(f"HERMES_HOME='{hermes}' {first.bin}/hermes-oscron create '0 9 * * *' --no-agent "
+                           "--script s.sh").stdout.split()[1]
+        for _ in range(2):
+            first.administer(f"{INSIDE}/install.sh")
+            assert job_id in first.oscron("list") and "+09:00" in first.oscron(f"show {job_id} --json")
+            for unit in ("hermes-oscron.service", "hermes-job@a:b.service"):
+                shown = first.systemctl(f"show -P Environment {unit}")
+                assert "HERMES_TIMEZONE=Asia/Tokyo" in shown and f"HERMES_HOME={hermes}" in shown
+            where = f"--unix-socket '{socket}'" if "SOCKET" in variables else ""
+            assert '"ok"' in first.run(f"curl -s {where} http://localhost:{first.port}/health").stdout
+            assert first.doctor()[0] == 0, first.doctor()[1]
+    first.administer(f"{INSIDE}/install.sh --uninstall")
 
 
 def upgrade(jobs: Jobs) -> None:

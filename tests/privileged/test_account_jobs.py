@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hermes_oscron.files import StateFileError
 from hermes_oscron.privileged import account_jobs
 from hermes_oscron.privileged.account_jobs import MAX_PROFILES, PlannedJobs
+from hermes_oscron.schedulers.active import set_disarmed
 from hermes_oscron.schedulers.systemd.scheduler import unit_of
 from hermes_oscron.schedulers.systemd.unit_file import render
 from tests.conftest import needs_root
@@ -127,7 +128,7 @@ def test_no_folder_is_entered_by_a_link(home: Path, name: str) -> None:
     linked = home / name
     linked.rename(home.parent / "elsewhere")
     linked.symlink_to(home.parent / "elsewhere")
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(OSError, match=f"It is a link.*: '{linked.name}'"):
         plan(home, "work" if "profiles" in name else "default")
 
 
@@ -144,7 +145,7 @@ def test_profiles_are_folders_with_a_valid_name_and_their_number_is_limited(home
 
 
 @pytest.mark.parametrize("content", [
-    b"{", b"[" * 200_000, b'{"jobs": 7}', b'"jobs"', b"\xff\xfe{}", b"\0" * 1000, b'{"a":' * 100_000,
+    b"{", b"[" * 200_000, b'"jobs"', b"\xff\xfe{}", b"\0" * 1000, b'{"a":' * 100_000,
     b'{"jobs": [' + b"9" * 5000,
 ])
 def test_a_broken_jobs_file_is_refused_as_a_whole(home: Path, content: bytes) -> None:
@@ -233,3 +234,11 @@ def test_as_the_account_root_has_only_the_rights_of_the_account() -> None:
     with account_jobs.as_account(account):
         assert rights() == (account.pw_uid, account.pw_gid, [account.pw_gid])
     assert rights() == before
+
+
+def test_no_job_is_planned_while_the_jobs_are_disarmed(home: Path) -> None:
+    assert plan(home).plans
+    set_disarmed(str(home), True)
+    assert plan(home) == account_jobs.PlannedJobs({}, {})
+    set_disarmed(str(home), False)
+    assert plan(home).plans

@@ -147,7 +147,7 @@ def test_a_start_starts_only_the_services_of_the_jobs(helper: Helper) -> None:
     assert helper.ask(Request("start", ["default:one", "work:two"])) == NOTHING
     assert helper.calls() == ["start --no-block -- hermes-job@default:one.service",
                               "start --no-block -- hermes-job@work:two.service"]
-    assert helper.journal == "start default:one, work:two: done.\n"
+    assert helper.journal == "<6>start default:one, work:two: done.\n"
 
 
 def test_an_error_of_systemd_is_the_answer(helper: Helper, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_arm_writes_and_starts_timers_as_jobs_json_describes_them(helper: Helper
     for unit, text in written.items():
         assert_harmless(unit, text)
     assert helper.calls() == ["start -- hermes-job@default:one.timer hermes-job@default:two.timer"]
-    assert helper.journal == "arm default:one, default:two: 2 armed.\n"
+    assert helper.journal == "<6>arm default:one, default:two: 2 armed.\n"
 
 
 @needs_root
@@ -227,7 +227,7 @@ def test_disarm_without_names_removes_the_timers_of_jobs_and_no_other(helper: He
     timers = "hermes-job@default:one.timer hermes-job@work:two.timer another.timer"
     assert helper.ask(Request("disarm"), private_run=True, TIMERS=timers) == NOTHING
     assert [path.name for path in helper.units.iterdir()] == ["another.timer"]
-    assert helper.journal == "disarm all: done.\n"
+    assert helper.journal == "<6>disarm all: done.\n"
 
 
 @needs_root

@@ -13,6 +13,7 @@ from hermes_oscron.files import locked
 from hermes_oscron.hermes import job_store
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.jobs.record import instant
+from hermes_oscron.runner import begin
 from hermes_oscron.runs import lock, model
 from hermes_oscron.runs.interrupted import record_interrupted_runs, with_unrecorded_runs
 from tests.conftest import wait_for
@@ -20,9 +21,11 @@ from tests.runner.jobs import (
     MANUAL,
     SLEEPER,
     backdate_interrupted_run,
+    change_record,
     fire,
     firing,
     interrupt,
+    kill,
     make_due,
     make_script,
     pages,
@@ -203,6 +206,53 @@ def test_an_occurrence_after_the_cut_off_run_is_still_due(root: Path, home: Home
     due = instant(after["next_run_at"])
     assert due
     assert due <= now
+
+
+def test_a_claimed_run_that_is_killed_is_recorded_once_and_its_claim_ends(root: Path) -> None:
+    job_id = make_script(root, SLEEPER)
+    make_due(root, job_id)
+    with firing(job_id) as runner:
+        job = pid_in(root / "started")
+        claimed = record(root, job_id)
+        runner.kill()
+        runner.wait()
+    kill(job)
+    assert claimed["fire_claim"]["by"].split(":")[1] == str(runner.pid)
+    assert instant(claimed["next_run_at"]) > datetime.datetime.now(UTC), "the agent does not find it due"
+    again = fire(job_id)
+    assert again.returncode == 0 and "Skipped" in again.stdout
+    fire(job_id, "--settle")
+    after = record(root, job_id)
+    assert after["last_error"].startswith("interrupted: ") and after["repeat"]["completed"] == 1
+    assert after["fire_claim"] is None and after["next_run_at"] == claimed["next_run_at"]
+
+
+def test_the_occurrences_after_a_claimed_run_are_due_when_the_machine_was_off_for_days(root: Path, home: Home) -> None:
+    job_id = make_script(root, SLEEPER)
+    make_due(root, job_id)
+    with firing(job_id) as runner:
+        job = pid_in(root / "started")
+        runner.kill()
+        runner.wait()
+    kill(job)
+    claimed = record(root, job_id)
+    backdate_interrupted_run(root, job_id, 3)
+    change_record(root, job_id, next_run_at=claimed["next_run_at"])  # wherever the claim has moved it
+    record_interrupted_runs(home)
+    due = instant(record(root, job_id)["next_run_at"])
+    assert due and due <= datetime.datetime.now(UTC)
+
+
+def test_a_run_is_on_the_disk_before_it_is_claimed(root: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut in between must not lose the occurrence that the claim takes."""
+    job_id = make_script(root, "true\n")
+    make_due(root, job_id)
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    begun = begin.begin(home, job_id, model.SCHEDULE, requested=False)
+    names = [os.path.relpath(path, home.cron_dir) for path in synced]
+    assert names[:2] == [f"oscron/runs/{job_id}", "oscron/runs"] and names[2].startswith(".jobs.json.")
+    begun.run_lock.release()
 
 
 def test_a_cut_off_run_is_not_repeated(root: Path) -> None:

@@ -29,16 +29,17 @@ from hermes_oscron.runs import lock, requests
 from hermes_oscron.runs.model import Run
 from hermes_oscron.schedule import cron
 from hermes_oscron.schedule.model import ScheduleError
-from hermes_oscron.schedule.parse import parse_schedule
+from hermes_oscron.schedule.parse import parse_schedule, read_schedule
 from hermes_oscron.schedulers.active import set_active_scheduler
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.protocol import MINUTE, EndOfStart, Scheduler, SchedulerError
 from hermes_oscron.service.command_lock import no_command
 from hermes_oscron.service.jobs import JobService
 from tests import strategies
-from tests.conftest import wait_for, write_jobs
+from tests.conftest import stored, wait_for, write_jobs
 from tests.fuzz.world import Ledger
 from tests.manual_clock import ManualClock
+from tests.wrong_reading import read_wrongly
 
 from .world import DAILY_JOB, LATE_JOB, Refusing, UnwatchedSelection, cut_off_run, put_record, reconciler, service
 
@@ -93,17 +94,33 @@ def calls_of(*functions: Callable[..., object]) -> Iterator[list[str]]:
 def test_create_parses_its_schedule_once(root: Path, schedule: str) -> None:
     commands = service(root, Ledger(str(root)))
     cron.parse.cache_clear()
-    with calls_of(parse_schedule, Job.from_record, cron.parse) as calls:
+    with calls_of(read_schedule, Job.from_record, cron.parse) as calls:
         job = commands.create({"prompt": "x", "schedule": schedule})
-    assert calls == ["parse_schedule"] + ["parse"] * (job["schedule"]["kind"] == "cron")
+    assert calls == ["read_schedule"] + ["parse"] * (job["schedule"]["kind"] == "cron")
 
 
 def test_update_parses_its_schedule_once(root: Path) -> None:
     commands = service(root, Ledger(str(root)))
     job_id = commands.create({"prompt": "x", "schedule": "every 2h"})["id"]
-    with calls_of(parse_schedule) as calls:
+    with calls_of(read_schedule) as calls:
         commands.update(job_id, {"schedule": "0 9 * * 1-5", "name": "changed"})
-    assert calls == ["parse_schedule"]
+    assert calls == ["read_schedule"]
+
+
+def test_a_schedule_that_croniter_reads_in_another_way_is_refused_and_nothing_changes(
+        root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Ledger(str(root))
+    commands = service(root, scheduler)
+    job_id = commands.create({"prompt": "x", "schedule": "0 9 * * 1"})["id"]
+    before, armed = stored(root), dict(scheduler.armed)
+    read_wrongly(monkeypatch, datetime.timedelta(hours=1))
+    with pytest.raises(ScheduleError, match=r"'30 8 \* \* 1' is due at .* 09:30 .* but at .* 08:30 as croniter does"):
+        commands.create({"prompt": "x", "schedule": "30 8 * * 1"})
+    with pytest.raises(ScheduleError, match="30 8"):
+        commands.update(job_id, {"schedule": "30 8 * * 1", "name": "changed"})
+    assert (stored(root), scheduler.armed) == (before, armed)
+    commands.update(job_id, {"schedule": "0 9 * * 1", "name": "changed"})  # the present schedule is not compared
+    assert [record["name"] for record in stored(root)] == ["changed"]
 
 
 def test_a_new_zone_moves_the_wall_clock_and_no_instant(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +179,7 @@ def test_a_requested_repeat_is_kept_by_a_change_of_the_schedule_kind(root: Path)
 
 @pytest.mark.parametrize("when", ["2200-01-01", "5000-01-01", "9998-12-31"])
 def test_a_year_that_systemd_cannot_express_is_refused(root: Path, when: str) -> None:
-    with pytest.raises(ScheduleError, match=r"2199.*Write a cron expression"):
+    with pytest.raises(ScheduleError, match=r"2199.*a cron expression"):
         service(root).create({"prompt": "x", "schedule": when})
 
 

@@ -287,3 +287,58 @@ def test_a_sync_starts_a_job_that_becomes_due_while_it_is_armed(root: Path) -> N
     ledger = Slow(str(root))
     [sentence] = Reconciler(selection(root, ledger), clock).sync().started
     assert ledger.ran == ["default:a"] and sentence.startswith("a (a): was due at 2030-06-05 12:00:02 UTC")
+
+
+def test_an_overdue_job_that_no_program_can_run_stays_due(root: Path) -> None:
+    """Also a one-shot, which a failed run would use up."""
+    due = "2026-01-01T09:00:00+00:00"
+    write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "once", "run_at": due}, "next_run_at": due,
+                      "enabled": True, "state": "scheduled"})
+    (root / "oscron.toml").write_text('[exec]\nagent = "none"\n')
+    ledger = Ledger(str(root))
+    report = reconciler(root, ledger).sync()
+    problem, = report.problems
+    assert report.started == [] and problem.needs_edit and "stays due: No program can run" in problem.sentence
+    assert stored(root)[0]["next_run_at"] == due
+    (root / "oscron.toml").write_text('[exec]\ncommand = ["cat"]\n')
+    assert len(reconciler(root, ledger).sync().started) == 1
+
+
+@pytest.mark.parametrize(("settings", "ran"), [("cron: {catch_up_missed: false}", []), ("", ["default:a"])])
+def test_an_occurrence_missed_by_far_is_skipped_only_if_the_agent_does_not_catch_up(
+        root: Path, home: Home, settings: str, ran: list[str]) -> None:
+    yearly = {"kind": "cron", "expr": "0 0 1 1 *"}
+    write_jobs(root, {**LATE_JOB, "schedule": yearly, "next_run_at": "2026-01-01T00:00:00+00:00"})
+    (root / "config.yaml").write_text(settings)
+    ledger = Ledger(str(root))
+    assert reconciler(root, ledger).sync().problems == []
+    assert ledger.ran == ran
+    due = job_store.find(home, "a").next_run_at
+    assert due and (due.year > 2026) != bool(ran)
+
+
+def test_nothing_that_is_due_is_started_while_hermes_is_paused(root: Path, home: Home) -> None:
+    write_jobs(root, {**LATE_JOB, "next_run_at": "2026-01-02T09:00:00+00:00"})
+    before = (root / "cron" / "jobs.json").read_bytes()
+    (root / "ESTOP").touch()
+    ledger = Ledger(str(root))
+    for _ in range(2):
+        assert reconciler(root, ledger).sync().started == []
+    assert ledger.ran == [] and (root / "cron" / "jobs.json").read_bytes() == before
+    (root / "ESTOP").unlink()
+    assert len(reconciler(root, ledger).sync().started) == 1 and ledger.ran == ["default:a"]
+
+
+def test_a_job_of_any_profile_that_was_held_by_a_pause_is_started_by_the_foreground_after_it(root: Path) -> None:
+    ledger = Ledger(str(root))
+    here = reconciler(root, ledger)
+    for home in (root, root / "profiles" / "work", root / "profiles" / "zoo"):
+        home.mkdir(parents=True, exist_ok=True)
+        write_jobs(home, {**DAILY_JOB, "next_run_at": "2026-01-02T09:00:00+00:00"})
+        (home / "ESTOP").touch()
+    here.record_and_plan(datetime.datetime.now(datetime.UTC))
+    assert not ledger.ran
+    for home in (root / "profiles" / "work", root):
+        (home / "ESTOP").unlink()
+    here.record_and_plan(datetime.datetime.now(datetime.UTC))
+    assert sorted(ledger.ran) == ["default:a", "work:a"]

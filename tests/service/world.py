@@ -44,8 +44,9 @@ def reconciler(root: Path, scheduler: Scheduler | None = None) -> Reconciler:
     return Reconciler(selection(root, scheduler))
 
 
-def doctor(root: Path, scheduler: Scheduler | None = None) -> Doctor:
-    return Doctor(selection(root, scheduler))
+def diagnosis(root: Path, scheduler: Scheduler | None = None) -> list[str]:
+    """Return the sentences of doctor."""
+    return [each.sentence for each in Doctor(selection(root, scheduler)).diagnose()]
 
 
 def put_record(root: Path, **fields: Any) -> None:

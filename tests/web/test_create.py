@@ -4,8 +4,12 @@ import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from ..conftest import Api, TimedApi, in_seconds, stored, wait_for, write_script
+from ..wrong_reading import read_wrongly
 
 FORMS = {
     "0 9 * * *": ("cron", "0 9 * * *", "Daily at 9:00 AM"),
@@ -158,6 +162,14 @@ def test_an_invalid_schedule_is_refused_with_the_accepted_forms(api: Api, root: 
     assert stored(root) == []
 
 
+def test_a_schedule_that_croniter_reads_in_another_way_is_refused_with_both_times(
+        api: Api, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_wrongly(monkeypatch, datetime.timedelta(hours=1))
+    status, sentence = api.refused("/api/crons/create", {"prompt": "x", "schedule": "0 9 * * 1"})
+    assert status == 400 and re.search(r" 10:00 as hermes-oscron .* 09:00 as croniter .* another form", sentence)
+    assert stored(root) == []
+
+
 def test_the_last_half_second_of_the_year_9999_is_refused(api: Api) -> None:
     assert api.refused("/api/crons/create", {"prompt": "p", "schedule": "9999-12-31T23:59:59.5"})[0] == 400
 
@@ -231,3 +243,52 @@ def test_a_job_that_no_scheduler_can_fire_is_not_stored(idle_api: Api, root: Pat
     status, sentence = idle_api.refused("/api/crons/create", {"prompt": "p", "schedule": "30m"})
     assert status == 503 and "systemd" in sentence
     assert stored(root) == []
+
+
+def test_a_surprising_schedule_is_answered_with_warnings_beside_the_job(api: Api) -> None:
+    answer = api.post("/api/crons/create", {"prompt": "x", "schedule": "* 16 * * *"})
+    assert set(answer) == {"ok", "job", "warnings"} and "warnings" not in answer["job"]
+    [warning] = answer["warnings"]
+    assert "60 times" in warning and "`0 16 * * *`" in warning
+
+
+def test_an_unclear_schedule_is_refused_with_the_reason_and_then_a_form(api: Api, root: Path) -> None:
+    said = api.refused("/api/crons/create", {"prompt": "x", "schedule": "9am"})[1]
+    assert said.startswith("'9am' has a time and no day; write `daily at 9:00`, or `once at 9:00`")
+    assert not stored(root)
+
+
+def test_the_agent_s_further_fields_are_stored_and_returned(api: Api, root: Path) -> None:
+    given = {"base_url": "http://127.0.0.1:1/v1", "attach_to_session": False, "failure_deliver": "telegram",
+             "reasoning_effort": "high", "monitor_url": "https://example.org/status",
+             "interpreter": "~/venv/bin/python", "context_from": ["self"]}
+    job = api.create(**given)
+    assert {key: job[key] for key in given} == given
+    record, = stored(root)
+    assert {key: record[key] for key in given} == given
+    assert api.job(job["id"]) == job
+    assert not {"monitor_script", "pinned", "paused"} & record.keys()
+
+
+@pytest.mark.parametrize(("given", "reason"), [
+    ({"monitor_url": "https://a.org", "monitor_script": "a.sh"}, "'monitor_script' or 'monitor_url', not both"),
+    ({"monitor_url": "file:///etc/passwd"}, "must begin with http:// or https://"),
+    ({"monitor_script": "../a.sh"}, "'monitor_script': The script"),
+    ({"monitor_url": "https://a.org", "no_agent": True, "script": "a.sh"}, "a job with no_agent cannot have it"),
+    ({"interpreter": "python3"}, "must be the absolute path of a Python"),
+    ({"reasoning_effort": "huge"}, "must be one of none, minimal"), ({"attach_to_session": "yes"}, "true or false"),
+    ({"paused": "yes"}, "true or false"), ({"paused_reason": "why"}, "set 'paused' too"),
+])
+def test_fields_that_the_agent_would_refuse_are_refused(api: Api, root: Path, given: Any, reason: str) -> None:
+    write_script(root, "a.sh", "")
+    status, sentence = api.refused("/api/crons/create", {"schedule": "30m", "prompt": "p", **given})
+    assert status == 400 and reason in sentence
+    assert stored(root) == []
+
+
+def test_a_job_created_paused_has_the_reason(api: Api) -> None:
+    assert api.create(paused=True)["paused_reason"] == "Created paused; awaiting operator approval."
+    job = api.create(paused=True, paused_reason="not yet")
+    assert (job["state"], job["paused_reason"], job["next_run_at"]) == ("paused", "not yet", None)
+    for change in ({"paused": True}, {"paused_reason": "x"}):
+        assert api.refused("/api/crons/update", {"job_id": job["id"], **change})[0] == 400

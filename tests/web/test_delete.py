@@ -41,13 +41,44 @@ def test_a_run_in_progress_ends_by_itself_and_leaves_nothing(api: Api, root: Pat
     (root / "scripts" / script).open("a").write(f"touch {root}/ended\n")
     job = api.create(no_agent=True, script=script)
     api.start_run(job["id"])
-    api.post("/api/crons/delete", {"job_id": job["id"]})
+    answer = api.post("/api/crons/delete", {"job_id": job["id"]})
+    assert answer["run"]["state"] == "continues" and 0 <= answer["run"]["elapsed"] < 30
     release_script(root)
     wait_for((root / "ended").exists)
     assert api.get("/api/crons")["jobs"] == [] and api.running() == {}
     time.sleep(0.5)  # the runner ends
     assert not (root / "cron" / "output" / job["id"]).exists()
     assert list((root / "cron" / "oscron" / "runs").iterdir()) == []
+
+
+def test_a_run_in_progress_is_stopped_on_request_and_leaves_nothing(api: Api, root: Path) -> None:
+    script = write_waiting_script(root)
+    (root / "scripts" / script).open("a").write(f"touch {root}/ended\n")
+    job = api.create(no_agent=True, script=script)
+    api.start_run(job["id"])
+    assert api.post("/api/crons/delete", {"job_id": job["id"], "stop": True})["run"]["state"] == "stopped"
+    release_script(root)
+    assert api.running() == {} and not (root / "cron" / "output" / job["id"]).exists()
+    assert list((root / "cron" / "oscron" / "runs").iterdir()) == [] and not (root / "ended").exists()
+
+
+def test_outputs_are_kept_on_request_also_that_of_a_run_in_progress(api: Api, root: Path) -> None:
+    script = write_waiting_script(root)
+    (root / "scripts" / script).open("a").write("echo whole\n")
+    job = api.create(no_agent=True, script=script)
+    api.start_run(job["id"])
+    assert api.post("/api/crons/delete", {"job_id": job["id"], "keep_outputs": True})["run"]["state"] == "continues"
+    release_script(root)
+    wait_for(lambda: any("whole" in content for content in api.outputs(job["id"])))
+    wait_for(lambda: list((root / "cron" / "oscron" / "runs").iterdir()) == [])
+    assert api.get("/api/crons")["jobs"] == [] and api.running() == {}
+
+
+def test_the_flags_are_booleans(api: Api) -> None:
+    job = api.create()
+    for name in ("stop", "keep_outputs"):
+        assert api.refused("/api/crons/delete", {"job_id": job["id"], name: "yes"})[0] == 400
+    assert api.post("/api/crons/delete", {"job_id": job["id"], "stop": True, "keep_outputs": None})["ok"]
 
 
 def test_a_missing_job_is_404(api: Api, root: Path) -> None:

@@ -3,9 +3,11 @@
 import datetime
 import json
 import os
+import random
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,14 @@ import pytest
 from hermes_oscron.clock import CLOCK, Clock
 from hermes_oscron.hermes import job_store, jobs_file
 from hermes_oscron.hermes.home import Home, home_of
+from hermes_oscron.json_text import to_json
 from hermes_oscron.runs import lock
 from hermes_oscron.runs.model import Run
+from hermes_oscron.schedulers.active import set_disarmed
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.protocol import Availability
+from hermes_oscron.service import job_views
+from hermes_oscron.service.job_views import Listing
 from hermes_oscron.service.jobs import JobService
 from hermes_oscron.service.late import GRACE
 from hermes_oscron.service.selection import Selection
@@ -44,9 +50,9 @@ class CountingService(JobService):
         self.selection = selection
         self.readings = 0
 
-    def list_jobs(self, all_profiles: bool = False) -> dict[str, Any]:
+    def listing(self, all_profiles: bool = False) -> Listing:
         self.readings += 1
-        return super().list_jobs(all_profiles)
+        return super().listing(all_profiles)
 
 
 def counting_service(root: Path, clock: Clock = CLOCK) -> CountingService:
@@ -273,3 +279,56 @@ def test_a_cached_list_shows_that_a_job_is_late_and_that_it_runs(
     assert run_lock and status() is None
     run_lock.release()
     assert status() == "error"
+
+
+def fresh(service: CountingService, all_profiles: bool = False) -> Any:
+    """Return the list as a process makes it that has made none before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job_views, "_kept", {})
+        return json.loads(to_json(service.list_jobs(all_profiles)))
+
+
+def test_a_list_with_kept_jobs_is_the_one_without(root: Path, home: Home) -> None:
+    """Time passes, jobs change, run and are late; the zone and the scheduler's state change."""
+    dice = random.Random(3)
+    clock = ManualClock()
+    service = counting_service(root, clock)
+    cache = cache_of(service)
+    work = write_jobs(root / "profiles" / "work", {"id": "w", "name": "w", "schedule": DAILY})
+    records: list[dict[str, Any]] = [
+        {"id": f"j{n}", "name": f"j{n}", "enabled": n % 5 != 0, "schedule": DAILY if n % 3 else
+         {"kind": "once", "run_at": (clock.now() + datetime.timedelta(minutes=n)).isoformat()},
+         "next_run_at": (clock.now() + datetime.timedelta(minutes=n)).isoformat()} for n in range(20)]
+    held = []
+    for turn in range(200):
+        choice = dice.randrange(8)
+        if choice < 3:
+            clock.set(clock.now() + datetime.timedelta(seconds=dice.choice([1, 5, 30, 60, 3600])))
+        elif choice == 3:
+            each = dice.choice(records)
+            each |= dice.choice([{"name": f"t{turn}"}, {"enabled": True}, {"enabled": False},
+                                 {"last_run_at": clock.now().isoformat()},
+                                 {"next_run_at": (clock.now() + datetime.timedelta(seconds=40)).isoformat()}])
+        elif choice == 4:
+            run_lock = lock.acquire(home, dice.choice(records)["id"])
+            held += [run_lock] if run_lock else []
+        elif choice == 5 and held:
+            held.pop().release()
+        elif choice == 6:
+            (root / "ESTOP").touch() if dice.random() < 0.5 else (root / "ESTOP").unlink(missing_ok=True)
+        else:
+            set_disarmed(str(root), dice.random() < 0.3)
+        write_jobs(root, *records)
+        all_profiles = dice.random() < 0.5
+        assert json.loads(cache.body(all_profiles)) == fresh(service, all_profiles), turn
+    assert work.exists()
+
+
+def test_clients_that_ask_at_once_get_one_answer(root: Path) -> None:
+    write_jobs(root, *({"id": f"j{n}", "name": "x", "schedule": DAILY} for n in range(300)))
+    time.sleep(0.05)
+    service = counting_service(root)
+    cache = cache_of(service)
+    with ThreadPoolExecutor(8) as pool:
+        bodies = set(pool.map(lambda _: cache.body(all_profiles=False), range(8)))
+    assert len(bodies) == 1 and service.readings == 1

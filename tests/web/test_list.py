@@ -30,7 +30,7 @@ def ids(answer: Any) -> list[str]:
 
 def test_the_list_of_a_home_without_jobs_is_empty(api: Api) -> None:
     assert api.get("/api/crons") == {"jobs": [], "active_profile": "default", "all_profiles": False,
-                                     "other_profile_count": 0}
+                                     "other_profile_count": 0, "armed": True, "paused_profiles": {}}
 
 
 def test_jobs_are_listed_in_the_order_of_their_creation(api: Api) -> None:

@@ -133,7 +133,7 @@ def test_a_missing_job_is_404_with_its_id(api: Api) -> None:
 
 def test_an_unreadable_jobs_json_is_503_with_its_path_and_is_not_changed(api: Api, root: Path) -> None:
     path = root / "cron" / "jobs.json"
-    for content in (b'{"jobs": [{"id": "a"', b"", b"\xff\xfe\x00", b'{"jobs": 5}', b'"jobs"', b"null", b"<html>"):
+    for content in (b'{"jobs": [{"id": "a"', b"", b"\xff\xfe\x00", b'5', b'"jobs"', b"null", b"<html>"):
         for status, sentence in refusals(api, path, lambda file, content=content: file.write_bytes(content)):
             assert status == 503 and str(path) in sentence, (content, sentence)
         assert path.read_bytes() == content
@@ -187,6 +187,14 @@ def test_jobs_fire_again_after_jobs_json_is_repaired(api: Api, root: Path, caplo
     path.unlink()
     job = api.create(schedule=in_seconds(1), no_agent=True, script=write_script(root, "a.sh", "echo hi"))
     assert wait_for(lambda: api.job(job["id"])["last_status"], 5) == "ok"
+
+
+def test_a_folder_that_cannot_be_read_is_logged_as_a_sentence(
+    api: Api, root: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    (root / "profiles").touch()
+    wait_for(lambda: f"Nothing fires until this is repaired: {root}/profiles: Not a directory." in caplog.text)
+    assert "Traceback" not in caplog.text
 
 
 def test_an_unreadable_token_is_503_with_its_path(api: Api, root: Path) -> None:

@@ -34,6 +34,16 @@ def test_a_run_has_its_whole_file_and_the_beginning_of_the_response(api: Api, ro
     }
 
 
+def test_the_usage_has_other_names_in_some_outputs(api: Api, root: Path) -> None:
+    other = (PAGE.replace("**Model:** gpt-9", "**Model Used:** gpt-9").replace("**Cost:**", "**Estimated cost:**")
+             .replace("**Duration:**", "**Elapsed:**"))
+    write_outputs(root, "a", usual=PAGE, other=other)
+    usual, named = (api.get(f"/api/crons/run?job_id=a&filename={name}.md")["usage"] for name in ("usual", "other"))
+    assert named == usual and len(named) == 7
+    runs = api.get("/api/crons/history?job_id=a")["runs"]
+    assert [run["usage"] for run in runs] == [usual, usual]
+
+
 def test_every_run_of_the_history_can_be_read(api: Api, root: Path) -> None:
     job = api.create(no_agent=True, script=write_script(root, "a.sh", "echo hello"))
     api.run_to_end(job["id"])

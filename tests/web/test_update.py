@@ -2,6 +2,9 @@ import datetime
 import json
 import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from ..conftest import (
     Api,
@@ -40,6 +43,90 @@ def test_a_null_key_changes_nothing(api: Api) -> None:
     nothing = dict.fromkeys(("name", "prompt", "schedule", "model", "skills", "repeat", "toast_notifications",
                              "enabled", "profile", "workdir", "state", "id"))
     assert api.post("/api/crons/update", {"job_id": job["id"], **nothing})["job"] == job
+
+
+def test_model_and_provider_are_removed_if_both_are_null(api: Api, root: Path) -> None:
+    job = api.create(model="m", provider="p")
+    form = {"job_id": job["id"], "name": "say hello", "schedule": job["schedule_display"], "prompt": "say hello",
+            "deliver": "local", "skills": [], "model": None, "provider": None, "profile": "",
+            "toast_notifications": True}
+    assert api.post("/api/crons/update", form)["job"] == {**job, "model": None, "provider": None}
+    assert (stored(root)[0]["model"], stored(root)[0]["provider"]) == (None, None)
+
+
+def test_one_null_of_model_and_provider_changes_nothing(api: Api) -> None:
+    job = api.create(model="m", provider="p")
+    assert api.post("/api/crons/update", {"job_id": job["id"], "model": None, "name": "n"})["job"] == {
+        **job, "name": "n"}
+    assert api.post("/api/crons/update", {"job_id": job["id"], "model": "x", "provider": None})["job"] == {
+        **job, "name": "n", "model": "x"}
+
+
+RECORDS = (
+    {"id": "theirs", "prompt": "p", "schedule": DAILY, "from_the_future": {"deep": [1, None, 2.5, "é"]},
+     "origin": {"platform": "telegram"}, "deliver": ["telegram", "slack:1"], "skill": "s", "base_url": "http://x/v1",
+     "repeat": {"times": 3, "completed": 1, "more": 2}, "context_from": ["a"], "created_at": "2026-03-01T09:00:00",
+     "last_run_at": 1772355600, "last_status": "delivery_failed", "profile": "gone", "workdir": "/gone",
+     "script": "gone.sh", "model_snapshot": "gpt-9", "attach_to_session": True},
+    {"id": "paused", "prompt": "p", "name": "n", "schedule": DAILY, "state": "paused", "enabled": False,
+     "paused_reason": "later", "paused_at": "2026-03-01T09:00:00+00:00"},
+    {"id": "done", "prompt": "p", "schedule": {"kind": "once", "run_at": "2024-03-15T09:00:00+00:00"},
+     "state": "completed", "enabled": False, "repeat": {"times": 1, "completed": 1}},
+    {"id": "broken", "prompt": "p", "name": "n", "schedule": {"kind": "cron"}, "repeat": "often"},
+)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["id"])
+def test_a_job_as_it_was_got_can_be_posted_back(api: Api, root: Path, record: dict[str, Any]) -> None:
+    write_jobs(root, record)
+    job = api.job(record["id"])
+    before = stored(root)[0]
+    assert api.post("/api/crons/update", {"job_id": job["id"], **job})["job"] == {**job, "name": job["name"]}
+    changed = api.post("/api/crons/update", {"job_id": job["id"], **job, "prompt": "other", "name": "edited"})["job"]
+    assert changed == {**job, "prompt": "other", "name": "edited"}
+    kept = before.keys() - {"prompt", "name", "deliver"}
+    assert {key: stored(root)[0][key] for key in kept} == {key: before[key] for key in kept}
+
+
+def test_other_keys_of_a_job_cannot_be_changed(api: Api, root: Path) -> None:
+    write_jobs(root, RECORDS[0])
+    job, before = api.job("theirs"), (root / "cron" / "jobs.json").read_bytes()
+    for key, value in {"from_the_future": {"deep": [True, None, 2.5, "é"]}, "owner_profile": "work", "read_only": 0,
+                       "attach_to_session": 1, "schedule_display": "Daily", "origin": {}, "id": "other",
+                       "repeat": {"times": 3, "completed": 0}, "state": "paused"}.items():
+        status, sentence = api.refused("/api/crons/update", {"job_id": "theirs", **job, "name": "x", key: value})
+        assert status == 400 and f"'{key}" in sentence, sentence
+    assert (root / "cron" / "jobs.json").read_bytes() == before
+
+
+def test_values_are_accepted_in_the_form_of_answers_and_of_older_clients(api: Api, root: Path) -> None:
+    job = api.create(name="n", skills=["a", "b"])
+    every_2h = api.create(schedule="every 2h")["schedule"]
+    for given, key, shown in (
+            ({"deliver": ["telegram", " slack:1 ", ""]}, "deliver", "telegram,slack:1"),
+            ({"deliver": []}, "deliver", "local"),
+            ({"repeat": {"times": 3}}, "repeat", {"times": 3, "completed": 0}),
+            ({"repeat": {"times": 4, "completed": 0}}, "repeat", {"times": 4, "completed": 0}),
+            ({"repeat": {"times": None, "completed": 0}}, "repeat", {"times": None, "completed": 0}),
+            ({"schedule": every_2h}, "schedule", every_2h),
+            ({"schedule": job["schedule"]}, "schedule", job["schedule"]),
+            ({"skill": "c"}, "skills", ["c"]), ({"skill": ""}, "skills", []),
+            ({"skills": ["d", "e"], "skill": "c"}, "skills", ["d", "e"]),
+            ({"base_url": "http://x/v1"}, "base_url", "http://x/v1"), ({"base_url": ""}, "base_url", None)):
+        assert api.post("/api/crons/update", {"job_id": job["id"], **given})["job"][key] == shown, given
+        assert api.create(**given)[key] == shown, given
+    assert stored(root)[0]["skill"] == "d"
+
+
+def test_a_schedule_of_another_kind_than_it_says_is_refused(api: Api) -> None:
+    job = api.create()
+    wrong = {"kind": "once", "expression": "30m"}
+    assert "interval" in api.refused("/api/crons/update", {"job_id": job["id"], "schedule": wrong})[1]
+    assert "interval" in api.refused("/api/crons/create", {"prompt": "p", "schedule": wrong})[1]
+    for wrong in ({}, {"kind": "cron"}, {"kind": "cron", "expression": 5}, {"expression": "30m"},
+                  {"kind": "interval", "expression": "30m", "minutes": 30}, {"kind": None, "expression": "30m"}):
+        assert api.refused("/api/crons/update", {"job_id": job["id"], "schedule": wrong})[0] == 400
+    assert api.job(job["id"]) == job
 
 
 def test_an_empty_text_clears_the_field(api: Api, root: Path, tmp_path: Path) -> None:
@@ -160,7 +247,7 @@ def test_unknown_keys_are_preserved(api: Api, root: Path) -> None:
     api.post("/api/crons/update", {"job_id": "a", "name": "edited"})
     content = json.loads(path.read_text())
     assert content["jobs"][0] == {**content["jobs"][0], **unknown, "schedule": {**DAILY, "jitter": 3}}
-    assert content["jobs"][1:] == ["not a job", {"no": "id"}]
+    assert content["jobs"][1] == "not a job" and content["jobs"][2]["no"] == "id"
     assert (content["version"], content["owner"]) == (7, {"name": "x"})
 
 
@@ -200,3 +287,10 @@ def test_a_schedule_that_cannot_be_armed_is_not_stored(idle_api: Api, root: Path
     assert idle_api.refused("/api/crons/update", {"job_id": "a", "schedule": "30m", "name": "new"})[0] == 503
     assert json.loads(path.read_text())["jobs"] == [{"id": "a", "prompt": "p", "schedule": DAILY}]
     assert len(stored(root)) == 1
+
+
+def test_a_surprising_schedule_is_answered_with_warnings_beside_the_job(api: Api) -> None:
+    job = api.post("/api/crons/create", {"prompt": "x", "schedule": "0 9 * * *"})["job"]
+    answer = api.post("/api/crons/update", {"job_id": job["id"], "schedule": "friday at 5pm"})
+    assert set(answer) == {"ok", "job", "warnings"} and "`next friday at 17:00`" in answer["warnings"][0]
+    assert set(api.post("/api/crons/update", {"job_id": job["id"], "name": "x"})) == {"ok", "job"}
