@@ -88,6 +88,8 @@ def test_a_covering_line_leaves_traces_only_of_due_fires(site: CrontabSite) -> N
     following = datetime.datetime.fromisoformat(schedule) + datetime.timedelta(minutes=7)
     assert datetime.datetime.fromisoformat(site.api.job(due)["next_run_at"]) == following
     site.stop_server()
+    if time.time() // 60 % 60 == 16:  # the next minute is that of the hourly sync
+        time.sleep(60)
     site.run("sleep 1; touch ~/stamp")
     before = [started_by_cron(site, job_id) for job_id in (waiting, due)]
     time.sleep(64 - time.time() % 60)
