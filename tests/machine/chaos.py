@@ -711,11 +711,14 @@ class Chaos:
         return any(run.start <= at and (run.end is None or run.end > at) for run in runs)
 
     def _steady_trouble(self, site: Site, before: State, after: State) -> str:
-        """Problems at both looks that no process was about to solve."""
+        """Problems at both looks that no process was about to solve. Doctor leaves out a job that runs."""
         if before.records is None and after.records is None:
             return "jobs.json cannot be read"
+        runs = self._runs()
         for job in self._alive(site):
-            if job.busy_until < before.at - 1 and _is_recurring(before, job.id):
+            ran = any(run.start <= after.at + 1 and (run.end or run.start + run.seconds) >= before.at - 1
+                      for run in runs.get(job.id, []))
+            if job.busy_until < before.at - 1 and _is_recurring(before, job.id) and not ran:
                 troubles = {_trouble_of(before, job.id), _trouble_of(after, job.id)}
                 if "" not in troubles and len(troubles) == 1:
                     return f"{job.id} {troubles.pop()}"
