@@ -33,7 +33,7 @@ from tests.schedulers.plans import daily_plan
 
 NOTHING: dict[str, Any] = {"armed": [], "disarmed": [], "problems": []}
 OURSELVES = pwd.getpwuid(os.getuid()).pw_name
-IDLE_S = 0.3
+IDLE_S = 2.0
 IN_PRIVATE_RUN = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && mkdir -p /run/systemd/system || exit 9\n'
                   'for unit in $TIMERS; do echo old >/run/systemd/system/$unit; done\n"$@"; status=$?\n'
                   'cp -r /run/systemd/system/. "$UNITS"; exit $status', "sh"]
@@ -103,7 +103,7 @@ class Helper:
 
     def send(self, line: bytes, uid: int | None = None, close: bool = True, **arguments: Any) -> Any:
         """Return the answer of a helper started with `arguments` to `line`."""
-        with self.started(**arguments):
+        with self.started(**{"idle_s": 0.3, **arguments}):
             return self.exchange(line, uid, close)
 
     def ask(self, request: Request, **arguments: Any) -> Any:
@@ -183,10 +183,10 @@ def test_a_caller_that_is_gone_or_does_not_read_its_answer_harms_no_other(helper
 
 
 def test_the_helper_answers_until_it_was_idle_and_then_ends(helper: Helper) -> None:
-    with helper.started(idle_s=1) as process:
+    with helper.started() as process:
         for _ in range(4):
             assert helper.exchange(Request("start", ["default:one"]).line()) == NOTHING
-            time.sleep(0.4)
+            time.sleep(0.7)
         assert process.poll() is None
         wait_for(lambda: process.poll() == 0)
 
