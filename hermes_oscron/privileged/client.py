@@ -18,7 +18,7 @@ ANSWER_TIMEOUT_S = 150.0
 """The helper ends a request after 120 s."""
 MAX_ATTEMPTS = 20
 RETRY_INTERVAL_S = 0.25
-"""The helper hangs up if it ends, or if too many requests come at once; then the request is repeated."""
+"""The helper hangs up if it is ended, or if the request arrives too late; then the request is repeated."""
 
 
 class PrivilegedSystemd(Systemd):

@@ -11,6 +11,7 @@ import datetime
 import json
 import os
 import pwd
+import select
 import signal
 import socket
 import struct
@@ -52,6 +53,8 @@ def main() -> int:
             caller, _ = listener.accept()
             with caller, contextlib.suppress(OSError):  # it is slow or gone
                 line = _read_line(caller)
+                if _has_left(caller):
+                    continue
                 answer = _answer(caller, line, uid)
                 caller.settimeout(TRANSFER_TIMEOUT_S)
                 caller.sendall(json.dumps(answer).encode() + b"\n")
@@ -70,6 +73,13 @@ def _read_line(caller: socket.socket) -> bytes:
         part = caller.recv(65536)
         request += part
     return bytes(request).partition(b"\n")[0]
+
+
+def _has_left(caller: socket.socket) -> bool:
+    """Return True if the caller has closed its socket. It may have undone already what its request would arm."""
+    poll = select.poll()
+    poll.register(caller, 0)  # POLLHUP is reported all the same (poll(2))
+    return bool(poll.poll(0))
 
 
 def _end_request(_signal: int, _frame: object) -> None:
