@@ -70,6 +70,7 @@ def absolute_home(path: str) -> str:
 def use_installed_home() -> None:
     """Set `$HERMES_HOME` and `$HERMES_TIMEZONE` as the installation has them, if they are not set.
 
+    With a system installation, the zone of a terminal does not count: its services would arm the jobs in another one.
     Raises OtherInstallation if `$HERMES_HOME` is in another Hermes root: the timers and the API of the installation are
     those of one root, and a sync of another would disarm its jobs.
     """
@@ -81,5 +82,7 @@ def use_installed_home() -> None:
     if os.path.realpath(split_home(given)[0]) != os.path.realpath(split_home(installed)[0]):
         raise OtherInstallation(f"HERMES_HOME is {given}, but hermes-oscron is installed for {installed}.",
                                 f"Unset HERMES_HOME, or move the installation: HERMES_HOME={given} ./install.sh")
+    if settings.get(ACCOUNT):
+        os.environ.pop(ZONE, None)
     if settings.get(ZONE):
         os.environ.setdefault(ZONE, settings[ZONE])

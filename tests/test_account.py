@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_oscron.installation import use_installed_home
 from tests.conftest import needs_root
 
 BECOME = """
@@ -107,3 +108,17 @@ def test_a_runner_that_root_starts_and_that_cannot_become_the_account_reports_it
     done = subprocess.run(["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", sys.executable, "-c", code,
                            installation(tmp_path, account), "default:a"], capture_output=True, text=True, check=False)
     assert done.returncode in (1, 2) and reason in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("settings", "used"), [
+    ("ACCOUNT=nobody\n", None), ("ACCOUNT=nobody\nHERMES_TIMEZONE=Asia/Tokyo\n", "Asia/Tokyo"),
+    ("", "Europe/Rome"), ("HERMES_TIMEZONE=Asia/Tokyo\n", "Europe/Rome")])
+def test_the_zone_of_a_terminal_does_not_count_in_a_system_installation(
+    settings: str, used: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "installation.conf").write_text(f"HERMES_HOME={tmp_path}\n{settings}")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "env-1"))
+    monkeypatch.setenv("HERMES_HOME", str(tmp_path))
+    monkeypatch.setenv("HERMES_TIMEZONE", "Europe/Rome")
+    use_installed_home()
+    assert os.environ.get("HERMES_TIMEZONE") == used

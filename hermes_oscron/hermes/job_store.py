@@ -7,7 +7,6 @@ parsing a `Job` before the child starts would delay every run.
 import datetime
 from collections.abc import Callable, Iterable
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from ..barrier import use_or_none
 from ..jobs.due import fires_alike
@@ -96,9 +95,3 @@ def note_armed(home: Home) -> None:
 def remove(home: Home, job_id: str) -> Job:
     """Remove the job `job_id`, and return it. Raises JobNotFound, StateFileError."""
     return Job.from_record(home.profile, jobs_file.remove(home, job_id), home_zone(home))
-
-
-def parse(content: bytes, home: Home, zone: ZoneInfo) -> list[Job]:
-    """Return the jobs in `content`, a jobs.json of `home`. Raises StateFileError."""
-    return [Job.from_record(home.profile, record, zone)
-            for record in jobs_file.parse_records(content, home.jobs_file)]

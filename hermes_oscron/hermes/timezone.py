@@ -32,24 +32,20 @@ class ZoneChoice(NamedTuple):
 
 
 def home_zone(home: Home) -> "ZoneInfo":
-    """Return the zone of wall-clock times of `home`. See `choose_zone`."""
+    """Return the zone of wall-clock times of `home`. See `zone_choice`."""
     return zone_choice(home).zone
 
 
 def zone_choice(home: Home) -> ZoneChoice:
-    """Return the zone of wall-clock times of `home`, and where it comes from. See `choose_zone`."""
-    return choose_zone(_content(f"{home.path}/.env"), _content(f"{home.path}/config.yaml"), home.path)
-
-
-def choose_zone(env_file: bytes, config_yaml: bytes, folder: str) -> ZoneChoice:
-    """Return the zone for a `.env` and a config.yaml with this content, both in `folder`.
+    """Return the zone of wall-clock times of `home`, and where it comes from.
 
     The order is the agent's: `HERMES_TIMEZONE` in `.env`, in the environment, `timezone:` in config.yaml, the machine's
     zone. As in the agent, the first of them decides: if its zone does not exist, the machine's counts.
     """
-    for source, name in ((f"{VARIABLE} in {folder}/.env", _from_env_file(env_file)),
+    folder = home.path
+    for source, name in ((f"{VARIABLE} in {folder}/.env", _from_env_file(_content(f"{folder}/.env"))),
                          (f"the variable {VARIABLE}", os.environ.get(VARIABLE, "").strip()),
-                         (f"timezone: in {folder}/config.yaml", _from_config(config_yaml))):
+                         (f"timezone: in {folder}/config.yaml", _from_config(_content(f"{folder}/config.yaml")))):
         if name:
             if zone := _zone(name):
                 return ZoneChoice(zone, source)

@@ -121,8 +121,8 @@ def install_units(wanted: Target) -> None:
         _withhold_user_manager(layout, wanted.account)
     elif not layout.is_system and not layout.is_temporary and not manager.enable_linger():
         warn(f"Jobs will only run while this account is logged in. As root: loginctl enable-linger {os.getuid()}")
-    # The server may run the old code; and systemd may still have the old socket loaded, which may be another.
-    manager.attempt("stop", "hermes-oscron.socket", "hermes-oscron.service")
+    # The servers may run the old code; and systemd may still have the old socket loaded, which may be another.
+    manager.attempt("stop", *units.STOPPED)
     manager.call("daemon-reload")
     if not layout.is_temporary:
         manager.call("enable", *units.ENABLED, *(["hermes-oscron-root.socket"] if wanted.account else []))

@@ -55,7 +55,7 @@ def start_again(wanted: Target, kept: Kept) -> str:
         manager.attempt("disable", "--now", *added)
     try:
         put_back(kept)
-        manager.attempt("stop", "hermes-oscron.socket", "hermes-oscron.service")
+        manager.attempt("stop", *units.STOPPED)
         manager.attempt("daemon-reload")
         started = [name for name in names if names[name] is not None and "@" not in name
                    and not name.endswith(".service")]

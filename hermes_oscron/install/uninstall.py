@@ -18,7 +18,7 @@ from .settings import InstallError
 from .target import Target
 
 LOCK = "/run/hermes-oscron-root.lock"
-"""The lock of root's helper."""
+"""The lock of root's helper in earlier versions."""
 TIMERS = "hermes-job@*.timer"
 REMOVED_STATE = ("scheduler", "synced", "in-sync", "manager", "disarmed", "sync-wanted", "bin")
 """Our files in the Hermes root that a later installation must not find; the fourth is of version 0.1."""
@@ -105,8 +105,8 @@ def remove_units(layout: Layout, manager: Manager) -> None:
     """Stop and remove all units and timers, and end the runs in progress."""
     # From here on no timer can be armed.
     if layout.is_system:
-        manager.attempt("disable", "--now", "hermes-oscron-root.socket")
-        manager.attempt("stop", "hermes-oscron-root@*.service")
+        manager.attempt("disable", "--now", *units.ROOT_HELPER)
+        manager.attempt("stop", "hermes-oscron-root@*.service")  # of earlier versions
     manager.attempt("stop", TIMERS)
     for timer in glob.glob(f"{layout.runtime_units}/{TIMERS}"):
         os.unlink(timer)

@@ -24,7 +24,9 @@ UNITS = ("hermes-job@.service", "hermes-oscron.socket", "hermes-oscron.service",
          "hermes-oscron-settings@.path")
 ENABLED = ("hermes-oscron.socket", "hermes-oscron-sync.service", "hermes-oscron-sync.timer",
            "hermes-oscron-sync.socket", "hermes-oscron-changed.path")
-ROOT_HELPER = ("hermes-oscron-root.socket", "hermes-oscron-root@.service")
+ROOT_HELPER = ("hermes-oscron-root.socket", "hermes-oscron-root.service")
+STOPPED = ("hermes-oscron.socket", "hermes-oscron.service", *ROOT_HELPER)
+"""The units of servers, which are stopped first, so that the new code and the new sockets are used."""
 ACCOUNT_DROP_INS = tuple(f"{unit}.d/account.conf" for unit in (
     "hermes-job@.service", "hermes-oscron.service", "hermes-oscron.socket", "hermes-oscron-sync.service",
     "hermes-oscron-sync.socket", "hermes-oscron-changed.service"))
@@ -34,7 +36,7 @@ NEEDRESTART, NEEDRESTART_FILE = "needrestart.conf", "hermes-oscron.conf"
 POLKIT_RULES = "10-hermes-oscron.rules"
 NO_USER_MANAGER = "hermes-oscron.conf"
 """A drop-in of the user manager of an account without logins."""
-REMOVED = ("hermes-oscron-sync.path",)
+REMOVED = ("hermes-oscron-sync.path", "hermes-oscron-root@.service")
 """Units of earlier versions."""
 
 
@@ -149,7 +151,6 @@ def _values(layout: Layout, settings: Settings) -> dict[str, str]:
         "BIN_ARGUMENT": quoted(layout.programs).replace("$", "$$"),  # in a word that is not the first of ExecStart=
         "ENVIRONMENT": "\n".join([*user, variable("PATH", settings.path), variable("HERMES_HOME", settings.home),
                                   *zone]),
-        "HELPER_ENVIRONMENT": "\n".join([variable("HERMES_HOME", settings.root), *zone]),
         "ACCOUNT": account,
         "ACCOUNT_ARGUMENT": quoted(settings.account).replace("$", "$$"),
         "ACCOUNT_STRING": json.dumps(settings.account),  # in JavaScript

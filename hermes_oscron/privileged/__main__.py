@@ -1,4 +1,4 @@
-"""`python -m hermes_oscron.privileged`, as hermes-oscron-root@.service starts it."""
+"""`python -m hermes_oscron.privileged`, as hermes-oscron-root.service starts it."""
 
 import sys
 

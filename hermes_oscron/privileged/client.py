@@ -8,17 +8,17 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from ..hermes.home import hermes_root, homes_of
+from ..schedulers.plan import without_paused
 from ..schedulers.protocol import Availability, Changes, Problem, Report, SchedulerError
-from ..schedulers.systemd.path_watch import PathWatcher
+from ..schedulers.systemd.path_watch import PathWatcher, watchable
 from ..schedulers.systemd.scheduler import Systemd
-from .protocol import ARM, DISARM, IS_LINK, SOCKET_PATH, START, WATCH, Request
+from .protocol import ARM, DELETE, DISARM, DISARM_ALL, MAX_ITEMS, SOCKET_PATH, START, WATCH, Request, plan_item
 
 ANSWER_TIMEOUT_S = 150.0
-"""systemd ends a helper after 120 s."""
+"""The helper ends a request after 120 s."""
 MAX_ATTEMPTS = 20
 RETRY_INTERVAL_S = 0.25
-"""systemd hangs up when too many requests come at once; then the request is repeated."""
+"""The helper hangs up if it is ended, or if the request arrives too late; then the request is repeated."""
 
 
 class PrivilegedSystemd(Systemd):
@@ -31,20 +31,18 @@ class PrivilegedSystemd(Systemd):
             reason = f"{SOCKET_PATH} is missing; as root: systemctl start hermes-oscron-root.socket"
         return Availability(supported, reason)
 
-    def health(self) -> list[Problem]:
-        """Return the problems of systemd, and the links that root's helper does not follow. Raises SchedulerError."""
-        return [*super().health(), *(Problem(path, f"{path}: {IS_LINK}.") for path in _links(hermes_root()))]
-
     def apply(self, changes: Changes, now: datetime.datetime) -> Report:
-        """Send `changes` to root's helper, which reads in jobs.json how to arm a job. Raises SchedulerError.
-
-        A job that only stops firing is sent with `arm`, because `disarm` also clears the failed state of its last run.
-        """
-        removed = sorted({*changes.deleted, *(changes.arm.keys() & set(changes.disarm))})
-        updated = sorted({*changes.arm, *changes.disarm} - set(changes.deleted))
-        disarmed = _send(Request(DISARM, removed)).disarmed if removed else []
-        report = _send(Request(ARM, updated)) if updated else Report([], [], [])
-        return Report(report.armed, [*disarmed, *report.disarmed], report.problems)
+        """Send `changes` to root's helper. Raises SchedulerError."""
+        arm = without_paused(changes.arm)
+        deleted = set(changes.deleted)
+        disarm = {*changes.disarm, *(changes.arm.keys() - arm.keys())} - deleted
+        reports = [_send(Request(command, items[start : start + MAX_ITEMS]))
+                   for command, items in ((DELETE, sorted(deleted)), (DISARM, sorted(disarm)),
+                                          (ARM, [plan_item(arm[instance]) for instance in sorted(arm)]))
+                   for start in range(0, len(items), MAX_ITEMS)]
+        armed = [instance for report in reports for instance in report.armed]
+        disarmed = {instance for report in reports for instance in report.disarmed} - set(armed)
+        return Report(armed, sorted(disarmed), [problem for report in reports for problem in report.problems])
 
     def start_service(self, instance: str) -> None:
         """Request root's helper to start the service of `instance`. Raises SchedulerError."""
@@ -53,27 +51,16 @@ class PrivilegedSystemd(Systemd):
     def remove_all(self) -> None:
         """Request root's helper to remove the timers of all jobs. Raises SchedulerError."""
         if self.availability().supported:
-            _send(Request(DISARM))
+            _send(Request(DISARM_ALL))
 
 
 class PrivilegedWatcher(PathWatcher):
     """Notices changed jobs by path units of the system's manager."""
 
     def watch(self, profiles: Collection[str]) -> None:
-        """Request root's helper to watch the profiles that it finds. Raises SchedulerError."""
-        if self._systemctl.unreachable():
-            return
-        if problems := _send(Request(WATCH)).problems:
-            raise SchedulerError(problems[0].sentence)
-
-
-def _links(root: str) -> list[str]:
-    """Return the links under the Hermes root `root` among the files and folders that root's helper reads."""
-    paths = [f"{root}/profiles"]
-    for home in homes_of(root):
-        paths += [*([home.path] if home.path != root else []), home.cron_dir, home.jobs_file,
-                  f"{home.path}/config.yaml", f"{home.path}/.env"]
-    return [path for path in paths if os.path.islink(path)]
+        """Request root's helper to watch the jobs of exactly `profiles`. Raises SchedulerError."""
+        if not self._systemctl.unreachable():
+            _send(Request(WATCH, watchable(profiles)))
 
 
 def _send(request: Request) -> Report:
@@ -94,7 +81,7 @@ def _exchange(request: Request) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SchedulerError(f"Root's helper cannot be reached at {SOCKET_PATH}: {error}.",
                              "As root: systemctl restart hermes-oscron-root.socket") from None
-    raise SchedulerError("Root's helper hung up.", "See 'journalctl -u \"hermes-oscron-root@*\"'.")
+    raise SchedulerError("Root's helper hung up.", "See 'journalctl -u hermes-oscron-root'.")
 
 
 def _exchange_once(line: bytes) -> bytes:

@@ -312,7 +312,7 @@ class JobService:
         if problems := scheduler.apply(changes, now).problems:
             raise SchedulerError(problems[0].sentence)
         if plan and (wrong := wrong_elapses(scheduler, {job.instance: job}, self.clock)):
-            scheduler.apply(Changes(deleted=[job.instance]), now)  # `disarm` would arm it by jobs.json once more
+            scheduler.apply(Changes(disarm=[job.instance]), now)
             raise SchedulerError(f"{job.instance}: {wrong[job.instance]}")
         job_store.note_armed(home)
         if plan and job.next_run_at and job.next_run_at <= self.clock.now():

@@ -66,7 +66,7 @@ def test_the_units_of_a_demonstration_have_the_number_of_the_account(tmp_path: P
     for name in ("hermes-job@.service", "hermes-oscron.service", "hermes-oscron-root.socket"):
         assert re.search(f"User={uid}$", files[f"{tmp_path}/{name}"], re.M), name
     assert not [path for path, text in files.items() if re.search("User=nobody", text)]
-    assert '"nobody"' in files[f"{tmp_path}/hermes-oscron-root@.service"], "the helper gets the name"
+    assert '"nobody"' in files[f"{tmp_path}/hermes-oscron-root.service"], "the helper gets the name"
 
 
 def test_special_characters_are_escaped_for_each_place(user: layout.Layout) -> None:
@@ -84,7 +84,7 @@ def test_the_name_of_the_account_is_escaped_for_each_place(name: str, tmp_path: 
     for unit, section, key in (("hermes-job@.service", "Service", "User"), ("hermes-oscron-root.socket", "Socket",
                                                                            "SocketUser")):
         assert f"{key}={in_unit}" in settings_of(units.render(unit, system, chosen), section)
-    helper = units.render("hermes-oscron-root@.service", system, chosen)
+    helper = units.render("hermes-oscron-root.service", system, chosen)
     [argument] = re.findall(r'^ExecStart=.* "(.*)"$', helper, re.MULTILINE)
     assert re.sub(r"\\(.)", r"\1", argument).replace("%%", "%").replace("$$", "$") == name
     [compared] = re.findall(r"subject\.user == (.*)\)", units.render(units.POLKIT_RULES, system, chosen))

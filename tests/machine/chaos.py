@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from tests.conftest import wait_for
 from tests.machine.box import Box
 from tests.machine.model import STARTING_S, Call, Change, Evidence, Fault, Record, Run, Schedule
-from tests.machine.sites import CrontabSite, Site
+from tests.machine.sites import CrontabSite, Site, helper_works
 
 LOG = "/var/log/chaos/runs"
 """The output of the scripts, on another disk than the homes."""
@@ -193,7 +193,8 @@ class Chaos:
         for _ in range(2):
             units = self.box.run("systemctl list-units --plain --no-legend --state=activating,active,deactivating "
                                  "'hermes-job@*.service'; systemctl list-jobs --no-legend 'hermes-job@*'").stdout
-            if units.strip() or any(self._processes(words) for words in (CRON, RUNNER, SYNC, HELPER)):
+            if (units.strip() or any(self._processes(words) for words in (CRON, RUNNER, SYNC))
+                    or helper_works(self.box)):
                 return False
             time.sleep(SAMPLE_S)
         return True
@@ -273,7 +274,7 @@ class Chaos:
     def _kill_helper(self, site: Site, dice: random.Random) -> None:
         site = self.sites[0]
         with self._fault("kill -9 of root's helper", [site], delays=True):
-            self._kill_new(HELPER, None, lambda: self._verb(site, dice), dice.uniform(0, 0.3), 1)
+            self._kill_new(HELPER, None, lambda: self._verb(site, dice), dice.uniform(0, 0.3), 1, running=True)
             self._resolve()
             self._sync(site)
 

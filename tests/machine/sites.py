@@ -216,8 +216,8 @@ class Site:
     def _is_syncing(self) -> bool:
         """Return True if a service or another process syncs or is about to, or root's helper works."""
         states = self.systemctl("show -P ActiveState hermes-oscron-changed.service hermes-oscron-sync.service").split()
-        processes = self.box.run("pgrep -f 'hermes-oscron [s]ync|hermes_oscron.[p]rivileged'", check=False).stdout
-        return bool(set(states) - set(ENDED) or processes)
+        processes = self.box.run("pgrep -f 'hermes-oscron [s]ync'", check=False).stdout
+        return bool(set(states) - set(ENDED) or processes or helper_works(self.box))
 
     @contextlib.contextmanager
     def blackout(self) -> Iterator[None]:
@@ -360,6 +360,11 @@ class CrontabSite(Site):
     def syslog(self, job_id: str) -> str:
         """Return what the syslog has of `job_id`."""
         return str(self.box.run(f"journalctl --no-pager -o cat -t hermes-job@{job_id}", check=False).stdout)
+
+
+def helper_works(box: Box) -> bool:
+    """Return True if root's helper, which stays for a while after a request, runs systemctl."""
+    return bool(box.run("pgrep -P \"$(pgrep -d, -f 'hermes_oscron.[p]rivileged')\"", check=False).stdout)
 
 
 class ForegroundSite(Site):

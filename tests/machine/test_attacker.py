@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import wait_for
 from tests.fuzz.records import record
 from tests.machine.box import Box
-from tests.machine.sites import Site, SystemSite
+from tests.machine.sites import Site, SystemSite, helper_works
 from tests.privileged.harmless import TIMER, assert_harmless
 
 ROOTS = "/etc /root /usr/local /run/systemd/system /opt/treasure"
@@ -39,6 +39,12 @@ with socket.socket(socket.AF_UNIX) as asking:
 """
 
 
+def arming(*instances: str, **parts: Any) -> dict[str, Any]:
+    """Return the request to arm `instances` at 9:00, or by a plan with other `parts`."""
+    plan = {"kind": "cron", "expression": "0 9 * * *", "zone": "UTC", "phase": None, **parts}
+    return {"command": "arm", "items": [[instance, *plan.values()] for instance in instances]}
+
+
 class Attack:
     """The account on its machine, and the checks that an attack has changed nothing."""
 
@@ -48,7 +54,7 @@ class Attack:
         self.jobs_file = f"{site.hermes}/cron/jobs.json"
         self.job_id = site.create(schedule="0 9 * * *")["id"]
         self.sound = json.loads(self.site.run(f"cat {self.jobs_file}").stdout)["jobs"]
-        self.arming = {"command": "arm", "instances": [f"default:{self.job_id}"]}
+        self.arming = arming(f"default:{self.job_id}")
         self.site.run(f"tar -C {site.hermes} -cf sound.tar .")
 
     def begin(self) -> None:
@@ -66,12 +72,12 @@ class Attack:
 
     def arm(self, *instances: str) -> dict[str, Any]:
         """Return the helper's answer to the request to arm `instances`."""
-        answer: dict[str, Any] = json.loads(self.ask({"command": "arm", "instances": instances}))
+        answer: dict[str, Any] = json.loads(self.ask(arming(*instances)))
         return answer
 
-    def watch(self) -> dict[str, Any]:
-        """Return the helper's answer to the request to watch every profile."""
-        answer: dict[str, Any] = json.loads(self.ask({"command": "watch"}))
+    def watch(self, *profiles: str) -> dict[str, Any]:
+        """Return the helper's answer to the request to watch `profiles`."""
+        answer: dict[str, Any] = json.loads(self.ask({"command": "watch", "items": profiles}))
         return answer
 
     def do(self, command: str) -> None:
@@ -122,8 +128,8 @@ class Attack:
 
     def _is_quiet(self) -> bool:
         units = self.box.run("systemctl list-units --plain --no-legend --state=active,activating,deactivating "
-                             "'hermes-oscron-sync.service' 'hermes-oscron-root@*' 'hermes-job@*.service'").stdout
-        return not units
+                             "'hermes-oscron-sync.service' 'hermes-job@*.service'").stdout
+        return not units and not helper_works(self.box)
 
 
 @pytest.fixture(scope="module")
@@ -147,22 +153,25 @@ def attack(attacker: Attack) -> Iterator[Attack]:
         attacker.restore()
 
 
-# Raw bytes on the socket
+# Requests
 
 
+NASTY = "x\n[Service]\nExecStart=/bin/touch /opt/treasure/taken\n\\"
 MALFORMED = [
     b"", b"\n", b"\0" * 100, b"\xff" * 70_000, b"[" * 200_000, b"[]", b"GET / HTTP/1.1\r\n\r\n",
-    b'{"command": "enable"}',
-    b'{"command": "sync"}', b'{"command": ["arm"]}', b'{"command": "arm"}', b'{"command": "arm", "instances": []}',
-    b'{"command": "start"}', b'{"command": "start", "instances": null}', b'{"command": "disarm", "instances": "a:b"}',
-    b'{"command": "start", "instances": ["x.service"]}', b'{"command": "watch", "units": ["sshd.service"]}',
-    b'{"command": "start", "instances": ["default:x\n.service"]}', b'{"command": "arm", "instances": ["../../etc:x"]}',
-    b'{"command": "start", "instances": ["default:x\\n.service"]}', b'{"command": "start", "instances": [["a:b"]]}',
-    b'{"command": "start", "instances": ["a:b/../../../etc/systemd/system/getty@tty1"]}',
-    b'{"command": "disarm", "instances": ["a:*"]}', b'{"command": "disarm", "instances": ["a:b c:d"]}',
-    b'{"command": "disarm", "instances": ["a:b", "../hermes-oscron-root:x"]}',
-    b'{"command": "start", "instances": ["--all:b\\u0000"]}', b'{"command": "arm", "instances": ["%n:%h"]}',
-    b'{"command": "watch", "instances": ["a:b", "..:x"]}',
+    b'{"command": "enable", "items": []}', b'{"command": "arm", "instances": ["default:x"]}',
+    b'{"command": "sync", "items": []}', b'{"command": ["arm"], "items": []}', b'{"command": "arm"}',
+    b'{"command": "arm", "items": ["default:x"]}', b'{"command": "arm", "items": [[]]}',
+    b'{"command": "start"}', b'{"command": "start", "items": null}', b'{"command": "disarm", "items": "a:b"}',
+    b'{"command": "start", "items": ["x.service"]}', b'{"command": "watch", "items": [], "units": ["sshd.service"]}',
+    b'{"command": "start", "items": ["default:x\n.service"]}', b'{"command": "arm", "items": [["../../etc:x"]]}',
+    b'{"command": "start", "items": ["default:x\\n.service"]}', b'{"command": "start", "items": [["a:b"]]}',
+    b'{"command": "start", "items": ["a:b/../../../etc/systemd/system/getty@tty1"]}',
+    b'{"command": "disarm", "items": ["a:*"]}', b'{"command": "disarm", "items": ["a:b c:d"]}',
+    b'{"command": "delete", "items": ["a:b", "../hermes-oscron-root:x"]}',
+    b'{"command": "start", "items": ["--all:b\\u0000"]}', b'{"command": "arm", "items": [["%n:%h"]]}',
+    b'{"command": "watch", "items": [".."]}', b'{"command": "watch", "items": ["a/../../.."]}',
+    b'{"command": "watch", "items": ["%h"]}', b'{"command": "disarm-all", "items": ["a:b"]}',
 ]
 
 
@@ -191,11 +200,11 @@ def test_the_socket_works_after_a_flood_of_requests(attack: Attack) -> None:
 
 
 def test_another_user_is_refused_even_if_the_socket_admits_them(attack: Attack) -> None:
-    requests: list[dict[str, Any]] = [
-        {"command": "disarm"}, {"command": "disarm", "instances": [f"default:{attack.job_id}"]}, {"command": "watch"},
-        attack.arming, {"command": "start", "instances": [f"default:{attack.job_id}"]}]
+    requests: list[dict[str, Any]] = [attack.arming, {"command": "disarm-all", "items": []}, *(
+        {"command": command, "items": [f"default:{attack.job_id}"]} for command in ("disarm", "delete", "start")),
+        {"command": "watch", "items": []}]
     for user in ("ada", "daemon"):
-        assert attack.ask({"command": "disarm"}, user) == "PermissionError\n"
+        assert attack.ask({"command": "disarm-all", "items": []}, user) == "PermissionError\n"
     attack.box.run("chmod 666 /run/hermes-oscron-root")
     try:
         for user in ("ada", "daemon"):
@@ -207,24 +216,82 @@ def test_another_user_is_refused_even_if_the_socket_admits_them(attack: Attack) 
 
 
 def test_a_start_of_a_name_that_is_not_a_job_does_nothing(attack: Attack) -> None:
-    attack.ask({"command": "start", "instances": ["default:sshd.service", "default:nothing", "-:-"]})
-    wait_for(lambda: "error" not in attack.ask({"command": "disarm", "instances": ["default:sshd.service", "-:-"]}))
+    attack.ask({"command": "start", "items": ["default:sshd.service", "default:nothing", "-:-"]})
+    wait_for(lambda: "error" not in attack.ask({"command": "delete", "items": ["default:sshd.service", "-:-"]}))
 
 
-def test_a_job_that_is_not_in_jobs_json_is_not_armed(attack: Attack) -> None:
+def test_a_job_that_is_not_in_jobs_json_gets_a_harmless_timer_until_the_next_sync(attack: Attack) -> None:
     before = attack.timers()
     strangers = ["default:sshd", "default:x.service", "nobody:x", f"default:{attack.job_id[:-1]}", "-:-",
                  "treasure:taken"]
-    assert attack.arm(*strangers)["armed"] == []
+    assert attack.arm(*strangers)["armed"] == strangers
+    for unit, text in attack.timers().items():
+        assert_harmless(unit, text)
+    attack.site.oscron("sync")
     assert attack.timers() == before
 
 
 def test_the_account_can_arm_again_a_job_that_it_disarmed(attack: Attack) -> None:
-    for request in ({"command": "disarm"}, {"command": "disarm", "instances": [f"default:{attack.job_id}"]}):
-        attack.ask(request)
+    for command, items in (("disarm-all", []), ("disarm", [f"default:{attack.job_id}"])):
+        attack.ask({"command": command, "items": items})
         assert not attack.timers() and not attack.site.armed(attack.job_id)
         assert attack.arm(f"default:{attack.job_id}")["armed"] == [f"default:{attack.job_id}"]
         assert attack.site.armed(attack.job_id)
+
+
+def test_no_byte_of_a_hostile_plan_reaches_a_unit(attack: Attack) -> None:
+    for part in ("kind", "expression", "zone"):
+        for text in (NASTY, f"0 9 * * *{NASTY}", f"UTC{NASTY}", "../../../etc/passwd", "%n", "", "é", "\ud800",
+                     "x" * 5000, None, [], {}, 7):
+            answer = json.loads(attack.ask(arming("default:bad", **{part: text})))
+            assert answer["armed"] == [] and answer["problems"], (part, text)
+    for phase in (-1, 10**30, 1e308, "0", [], {}):
+        assert json.loads(attack.ask(arming("default:bad", phase=phase)))["armed"] == [], phase
+    for name in ("../../../etc/systemd/system/x", "a/b", "x.service\n", "", "%n", "*", NASTY):
+        assert "error" in attack.arm(f"default:{name}"), name
+    assert [*attack.timers()] == [f"hermes-job@default:{attack.job_id}.timer"]
+
+
+def test_too_many_jobs_are_refused_and_change_no_timer(attack: Attack) -> None:
+    before = attack.timers()
+    assert "at most 500 items" in attack.arm(*(f"default:j{n}" for n in range(501)))["error"]
+    assert attack.timers() == before
+
+
+def test_the_limit_of_timers_holds_for_single_requests_too(attack: Attack) -> None:
+    attack.box.run("cd /run/systemd/system; seq -f 'hermes-job@default:x%g.timer' 9999 | xargs touch")
+    try:
+        assert "more than 10000 jobs" in attack.arm("default:more")["error"]
+        assert "armed" in attack.arm(f"default:{attack.job_id}")
+    finally:
+        attack.box.run("cd /run/systemd/system; find . -name 'hermes-job@default:x*.timer' -delete")
+
+
+def test_the_same_job_many_times_is_one_timer(attack: Attack) -> None:
+    attack.arm(*["default:same"] * 500)
+    assert len(attack.timers()) <= 2
+
+
+def test_many_profiles_use_no_inotify_instance_of_root(attack: Attack) -> None:
+    names = [f"p{number}" for number in range(400)]
+    attack.do(f"mkdir -p profiles; cd profiles; mkdir {' '.join(names)}")
+    assert "at most 10 items" in attack.watch(*names)["error"]
+    for first in (0, 20):
+        attack.watch(*names[first:first + 10])
+    attack.site.oscron("sync")
+    watches = attack.box.run("systemctl list-units --plain --no-legend 'hermes-oscron-watch@*'").stdout.splitlines()
+    assert len(watches) == 10 and all(" active " in line for line in watches)
+    attack.box.run("python3 -c 'import ctypes; assert ctypes.CDLL(None).inotify_init() >= 0'")
+
+
+def test_the_helper_has_no_rights_to_files_of_the_account(attack: Attack) -> None:
+    attack.watch()
+    pid = attack.box.run("systemctl show -P MainPID hermes-oscron-root.service").stdout.strip()
+    status = attack.box.run(f"cat /proc/{pid}/status").stdout
+    assert "CapEff:\t0000000000000000" in status and "CapBnd:\t0000000000000000" in status
+    assert "Uid:\t0\t0\t0\t0" in status and "NoNewPrivs:\t1" in status
+    opened = attack.box.run(f"readlink /proc/{pid}/fd/* /proc/{pid}/cwd").stdout
+    assert "hermes" not in opened, opened
 
 
 # Files
@@ -257,9 +324,9 @@ def test_a_trap_instead_of_a_file_is_not_followed(attack: Attack) -> None:
     for name, trap in TRAPS.items():
         attack.do(trap)
         began = time.monotonic()
-        answers = [attack.ask({"command": "watch"}), attack.ask(attack.arming), attack.ask(
-            {"command": "arm", "instances": [f"default:{attack.job_id}", "default:taken", "treasure:taken"]})]
+        answers = [attack.ask({"command": "watch", "items": ["treasure", "work"]}), attack.ask(attack.arming)]
         assert time.monotonic() - began < 30, name
+        assert "armed" in answers[1], name
         assert all(TREASURE not in answer and "root:" not in answer for answer in answers), name
         attack.site.run(f"timeout 60 {attack.site.bin}/hermes-oscron sync", check=False)
         if "profile" not in name:
@@ -278,19 +345,8 @@ def test_watching_recovers_from_a_loop_of_links(attack: Attack) -> None:
     assert attack.box.run("systemctl is-active hermes-oscron-changed.path").stdout == "active\n"
 
 
-def test_many_profiles_use_no_inotify_instance_of_root(attack: Attack) -> None:
-    attack.do("mkdir -p profiles; cd profiles; seq -f p%g 400 | xargs mkdir")
-    attack.watch()
-    watches = attack.box.run("systemctl list-units --plain --no-legend 'hermes-oscron-watch@*'").stdout.splitlines()
-    assert len(watches) == 10 and all(" active " in line for line in watches)
-    attack.box.run("python3 -c 'import ctypes; assert ctypes.CDLL(None).inotify_init() >= 0'")
-
-
 def test_the_account_owns_no_file_or_folder_in_run(attack: Attack) -> None:
     assert attack.box.run("find /run -xdev -user hermes ! -type s ! -type p").stdout == ""
-
-
-NASTY = "x\n[Service]\nExecStart=/bin/touch /opt/treasure/taken\n\\"
 
 
 def test_no_byte_of_a_hostile_record_reaches_a_unit(attack: Attack) -> None:
@@ -305,71 +361,8 @@ def test_no_byte_of_a_hostile_record_reaches_a_unit(attack: Attack) -> None:
         record("list", schedule=[cron]), record("next", next_run_at=NASTY), record("u", name="\ud800\u2028"),
     ]
     attack.put_jobs(json.dumps({"jobs": [*attack.sound, *map(record, nameless), *records]}))
-    for name in nameless:
-        assert "error" in attack.arm(f"default:{name}"), name
-    for each in records:
-        attack.arm(f"default:{each['id']}")
-    attack.arm(f"default:{attack.job_id}", *(f"default:{each['id']}" for each in records))
     attack.site.run(f"{attack.site.bin}/hermes-oscron sync", check=False)
     assert {f"hermes-job@default:{job_id}.timer" for job_id in (attack.job_id, "name", "-x")} <= attack.timers().keys()
-
-
-def test_too_many_jobs_are_refused_and_change_no_timer(attack: Attack) -> None:
-    before = attack.timers()
-    ids = [f"j{n}" for n in range(10_001)]
-    attack.put_jobs(json.dumps({"jobs": [record(job_id) for job_id in ids]}))
-    assert "more than 10000 jobs" in attack.arm(*(f"default:{job_id}" for job_id in ids))["error"]
-    assert attack.timers() == before
-
-
-def test_the_limit_of_timers_holds_for_single_requests_too(attack: Attack) -> None:
-    attack.put_jobs(json.dumps({"jobs": [*attack.sound, record("more")]}))
-    attack.box.run("cd /run/systemd/system; seq -f 'hermes-job@default:x%g.timer' 9999 | xargs touch")
-    try:
-        assert "more than 10000 jobs" in attack.arm("default:more")["error"]
-        assert "armed" in attack.arm(f"default:{attack.job_id}")
-    finally:
-        attack.box.run("cd /run/systemd/system; find . -name 'hermes-job@default:x*.timer' -delete")
-
-
-def test_the_same_id_ten_thousand_times_is_one_timer(attack: Attack) -> None:
-    attack.put_jobs(json.dumps({"jobs": [record("same", name=f"n{n}") for n in range(10_000)]}))
-    attack.arm("default:same", "default:same")
-    assert len(attack.timers()) <= 2
-
-
-def test_no_race_of_files_and_links_reads_a_file_that_the_account_may_not_read(attack: Attack) -> None:
-    race = """
-import json, os, socket, threading, time
-sound, ended = open("cron/jobs.json").read(), time.monotonic() + 8
-def swap():
-    while time.monotonic() < ended:
-        for target in ("/opt/treasure/jobs.json", "/etc/shadow", "/dev/zero"):
-            os.symlink(target, "swap"); os.rename("swap", "cron/jobs.json")
-            open("swap", "w").write(sound); os.rename("swap", "cron/jobs.json")
-def turn():
-    while time.monotonic() < ended:
-        os.rename("cron", "cron.real"); os.symlink("/opt/treasure", "cron")
-        os.unlink("cron"); os.rename("cron.real", "cron")
-def ask():
-    while time.monotonic() < ended:
-        with socket.socket(socket.AF_UNIX) as asking:
-            try:
-                asking.connect("/run/hermes-oscron-root")
-                asking.sendall(json.dumps({"command": "arm", "instances": ["default:taken"]}).encode() + b"\\n")
-                said = asking.recv(65536)
-                assert b"armed" not in said or not json.loads(said).get("armed"), said
-            except ConnectionError:
-                pass
-threads = [threading.Thread(target=each) for each in (swap, ask, ask)]
-[each.start() for each in threads]; [each.join() for each in threads]
-ended = time.monotonic() + 4
-threads = [threading.Thread(target=each) for each in (turn, ask, ask)]
-[each.start() for each in threads]; [each.join() for each in threads]
-"""
-    attack.box.put("/opt/race.py", race)
-    attack.do("python3 /opt/race.py")
-    assert not [unit for unit in attack.timers() if "taken" in unit]
 
 
 # Without the helper
@@ -378,7 +371,7 @@ threads = [threading.Thread(target=each) for each in (turn, ask, ask)]
 def test_the_account_itself_may_not_command_systemd(attack: Attack) -> None:
     for command in ("systemctl start hermes-job@default:x.service", "systemctl stop hermes-oscron-root.socket",
                     "systemd-run --system /bin/true", "systemctl daemon-reload", "systemctl edit --stdin x </dev/null",
-                    "touch /run/systemd/system/x.service", "touch /run/hermes-oscron-root.lock",
+                    "touch /run/systemd/system/x.service", "systemctl kill hermes-oscron-root.service",
                     "rm /run/hermes-oscron-root", "sh -c 'echo x >>/usr/local/lib/hermes-oscron/installation.conf'"):
         assert attack.site.run(command, check=False).returncode != 0, command
 
@@ -386,7 +379,7 @@ def test_the_account_itself_may_not_command_systemd(attack: Attack) -> None:
 def test_the_account_can_change_nothing_that_root_runs(attack: Attack) -> None:
     places = "/usr/local/lib/hermes-oscron /usr/local/bin /etc/systemd/system"
     assert not attack.box.run(f"find {places} ! -type l '(' ! -user root -o -perm /022 ')'").stdout
-    environment = attack.box.run("systemctl show -P Environment hermes-oscron-root@x.service").stdout
+    environment = attack.box.run("systemctl show -P Environment hermes-oscron-root.service").stdout
     assert "PATH" not in environment and "PYTHON" not in environment and "LD_" not in environment
 
 
@@ -408,7 +401,7 @@ exit 0"""
 
 
 @pytest.mark.parametrize(("unit", "exposure"), [
-    ("hermes-oscron.service", 3.0), ("hermes-oscron-root@x.service", 2.0), ("hermes-job@a:b.service", 3.0),
+    ("hermes-oscron.service", 3.0), ("hermes-oscron-root.service", 2.0), ("hermes-job@a:b.service", 3.0),
     ("hermes-oscron-sync.service", 3.0), ("hermes-oscron-changed.service", 3.0),
 ])
 def test_systemd_analyze_rates_each_unit_ok_or_better(sites: dict[str, Site], unit: str, exposure: float) -> None:

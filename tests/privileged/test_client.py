@@ -9,13 +9,16 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from hermes_oscron.privileged import client
 from hermes_oscron.privileged.client import PrivilegedSystemd, PrivilegedWatcher
-from hermes_oscron.privileged.protocol import Request, parse_request
-from hermes_oscron.schedulers.protocol import Changes, Problem, Report, SchedulerError
+from hermes_oscron.privileged.protocol import MAX_ITEMS, Request, parse_request, plan_item
+from hermes_oscron.schedule.model import interval
+from hermes_oscron.schedulers.protocol import Changes, Plan, Problem, Report, SchedulerError
+from hermes_oscron.schedulers.systemd.path_watch import MAX_WATCHED_PROFILES
 from hermes_oscron.schedulers.systemd.systemctl import Systemctl
 from tests.schedulers.plans import daily_plan
 
@@ -79,38 +82,49 @@ def arm(*instances: str) -> Changes:
     return Changes(arm={instance: daily_plan(instance) for instance in instances})
 
 
-def test_a_request_to_arm_contains_only_names(systemd: PrivilegedSystemd, helper: Helper) -> None:
-    """The request names only the job: root reads its schedule in jobs.json."""
+def request_to_arm(*instances: str) -> Request:
+    return Request("arm", [plan_item(daily_plan(instance)) for instance in instances])
+
+
+def test_a_request_to_arm_contains_the_plans(systemd: PrivilegedSystemd, helper: Helper) -> None:
     helper.answers = [Report(["a:b", "a:c"], [], [])]
-    assert systemd.apply(arm("a:c", "a:b"), NOW) == Report(["a:b", "a:c"], [], [])
-    assert helper.requests == [Request("arm", ["a:b", "a:c"])]
+    interval_plan = Plan("a:b", interval(90), ZoneInfo("Asia/Tokyo"), NOW)
+    changes = Changes(arm={"a:c": daily_plan("a:c"), "a:b": interval_plan})
+    assert systemd.apply(changes, NOW) == Report(["a:b", "a:c"], [], [])
+    assert helper.requests == [Request("arm", [["a:b", "interval", "every 90m", "Asia/Tokyo", int(NOW.timestamp())],
+                                               ["a:c", "cron", "0 9 * * *", "UTC", None]])]
 
 
 def test_deleted_jobs_are_disarmed_before_others_are_armed(systemd: PrivilegedSystemd, helper: Helper) -> None:
     helper.answers = [Report([], ["a:d"], []), Report(["a:b"], [], [])]
-    report = systemd.apply(arm("a:b")._replace(deleted=["a:d"]), NOW)
+    report = systemd.apply(arm("a:b")._replace(deleted=["a:d"], disarm=["a:d"]), NOW)
     assert report == Report(["a:b"], ["a:d"], [])
-    assert helper.requests == [Request("disarm", ["a:d"]), Request("arm", ["a:b"])]
+    assert helper.requests == [Request("delete", ["a:d"]), request_to_arm("a:b")]
 
 
 def test_a_job_that_only_stops_firing_keeps_the_failure_of_its_last_run(systemd: PrivilegedSystemd,
                                                                         helper: Helper) -> None:
-    """The request to disarm would clear it: `systemctl --failed` would not show the failed last run of a job."""
-    helper.answers = [Report(["a:b"], ["a:e"], [])]
-    assert systemd.apply(arm("a:b")._replace(disarm=["a:e"]), NOW) == Report(["a:b"], ["a:e"], [])
-    assert helper.requests == [Request("arm", ["a:b", "a:e"])]
+    """The request to delete would clear it: `systemctl --failed` would not show the failed last run of a job."""
+    helper.answers = [Report([], ["a:e", "a:f"], []), Report(["a:b"], [], [])]
+    paused = daily_plan("a:f")._replace(paused=True)
+    changes = Changes(arm={"a:b": daily_plan("a:b"), "a:f": paused}, disarm=["a:e"])
+    assert systemd.apply(changes, NOW) == Report(["a:b"], ["a:e", "a:f"], [])
+    assert helper.requests == [Request("disarm", ["a:e", "a:f"]), request_to_arm("a:b")]
 
 
 def test_a_timer_that_must_be_stopped_first_is_disarmed_and_then_armed(systemd: PrivilegedSystemd,
                                                                        helper: Helper) -> None:
-    systemd.apply(arm("a:b")._replace(disarm=["a:b"]), NOW)
-    assert helper.requests == [Request("disarm", ["a:b"]), Request("arm", ["a:b"])]
+    helper.answers = [Report([], ["a:b"], []), Report(["a:b"], [], [])]
+    assert systemd.apply(arm("a:b")._replace(disarm=["a:b"]), NOW) == Report(["a:b"], [], [])
+    assert helper.requests == [Request("disarm", ["a:b"]), request_to_arm("a:b")]
 
 
-def test_a_job_that_root_finds_not_scheduled_is_reported_as_disarmed(systemd: PrivilegedSystemd,
-                                                                     helper: Helper) -> None:
-    helper.answers = [Report([], ["a:b"], [])]
-    assert systemd.apply(arm("a:b"), NOW).disarmed == ["a:b"]
+def test_many_jobs_are_armed_by_several_requests(systemd: PrivilegedSystemd, helper: Helper) -> None:
+    instances = [f"a:{number:04}" for number in range(MAX_ITEMS + 1)]
+    helper.answers = [Report(instances[:-1], [], []), Report([], [], [Problem(instances[-1], "no")])]
+    report = systemd.apply(arm(*instances), NOW)
+    assert report == Report(instances[:-1], [], [Problem(instances[-1], "no")])
+    assert helper.requests == [request_to_arm(*instances[:-1]), request_to_arm(instances[-1])]
 
 
 def test_without_changes_no_request_is_sent(systemd: PrivilegedSystemd, helper: Helper) -> None:
@@ -139,14 +153,16 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("manager")
-def test_the_helper_finds_the_profiles_to_watch_itself(helper: Helper) -> None:
-    PrivilegedWatcher(Systemctl(user=True)).watch(["default", "work"])
-    assert helper.requests == [Request("watch")]
+def test_the_request_to_watch_names_the_profiles_that_get_a_watch(helper: Helper) -> None:
+    PrivilegedWatcher(Systemctl(user=True)).watch(["default", "work", "home"])
+    PrivilegedWatcher(Systemctl(user=True)).watch([f"p{number:03}" for number in range(100)])
+    assert helper.requests == [Request("watch", ["home", "work"]),
+                               Request("watch", [f"p{number:03}" for number in range(MAX_WATCHED_PROFILES)])]
 
 
 @pytest.mark.usefixtures("manager")
 def test_a_watch_that_failed_is_an_error(helper: Helper) -> None:
-    helper.answers = [Report([], [], [Problem("watch", "no inotify instance is left.")])]
+    helper.answers = [{"error": "no inotify instance is left."}]
     with pytest.raises(SchedulerError, match="no inotify instance is left"):
         PrivilegedWatcher(Systemctl(user=True)).watch(["default"])
 
@@ -161,7 +177,7 @@ def test_without_systemd_nothing_is_watched_and_no_error_is_raised(manager: Path
 def test_all_timers_are_removed_by_the_helper_if_the_machine_has_systemd(systemd: PrivilegedSystemd,
                                                                          helper: Helper) -> None:
     systemd.remove_all()
-    assert helper.requests == ([Request("disarm")] if systemd.availability().supported else [])
+    assert helper.requests == ([Request("disarm-all", [])] if systemd.availability().supported else [])
 
 
 def test_a_refusal_is_an_error_with_its_reason(systemd: PrivilegedSystemd, helper: Helper) -> None:
@@ -174,10 +190,10 @@ def test_a_refused_disarm_arms_nothing(systemd: PrivilegedSystemd, helper: Helpe
     helper.answers = [{"error": "no"}]
     with pytest.raises(SchedulerError):
         systemd.apply(arm("a:b")._replace(deleted=["a:c"]), NOW)
-    assert [request.command for request in helper.requests] == ["disarm"]
+    assert [request.command for request in helper.requests] == ["delete"]
 
 
-def test_a_request_on_which_systemd_hangs_up_is_repeated(systemd: PrivilegedSystemd, helper: Helper) -> None:
+def test_a_request_on_which_the_helper_hangs_up_is_repeated(systemd: PrivilegedSystemd, helper: Helper) -> None:
     helper.answers = [b"", b"", DONE]
     systemd.start_service("a:b")
     assert helper.requests == [Request("start", ["a:b"])] * 3
@@ -186,7 +202,7 @@ def test_a_request_on_which_systemd_hangs_up_is_repeated(systemd: PrivilegedSyst
 def test_a_helper_that_always_hangs_up_is_an_error_that_names_its_journal(systemd: PrivilegedSystemd,
                                                                           helper: Helper) -> None:
     helper.answers = [b""] * (client.MAX_ATTEMPTS + 1)
-    with pytest.raises(SchedulerError, match=r"hung up.*journalctl -u \"hermes-oscron-root@\*\""):
+    with pytest.raises(SchedulerError, match=r"hung up.*journalctl -u hermes-oscron-root'"):
         systemd.start_service("a:b")
     assert len(helper.requests) == client.MAX_ATTEMPTS
 

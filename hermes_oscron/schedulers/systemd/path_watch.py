@@ -24,6 +24,11 @@ MAX_WATCHED_PROFILES = 10
 WATCH_UNIT = re.compile(r"hermes-oscron-watch@(?P<profile>.+)\.path")
 
 
+def watchable(profiles: Collection[str]) -> list[str]:
+    """Return those of `profiles` that get a path unit of their own."""
+    return sorted(profile for profile in profiles if profile != DEFAULT_PROFILE)[:MAX_WATCHED_PROFILES]
+
+
 class PathWatcher:
     """Notices changed jobs by path units of one systemd manager, if this installation has any."""
 
@@ -42,8 +47,7 @@ class PathWatcher:
             return
         self._systemctl.start([unit for unit in TRIGGER_UNITS if states.get(unit) == "failed"])
         active = {unit for unit, state in states.items() if state == "active"}
-        watched = sorted(profile for profile in profiles if profile != DEFAULT_PROFILE)[:MAX_WATCHED_PROFILES]
-        wanted = {f"hermes-oscron-watch@{profile}.path" for profile in watched}
+        wanted = {f"hermes-oscron-watch@{profile}.path" for profile in watchable(profiles)}
         self._systemctl.stop(sorted(unit for unit in active if WATCH_UNIT.fullmatch(unit) and unit not in wanted))
         self._systemctl.start(sorted(wanted - active))
 

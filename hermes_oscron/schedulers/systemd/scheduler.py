@@ -133,7 +133,7 @@ class Systemd:
 
     def timer_count(self) -> int:
         """Return the number of timer files."""
-        return len(self._files())
+        return sum(name.startswith("hermes-job@") for name in os.listdir(self._systemctl.unit_dir))
 
     def _write_each(self, contents: Mapping[str, str]) -> dict[str, str]:
         """Write the units, and return the reasons for those that could not be written."""
