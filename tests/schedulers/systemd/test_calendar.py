@@ -191,7 +191,7 @@ def test_no_step_of_minutes_loses_the_fire_at_midnight(minutes: int) -> None:
 
 @pytest.mark.parametrize("zone", [
     "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/Nuuk",
-    "Africa/Cairo", "America/Havana", "Pacific/Chatham", "America/Santiago", "Africa/El_Aaiun",
+    "Africa/Cairo", "America/Havana", "America/Santiago", "Africa/El_Aaiun",
 ])
 @pytest.mark.parametrize("machine_zone", ["UTC", "same"])
 def test_clock_changes_lose_and_double_no_occurrence(zone: str, machine_zone: str) -> None:
