@@ -3,7 +3,8 @@
     python -m bench.calendars [TIMERS]    # 400
 
 A machine is booted for each kind. Its process 1 keeps all timers in memory, and at a daemon-reload computes each line;
-for a line with a zone it forks a process.
+for a line with a zone it forks a process. The CPU is that of process 1 and its forks, so it hardly depends on what else
+the machine does.
 """
 
 import datetime
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from bench.idle import TICKS_PER_S
 from hermes_oscron.schedule.model import INTERVAL, Schedule, cron_schedule
 from hermes_oscron.schedulers.protocol import Plan
 from hermes_oscron.schedulers.systemd.scheduler import unit_of
@@ -43,17 +45,19 @@ class Cost(NamedTuple):
     lines: int
     with_zone: int
     start_s: float
+    start_cpu_s: float
     reload_s: float
+    reload_cpu_s: float
     kib_per_timer: float
 
 
 def main() -> None:
     count = int([*sys.argv[1:], "400"][0])
-    print(f"{count} timers              lines  zones   start s  reload s  KiB of process 1 per timer")
+    print(f"{f'{count} timers':<24}  lines  zones   start s    CPU s  reload s    CPU s  KiB per timer")
     for kind, (schedule, zone) in KINDS.items():
         cost = measure(schedule, ZoneInfo(zone), count)
-        print(f"{kind:<24}{cost.lines:>6}{cost.with_zone:>7}{cost.start_s:>10.2f}{cost.reload_s:>10.2f}"
-              f"{cost.kib_per_timer:>10.1f}", flush=True)
+        print(f"{kind:<24}{cost.lines:>7}{cost.with_zone:>7}{cost.start_s:>10.2f}{cost.start_cpu_s:>9.2f}"
+              f"{cost.reload_s:>10.2f}{cost.reload_cpu_s:>9.2f}{cost.kib_per_timer:>15.1f}", flush=True)
 
 
 def measure(schedule: Schedule, zone: ZoneInfo, count: int) -> Cost:
@@ -70,20 +74,28 @@ def measure(schedule: Schedule, zone: ZoneInfo, count: int) -> Cost:
             text = render(Plan(instance, schedule, zone, now), UTC, now)
             box.put_bytes(f"{units}/{unit_of(instance)}", text.encode())
         before = _resident_kib(box.leader)
-        start_s = _seconds(box, f"cd {units}; ls hermes-job@*.timer | xargs -n 500 systemctl start --")
+        start_s, start_cpu_s = _cost(box, f"cd {units}; ls hermes-job@*.timer | xargs -n 500 systemctl start --")
         grown = _resident_kib(box.leader) - before
-        reload_s = statistics.median(_seconds(box, "systemctl daemon-reload") for _ in range(RELOADS))
+        reloads = [_cost(box, "systemctl daemon-reload") for _ in range(RELOADS)]
+        reload_s, reload_cpu_s = map(statistics.median, zip(*reloads, strict=True))
     finally:
         box.close()
     lines = re.findall("^OnCalendar=(.*)$", text, re.M)
     with_zone = sum(line.endswith(f" {zone.key}") for line in lines) if zone != UTC else 0
-    return Cost(len(lines), with_zone, start_s, reload_s, grown / count)
+    return Cost(len(lines), with_zone, start_s, start_cpu_s, reload_s, reload_cpu_s, grown / count)
 
 
-def _seconds(box: Box, command: str) -> float:
-    begun = time.perf_counter()
+def _cost(box: Box, command: str) -> tuple[float, float]:
+    """Return the time that `command` takes in `box`, and the CPU time of process 1 and its ended children, in s."""
+    begun, used = time.perf_counter(), _cpu_s(box.leader)
     box.run(command)
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun, _cpu_s(box.leader) - used
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU time of `pid` and its ended children: utime, stime, cutime and cstime (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return sum(map(int, fields[11:15])) / TICKS_PER_S
 
 
 def _resident_kib(pid: int) -> int:

@@ -1,7 +1,7 @@
 """The limit on the calendar lines of an account's timers, which cost the systemd manager time and memory.
 
-At each reload a line with a zone takes as long as a timer, 0.8 ms, because systemd forks a process to compute it; at
-each elapse of the timer it does so again. Any other line takes 0.01 ms. Each takes 0.3 KiB, a timer 9 KiB
+At each reload a line with a zone takes about as long as a timer, 1 ms, because systemd forks a process to compute it;
+at each elapse of the timer it does so again. Any other line takes 0.01 ms. Each takes 0.3 KiB, a timer 9 KiB
 (bench/calendars.py). The first line of a timer is free, so that a job with one line is never refused.
 """
 
