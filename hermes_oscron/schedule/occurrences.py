@@ -191,7 +191,7 @@ def _changes_of_years(zone: ZoneInfo, first_year: int, last_year: int) -> tuple[
 def _changes(zone: ZoneInfo, start: datetime.datetime, end: datetime.datetime) -> Iterator[Change]:
     step = datetime.timedelta(hours=12)
     while start < end:
-        before, after = _offset(start, zone), _offset(start + step, zone)
+        before, after = offset_at(start, zone), offset_at(start + step, zone)
         if before != after:
             yield Change(_bisect(start, start + step, zone), before, after)
         start += step
@@ -202,11 +202,11 @@ def _bisect(low: datetime.datetime, high: datetime.datetime, zone: ZoneInfo) -> 
     while high - low > datetime.timedelta(seconds=1):
         middle = low + (high - low) // 2
         middle = middle.replace(microsecond=0)
-        low, high = (middle, high) if _offset(middle, zone) != _offset(high, zone) else (low, middle)
+        low, high = (middle, high) if offset_at(middle, zone) != offset_at(high, zone) else (low, middle)
     return high
 
 
-def _offset(instant: datetime.datetime, zone: ZoneInfo) -> datetime.timedelta:
+def offset_at(instant: datetime.datetime, zone: ZoneInfo) -> datetime.timedelta:
     offset = instant.astimezone(zone).utcoffset()
     assert offset is not None
     return offset

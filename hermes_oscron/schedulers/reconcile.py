@@ -32,7 +32,7 @@ def reconcile(scheduler: Scheduler, plans: Mapping[str, Plan], now: datetime.dat
     """Make exactly `plans` armed; instances for which `skip` is true are not changed. Raises SchedulerError."""
     drift = scheduler.drift(plans, now)
     report = scheduler.apply(changes_for(drift, plans, skip), now)
-    unusable = [Problem(instance, reason) for instance, reason in drift.unusable.items()]
+    unusable = [Problem(instance, reason, needs_edit=True) for instance, reason in drift.unusable.items()]
     return report._replace(problems=unusable + report.problems)
 
 

@@ -3,9 +3,12 @@
 import datetime
 import json
 import time
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from hermes_oscron.schedule.model import interval
+from hermes_oscron.schedulers.systemd.calendar import on_calendar
 from tests.conftest import wait_for
 from tests.machine.sites import Site, soon
 
@@ -73,8 +76,9 @@ def test_an_interval_without_a_calendar_expression_is_rearmed_by_its_run(site: S
     site.oscron("sync")
     wait_for(lambda: site.api.job(job_id)["last_status"] == "ok")
     following = datetime.datetime.fromisoformat(due) + datetime.timedelta(hours=7)
-    unit = f"hermes-job@default:{job_id}.timer"
-    wait_for(lambda: f"[Timer]\nOnCalendar={following:%Y-%m-%d %H:%M:%S}" in site.systemctl(f"cat {unit}"))
+    utc = ZoneInfo("UTC")
+    first, *_ = on_calendar(interval(7 * 60), utc, utc, following, following)
+    wait_for(lambda: f"[Timer]\nOnCalendar={first}\n" in site.systemctl(f"cat hermes-job@default:{job_id}.timer"))
     wait_for(lambda: site.next_fire(job_id) == following)
 
 

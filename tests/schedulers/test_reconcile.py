@@ -91,7 +91,7 @@ def test_the_report_has_plans_that_cannot_be_armed_and_those_refused() -> None:
     scheduler = FixedDrift(Drift({"a:c": "none.", "a:d": "none."}, {"a:b": "no calendar for it."}), [refused])
     report = reconcile(scheduler, plans("a:b", "a:c", "a:d"), NOW, skip_none)
     assert scheduler.changes == [Changes(plans("a:c", "a:d"), [])]
-    assert report == Report(["a:c", "a:d"], [], [Problem("a:b", "no calendar for it."), refused])
+    assert report == Report(["a:c", "a:d"], [], [Problem("a:b", "no calendar for it.", needs_edit=True), refused])
 
 
 def test_a_scheduler_that_refuses_everything_is_an_error() -> None:

@@ -1,26 +1,32 @@
 """A schedule as OnCalendar= lines: systemd.time(7), tested against `systemd-analyze calendar`.
 
 systemd evaluates a calendar on the wall clock, so a line with a zone skips a time that falls in a gap and does not fire
-again in the repeated hour. The lines here are in UTC if that means the same. Otherwise the instants that would be lost
-follow as further lines, for the clock changes of this year and the next YEARS_AHEAD.
+again in the repeated hour. It also costs a process at each elapse and each reload. The lines here are in UTC if that
+means the same. Otherwise the instants that would be lost follow as further lines, for the clock changes of this year
+and the next YEARS_AHEAD: the hourly sync renews them, but it may fail for as long as a jobs.json cannot be read, and a
+timer must be right without it. The text depends on the year alone, so that no sync finds it changed.
 """
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable
-from itertools import takewhile
+from collections.abc import Iterable, Iterator
+from itertools import chain, product, takewhile
 from zoneinfo import ZoneInfo
 
 from ...schedule import cron
 from ...schedule.cron import ranges
-from ...schedule.model import CRON, DAY, INTERVAL, WEEK, Schedule
-from ...schedule.occurrences import UTC, Change, coming_changes, occurrences
+from ...schedule.model import CRON, DAY, INTERVAL, MAX_YEAR, WEEK, Schedule
+from ...schedule.occurrences import UTC, Change, coming_changes, occurrences, offset_at
 from .zone_name import systemd_zone_name
 
 INSTANTS_AHEAD = 32
 """The number of times of an interval that are armed at once if no calendar expresses it; the runner renews them."""
 
+YEAR = cron.Field("year", 1970, MAX_YEAR, {})
 WEEKDAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
+
+_Part = tuple[frozenset[int], ...]
+"""The numbers of each component of a line, which elapses at all of their combinations."""
 
 
 def on_calendar(
@@ -42,39 +48,60 @@ def on_calendar(
     return [_instant(schedule.run_at)]
 
 
-def _suffix(zone: ZoneInfo, machine_zone: ZoneInfo) -> str:
-    same = zone.key == machine_zone.key or {zone.key, machine_zone.key} <= {"UTC", "Etc/UTC"}
-    return "" if same else f" {systemd_zone_name(zone)}"
+def _is_same(zone: ZoneInfo, machine_zone: ZoneInfo) -> bool:
+    return zone.key == machine_zone.key or {zone.key, machine_zone.key} <= {"UTC", "Etc/UTC"}
 
 
 def _cron_lines(
     schedule: Schedule, zone: ZoneInfo, machine_zone: ZoneInfo, now: datetime.datetime
 ) -> list[str]:
     expression = cron.parse(schedule.expression)
-    year = now.astimezone(UTC).year
-    clock_changes = coming_changes(zone, year)
-    if clock_changes and (minutes := _minutes_in_utc(expression, clock_changes)) is not None:
-        return [f"*-*-* {_time(expression.hours, minutes)} UTC"]
+    clock_changes = coming_changes(zone, now.astimezone(UTC).year)
+    if clock_changes or not _is_same(zone, machine_zone):
+        offsets = {offset for change in clock_changes for offset in (change.before, change.after)}
+        if lines := _lines_in_utc(expression, offsets or {offset_at(now, zone)}):
+            return lines
     time = _time(expression.hours, expression.minutes)
-    lines = [f"{day} {time}" + _suffix(zone, machine_zone) for day in _days(expression)]
-    return lines + [line for change in clock_changes for line in _lost_at(change, schedule, zone)]
+    suffix = "" if _is_same(zone, machine_zone) else f" {systemd_zone_name(zone)}"
+    lost = chain.from_iterable(_lost_at(change, schedule, zone) for change in clock_changes)
+    return [f"{day} {time}{suffix}" for day in _days(expression.days, expression.months)] + _instants(lost)
 
 
-def _minutes_in_utc(expression: cron.Cron, clock_changes: list[Change]) -> frozenset[int] | None:
-    """Return the minutes in UTC of an `expression` for every hour of every day; None if a clock change moves them."""
-    every_hour = expression.hours == cron.HOUR.whole and expression.days.every
-    if not (every_hour and expression.months == cron.MONTH.whole and expression.by_elapsed_time):
-        return None
-    offsets = {offset for change in clock_changes for offset in (change.before, change.after)}
-    shifted = {
-        frozenset((minute - round(offset.total_seconds()) // 60) % 60 for minute in expression.minutes)
-        for offset in offsets
-    }
-    return shifted.pop() if len(shifted) == 1 else None
+def _lines_in_utc(expression: cron.Cron, offsets: set[datetime.timedelta]) -> list[str]:
+    """Return the lines in UTC that mean `expression` in a zone with `offsets`; nothing if they are not the same."""
+    if len(offsets) > 1 and not expression.by_elapsed_time:
+        return []
+    lines, *others = (_lines_at(offset, expression) for offset in offsets)
+    return lines if all(lines == other for other in others) else []
 
 
-def _lost_at(change: Change, schedule: Schedule, zone: ZoneInfo) -> list[str]:
-    """Return lines, in UTC, for the times of `schedule` that systemd loses, or may lose, at the clock `change`.
+def _lines_at(offset: datetime.timedelta, expression: cron.Cron) -> list[str]:
+    """Return the lines in UTC that mean `expression` where the clock is ahead by `offset`; nothing if none do.
+
+    The days can only follow times that are on the day before or after in UTC if they are weekdays, or all days.
+    """
+    hours_ahead, minutes_ahead = divmod(round(offset.total_seconds() / 60), 60)
+    days, all_year = expression.days, expression.months == cron.MONTH.whole
+    moved: dict[int, set[int]] = defaultdict(set)
+    for minute in expression.minutes:
+        carry, minute_in_utc = divmod(minute - minutes_ahead, 60)
+        moved[carry].add(minute_in_utc)
+    minutes_at: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for hour, (carry, at) in product(expression.hours, moved.items()):
+        shift, hour_in_utc = divmod(hour - hours_ahead + carry, 24)
+        minutes_at[0 if all_year and days.every else shift, hour_in_utc] |= at
+    parts = _joined({_part({shift}, {hour}, at) for (shift, hour), at in minutes_at.items()}, 1)
+    lines = []
+    for [shift], hours, minutes in sorted(parts, key=_in_order):
+        if shift and not (all_year and days == cron.Days(weekdays=days.weekdays)):
+            return []
+        on = days._replace(weekdays=frozenset((weekday + shift) % 7 for weekday in days.weekdays))
+        lines += [f"{day} {_time(hours, minutes)} UTC" for day in _days(on, expression.months)]
+    return lines
+
+
+def _lost_at(change: Change, schedule: Schedule, zone: ZoneInfo) -> Iterator[datetime.datetime]:
+    """Return the times of `schedule` that systemd loses, or may lose, at the clock `change`.
 
     Of a repeated hour these are all, if the job runs by elapsed time. If a time lies in a gap, systemd skips it, and in
     some zones (Africa/Casablanca) the rest of that day with it.
@@ -88,7 +115,7 @@ def _lost_at(change: Change, schedule: Schedule, zone: ZoneInfo) -> list[str]:
     else:
         until = change.at
     just_before = change.at - datetime.timedelta(seconds=1)
-    return _instants(takewhile(lambda due: due < until, occurrences(schedule, just_before, zone)))
+    return takewhile(lambda due: due < until, occurrences(schedule, just_before, zone))
 
 
 def _names_a_time_in(gap: Change, expression: cron.Cron) -> bool:
@@ -106,14 +133,50 @@ def _instant(instant: datetime.datetime) -> str:
 
 
 def _instants(instants: Iterable[datetime.datetime]) -> list[str]:
-    """Return `instants`, on whole minutes, as one line for all hours of a day that have the same minutes."""
+    """Return lines that elapse at exactly `instants`, which are in UTC and on the same second of a minute."""
     minutes_of: dict[datetime.datetime, set[int]] = defaultdict(set)
     for instant in instants:
         minutes_of[instant.replace(minute=0)].add(instant.minute)
-    hours_with: dict[tuple[datetime.date, frozenset[int]], set[int]] = defaultdict(set)
-    for hour, minutes in minutes_of.items():
-        hours_with[hour.date(), frozenset(minutes)].add(hour.hour)
-    return [f"{day} {_time(hours, minutes)} UTC" for (day, minutes), hours in hours_with.items()]
+    parts = {_part((), {at.year}, {at.month}, {at.day}, {at.hour}, each) for at, each in minutes_of.items()}
+    parts = _joined(_joined(_joined(_on_weekdays(_joined(parts, 4)), 3), 2), 1)
+    second = next(iter(minutes_of)).second if minutes_of else 0
+    return [f"{_weekdays(weekdays)} {_component(years, YEAR)}-{_component(months, cron.MONTH)}-"
+            f"{_component(days, cron.DAY)} {_time(hours, minutes, second)} UTC".lstrip()
+            for weekdays, years, months, days, hours, minutes in sorted(parts, key=_in_order)]
+
+
+def _joined(parts: set[_Part], place: int) -> set[_Part]:
+    """Return `parts`, where those that differ only in the component at `place` are one."""
+    joined: dict[tuple[_Part, _Part], set[int]] = defaultdict(set)
+    for part in parts:
+        joined[part[:place], part[place + 1:]] |= part[place]
+    return {(*before, frozenset(numbers), *after) for (before, after), numbers in joined.items()}
+
+
+def _part(*components: Iterable[int]) -> _Part:
+    return tuple(map(frozenset, components))
+
+
+def _on_weekdays(parts: set[_Part]) -> set[_Part]:
+    """Return `parts`, each of one date, where the same weekday of one week of a month is one for several years.
+
+    The rules for clock changes are such: of the last Sundays in March, `Sun 2026..2031-03-25..31` names all.
+    """
+    alike: dict[tuple[int, _Part], set[_Part]] = defaultdict(set)
+    for part in parts:
+        date = datetime.date(*(number for component in part[1:4] for number in component))
+        alike[date.isoweekday(), (part[2], *part[4:])].add(part)
+    found: set[_Part] = set()
+    for (weekday, (month, *time)), same in alike.items():
+        years, days = (frozenset[int]().union(*(part[place] for part in same)) for place in (1, 3))
+        if len(years) > 1 and max(days) - min(days) < 7:
+            same = {_part({weekday}, years, month, range(min(days), max(days) + 1), *time)}
+        found |= same
+    return found
+
+
+def _in_order(part: _Part) -> list[list[int]]:
+    return [sorted(numbers) for numbers in part]
 
 
 def _interval_lines(schedule: Schedule, phase: datetime.datetime) -> list[str]:
@@ -121,21 +184,15 @@ def _interval_lines(schedule: Schedule, phase: datetime.datetime) -> list[str]:
     if period == WEEK:
         return [f"{WEEKDAYS[phase.weekday()]} *-*-* {phase:%H:%M:%S} UTC"]
     if not schedule.is_perpetual:
-        return [_instant(phase + k * period) for k in range(INSTANTS_AHEAD)]
-    hours_at: dict[int, set[int]] = defaultdict(set)
-    for k in range(DAY // period):
-        due = phase + k * period
-        hours_at[due.minute].add(due.hour)
-    minutes_at: dict[frozenset[int], set[int]] = defaultdict(set)
-    for minute, hours in hours_at.items():
-        minutes_at[frozenset(hours)].add(minute)
-    return sorted(f"*-*-* {_time(hours, minutes, phase.second)} UTC" for hours, minutes in minutes_at.items())
+        return _instants(phase + k * period for k in range(INSTANTS_AHEAD))
+    dues = (phase + k * period for k in range(DAY // period))
+    parts = _joined(_joined({_part({due.hour}, {due.minute}) for due in dues}, 0), 1)
+    return sorted(f"*-*-* {_time(hours, minutes, phase.second)} UTC" for hours, minutes in parts)
 
 
-def _days(expression: cron.Cron) -> list[str]:
-    """Return the weekday-and-date parts whose union is the days of `expression`."""
-    month = _component(expression.months, cron.MONTH)
-    days = expression.days
+def _days(days: cron.Days, months: frozenset[int]) -> list[str]:
+    """Return the weekday-and-date parts whose union is `days` of `months`."""
+    month = _component(months, cron.MONTH)
     if days.every:
         return [f"*-{month}-*"]
     parts = []
@@ -144,7 +201,7 @@ def _days(expression: cron.Cron) -> list[str]:
     if days.last:
         parts.append(f"*-{month}~01")
     if days.nearest_weekday is not None:
-        parts += _nearest_weekday(days.nearest_weekday, expression.months)
+        parts += _nearest_weekday(days.nearest_weekday, months)
     if days.weekdays:
         parts.append(f"{_weekdays(days.weekdays)} *-{month}-*".removeprefix(" "))
     return parts + _nth_weekdays(days.nth, month)
@@ -152,21 +209,14 @@ def _days(expression: cron.Cron) -> list[str]:
 
 def _nth_weekdays(nth: frozenset[tuple[int, int]], month: str) -> list[str]:
     """Return the parts for `nth`: `5#2` is the Friday among the days 8 to 14; the last is among the last seven."""
-    weeks_of: dict[int, set[int]] = defaultdict(set)
-    for weekday, which in nth:
-        weeks_of[weekday].add(which)
-    weekdays_of: dict[frozenset[int], set[int]] = defaultdict(set)
-    for weekday, weeks in weeks_of.items():
-        weekdays_of[frozenset(weeks)].add(weekday)
+    pairs = {_part({weekday}, {week}) for weekday, week in nth if week != cron.LAST}
+    last = {weekday for weekday, week in nth if week == cron.LAST}
+    by_weekday, by_week = _joined(_joined(pairs, 1), 0), _joined(_joined(pairs, 0), 1)
     parts = []
-    for numbered, weekdays in sorted(weekdays_of.items(), key=lambda item: sorted(item[1])):
-        counted = sorted(numbered - {cron.LAST})
-        days = frozenset(day for n in counted for day in range(7 * n - 6, min(7 * n, 31) + 1))
-        if days:
-            parts.append(f"{_weekdays(frozenset(weekdays))} *-{month}-{_component(days, cron.DAY)}")
-        if cron.LAST in numbered:
-            parts.append(f"{_weekdays(frozenset(weekdays))} *-{month}~01..07")
-    return parts
+    for weekdays, weeks in sorted(by_week if len(by_week) < len(by_weekday) else by_weekday, key=_in_order):
+        days = {day for week in weeks for day in range(7 * week - 6, min(7 * week, 31) + 1)}
+        parts.append(f"{_weekdays(weekdays)} *-{month}-{_component(days, cron.DAY)}".lstrip())
+    return parts + ([f"{_weekdays(last)} *-{month}~01..07".lstrip()] if last else [])
 
 
 def _nearest_weekday(target: int, months: frozenset[int]) -> list[str]:

@@ -8,7 +8,7 @@ starts the timers again.
 import datetime
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ...barrier import use_each
 from ...errors import cause
@@ -19,6 +19,7 @@ from ..plan import without_paused
 from ..protocol import SECOND, Availability, Changes, Drift, EndOfStart, Plan, Problem, Report, SchedulerError
 from ..reconcile import NOT_RUNNING, compare
 from .health import start_failures, unit_problems
+from .line_budget import cost_of, over_budget
 from .systemctl import ACTIVE_STATES, Systemctl, shown_times
 from .unit_file import render
 
@@ -48,20 +49,27 @@ class Systemd:
         files, active = self._files(), self._active()
         armed = {instance_of(unit): self._read(unit) if unit in files else LOADED_ONLY
                  for unit in active} | {instance_of(unit): NOT_RUNNING for unit in files - active}
+        refused = over_budget(wanted, {instance: armed[instance] for instance in wanted.keys() & armed.keys()})
+        wrong = compare(wanted, armed, "timer")
         stop_first = {instance_of(unit) for unit in active - files}
-        return Drift(compare(wanted, armed, "timer"), unusable, stop_first)
+        return Drift({instance: wrong[instance] for instance in wrong.keys() - refused}, unusable | refused, stop_first)
 
     def apply(self, changes: Changes, now: datetime.datetime) -> Report:
-        """Stop, write and start timers, in as few calls of systemctl as possible. Raises SchedulerError."""
-        contents, unusable = use_each(without_paused(changes.arm), lambda plan: render(plan, machine_zone(), now))
-        disarm = sorted({*changes.disarm, *changes.deleted, *(changes.arm.keys() - contents.keys())})
+        """Stop, write and start timers, in as few calls of systemctl as possible. Raises SchedulerError.
+
+        A timer beyond the budget of lines is not changed.
+        """
+        contents, unusable = use_each(without_paused(changes.arm),
+                                      lambda plan: render(plan, machine_zone(), now).encode())
+        refused = self._over_budget(contents, {*changes.disarm, *changes.deleted})
+        disarm = sorted({*changes.disarm, *changes.deleted, *(changes.arm.keys() - contents.keys())} - refused.keys())
         self._stop([unit_of(instance) for instance in disarm])
         self._systemctl.reset_failed([service_of(instance) for instance in changes.deleted])
-        units = {unit_of(instance): content for instance, content in contents.items()}
+        units = {unit_of(instance): contents[instance] for instance in contents.keys() - refused}
         self._systemctl.stop([unit for unit in units if os.path.exists(self._path(unit))])
-        refused = self._write_each(units)
-        refused |= self._start_each(sorted(units.keys() - refused.keys()))
-        problems = unusable | {instance_of(unit): sentence for unit, sentence in refused.items()}
+        failed = self._write_each(units)
+        failed |= self._start_each(sorted(units.keys() - failed.keys()))
+        problems = unusable | refused | {instance_of(unit): sentence for unit, sentence in failed.items()}
         return Report([instance for instance in contents if instance not in problems],
                       [instance for instance in disarm if instance not in contents],
                       [Problem(instance, sentence) for instance, sentence in problems.items()])
@@ -135,7 +143,14 @@ class Systemd:
         """Return the number of timer files."""
         return sum(name.startswith("hermes-job@") for name in os.listdir(self._systemctl.unit_dir))
 
-    def _write_each(self, contents: Mapping[str, str]) -> dict[str, str]:
+    def _over_budget(self, contents: Mapping[str, bytes], disarm: Collection[str]) -> dict[str, str]:
+        """Return the reasons for those of `contents` that would exceed the budget of lines."""
+        if not any(map(cost_of, contents.values())):
+            return {}  # no file need be read
+        armed = {instance_of(unit): self._read(unit) for unit in self._files()}
+        return over_budget(contents, {instance: armed[instance] for instance in armed.keys() - disarm})
+
+    def _write_each(self, contents: Mapping[str, bytes]) -> dict[str, str]:
         """Write the units, and return the reasons for those that could not be written."""
         unwritten: dict[str, str] = {}
         for unit, content in contents.items():
@@ -194,7 +209,7 @@ class Systemd:
     def _path(self, unit: str) -> str:
         return f"{self._systemctl.unit_dir}/{unit}"
 
-    def _write(self, unit: str, content: str) -> None:
+    def _write(self, unit: str, content: bytes) -> None:
         """Write `unit`, whose timer is not running. Raises SchedulerError.
 
         The file is written in place: a new name in the folder makes systemd read all names again, 30 ms for 5,000. It
@@ -202,7 +217,7 @@ class Systemd:
         """
         try:
             os.makedirs(self._systemctl.unit_dir, exist_ok=True)
-            with open(self._path(unit), "w", encoding="utf-8") as file:
+            with open(self._path(unit), "wb") as file:
                 file.write(content)
         except OSError as error:
             raise SchedulerError(f"{self._path(unit)} cannot be written: {cause(error)}") from error

@@ -50,11 +50,65 @@ def test_the_lines_are_few_and_readable(expression: str, lines: list[str]) -> No
 def test_the_zone_is_named_if_it_differs_from_the_zone_of_the_machine() -> None:
     assert lines_of("0 9 * * *", "Europe/Berlin", "Europe/Berlin")[0] == "*-*-* 09:00:00"
     assert lines_of("0 9 * * *", "Europe/Berlin", "UTC")[0] == "*-*-* 09:00:00 Europe/Berlin"
-    assert lines_of("0 9 * * *", "Asia/Kolkata", "UTC") == ["*-*-* 09:00:00 Asia/Kolkata"]
 
 
 def test_a_line_for_which_the_zone_does_not_matter_is_in_utc() -> None:
     assert lines_of("*/10 * * * *", "Australia/Lord_Howe", "Europe/Berlin") == ["*-*-* *:00/10:00 UTC"]
+
+
+@pytest.mark.parametrize(("expression", "lines"), [
+    ("0 9 * * *", ["*-*-* 03:30:00 UTC"]),
+    ("0 9 * * 1-5", ["Mon..Fri *-*-* 03:30:00 UTC"]),
+    ("0 3 * * 1-5", ["Mon..Thu,Sun *-*-* 21:30:00 UTC"]),
+    ("0 9 1,15 */3 *", ["*-01..10/3-01,15 03:30:00 UTC"]),
+    ("15,45 5 * * 1", ["Sun *-*-* 23:45:00 UTC", "Mon *-*-* 00:15:00 UTC"]),
+    ("*/20 * * * *", ["*-*-* *:10,30,50:00 UTC"]),
+    ("0 3 1 * *", ["*-*-01 03:00:00 Asia/Kolkata"]),  # on the last day of a month in UTC
+])
+def test_a_zone_without_clock_changes_is_not_named_if_the_days_can_be_given_in_utc(
+        expression: str, lines: list[str]) -> None:
+    """For each line with a zone systemd forks a process, at each elapse and each reload of the manager."""
+    assert lines_of(expression, "Asia/Kolkata", "UTC") == lines
+    assert not any("UTC" in line for line in lines_of(expression, "Asia/Kolkata", "Asia/Kolkata"))
+
+
+@pytest.mark.parametrize(("expression", "zone", "lines"), [
+    ("30 2 * * *", "Europe/Berlin", ["*-*-* 02:30:00 Europe/Berlin", "Sun 2026..2031-03-25..31 01:00:00 UTC"]),
+    ("*/20 1-2 * * *", "America/New_York", [
+        "*-*-* 01,02:00/20:00 America/New_York", "Sun 2026..2031-11-01..07 06:00/20:00 UTC"]),
+])
+def test_the_lines_for_clock_changes_that_follow_a_rule_are_few(expression: str, zone: str, lines: list[str]) -> None:
+    assert lines_of(expression, zone) == lines
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Africa/Casablanca", "Asia/Kolkata", "Pacific/Chatham"])
+def test_the_lines_are_the_same_all_year(zone: str) -> None:
+    """Else a sync would rewrite all timers from time to time."""
+    for expression in AROUND_CHANGES:
+        schedule = Schedule("cron", expression)
+        first, *others = (on_calendar(schedule, ZoneInfo(zone), ZoneInfo("UTC"), NOW.replace(month=month, day=2))
+                          for month in range(1, 13))
+        assert all(lines == first for lines in others), expression
+
+
+MANY_DAYS = "0#1,0#4,L0,1#2,1#3,L1,2#1,2#3,3#2,3#5,4#1,4#2,4#4,5#3,L5,6#1,6#5"
+"""Weekdays of the month, no two of which have the same weeks."""
+
+
+@pytest.mark.parametrize(("expression", "zone", "most"), [
+    (f"*/7 0-5 29W * {MANY_DAYS}", "Europe/Berlin", 13), (f"*/7 1-3 29W * {MANY_DAYS}", "Africa/Casablanca", 22),
+    (f"* * 29W * {MANY_DAYS}", "Australia/Lord_Howe", 18), (f"*/7 */2 29W * {MANY_DAYS}", "Pacific/Chatham", 18),
+    ("*/20 0-5 * * *", "Europe/Berlin", 4), ("0 9 * * 1-5", "Africa/El_Aaiun", 1),
+])
+def test_no_schedule_has_many_lines(expression: str, zone: str, most: int) -> None:
+    lines = lines_of(expression, zone)
+    assert len(lines) <= most, lines
+    assert sum(line.endswith(zone) for line in lines) <= 11, lines
+
+
+@pytest.mark.parametrize(("minutes", "most"), [(50, 15), (5 * 60, 8), (2 * 1440, 5), (7, 6), (25 * 60, 32)])
+def test_the_next_times_of_an_interval_share_lines(minutes: int, most: int) -> None:
+    assert len(lines_of(f"every {minutes}m")) <= most
 
 
 def elapses(lines: list[str], count: int, base: datetime.datetime, machine_zone: str) -> list[datetime.datetime]:
@@ -98,6 +152,19 @@ def test_systemd_elapses_at_next_run_at(expression: str, zone: str) -> None:
     assert elapses(lines, 15, NOW, "UTC")[:len(due)] == due, lines
 
 
+@settings(max_examples=300, deadline=None)
+@given(strategies.expressions(), st.sampled_from([
+    "Asia/Kolkata", "Asia/Kathmandu", "Pacific/Kiritimati", "Pacific/Marquesas", "Pacific/Pago_Pago", "Asia/Tokyo"]))
+def test_systemd_elapses_at_next_run_at_in_a_zone_without_clock_changes(expression: str, zone: str) -> None:
+    try:
+        schedule = parse_schedule(expression, ZoneInfo(zone), NOW)
+    except ScheduleError:
+        return
+    due = first_occurrences(schedule, 20, NOW, ZoneInfo(zone))
+    lines = on_calendar(schedule, ZoneInfo(zone), ZoneInfo("UTC"), NOW)
+    assert elapses(lines, 20, NOW, "UTC") == due, lines
+
+
 AROUND_CHANGES = [
     "30 2 * * *", "30 1 * * *", "15 2 * * *", "0 2,3 * * *", "0,30 1-3 * * *", "30 23 * * *", "0 0 * * *",
     "5,35 0 * * *", "*/15 * * * *", "*/7 * * * *", "30 * * * *", "*/20 0-5 * * *", "17 */2 * * *", "*/10 1 * * *",
@@ -124,7 +191,7 @@ def test_no_step_of_minutes_loses_the_fire_at_midnight(minutes: int) -> None:
 
 @pytest.mark.parametrize("zone", [
     "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/Nuuk",
-    "Africa/Cairo", "America/Havana",
+    "Africa/Cairo", "America/Havana", "America/Santiago", "Africa/El_Aaiun",
 ])
 @pytest.mark.parametrize("machine_zone", ["UTC", "same"])
 def test_clock_changes_lose_and_double_no_occurrence(zone: str, machine_zone: str) -> None:
