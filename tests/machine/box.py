@@ -17,6 +17,9 @@ from pathlib import Path
 CGROUPS = tuple(Path("/sys/fs/cgroup", hierarchy) for hierarchy in ("", "systemd", "unified"))
 """Folders where cgroups(7) may be mounted: the one hierarchy, or systemd's own beside those of version 1."""
 
+INOTIFY_LIMIT, INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances"), 512
+"""The instances that root may have, and those for several machines: each uses about 20 of the 128 by default."""
+
 SOURCE = Path(__file__).parents[2]
 INSIDE = "/opt/checkout"
 """The path of this checkout in the machine; its own /tmp is new at every boot."""
@@ -51,6 +54,8 @@ class Box:
 
     def boot(self, *options: str) -> None:
         """Start the machine, with `options` of systemd-nspawn(1), and wait until it is up."""
+        if int(INOTIFY_LIMIT.read_text()) < INOTIFY_INSTANCES:
+            INOTIFY_LIMIT.write_text(str(INOTIFY_INSTANCES))
         log = (self._place / "console.log").open("ab")
         self._container = subprocess.Popen(
             [*self._in_own_cgroup(), "systemd-nspawn", "-D", self._root, "--boot", "--register=no", "--keep-unit",

@@ -8,6 +8,14 @@ import pytest
 from tests.machine.box import Box
 from tests.machine.sites import CrontabSite, ForegroundSite, Site, SystemSite, add_account, free_port
 
+LONG = ("test_fault_injection", "test_installer_kills", "test_upgrade", "test_agent_race", "test_gateway",
+        "test_minutes", "test_ends", "test_installer")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that no process works on one of them alone at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Box]:
