@@ -319,7 +319,8 @@ def state_version(selection: Selection) -> tuple[object, ...]:
     parts: list[object] = [active_profile(root), os.environ.get("HERMES_TIMEZONE"), os.path.realpath("/etc/localtime"),
                            active_scheduler(root), disarmed_since(root)]
     for home in homes_of(root):
-        parts += [home.profile, home_zone(home).key, paused(home), *lock.running(home).values(), *lock.unrecorded(home)]
+        parts += [home.profile, home_zone(home).key, paused(home)]
+        parts += [tuple(lock.running(home).values()), tuple(lock.unrecorded(home))]
         parts.append(os.path.lexists(home.runtime_db))
         try:
             parts.append(file_signature(home.jobs_file))

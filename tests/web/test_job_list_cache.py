@@ -281,6 +281,21 @@ def test_a_cached_list_shows_that_a_job_is_late_and_that_it_runs(
     assert status() == "error"
 
 
+def test_a_cached_list_shows_that_a_runner_was_killed(root: Path, home: Home) -> None:
+    write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY})
+    cache = cache_of(counting_service(root))
+    run_lock = lock.acquire(home, "a")
+    assert run_lock
+    run_lock.write(Run("a", time.time(), "schedule"))
+
+    def status() -> Any:
+        return json.loads(cache.body(all_profiles=False))["jobs"][0]["last_status"]
+
+    assert status() is None
+    run_lock.close()
+    assert status() == "error"
+
+
 def fresh(service: CountingService, all_profiles: bool = False) -> Any:
     """Return the list as a process makes it that has made none before."""
     with pytest.MonkeyPatch.context() as patch:
