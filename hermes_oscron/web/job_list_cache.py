@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..json_text import to_json
 from ..service.jobs import JobService
 from ..service.selection import Selection
-from ..service.sync import state_version
+from ..service.state_version import state_version
 
 
 class _CachedList(NamedTuple):
