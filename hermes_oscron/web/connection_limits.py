@@ -15,7 +15,7 @@ from typing import Any
 from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import BadRequest
 
 from .request import BODY_TOO_LARGE, MAX_BODY_BYTES
@@ -115,6 +115,16 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
             self.body_rcv.buf = _Body()
 
 
+class Answer(WSGITask):  # type: ignore[misc]
+    """An answer. The connection stays open also after one that has no body, such as 304, which waitress would close."""
+
+    def set_close_on_finish(self) -> None:
+        """Close the connection, unless only the missing length is the reason (RFC 9112, 6.3)."""
+        may_stay_open = self.version == "1.1" and self.request.headers.get("CONNECTION", "").lower() != "close"
+        if self.has_body or not may_stay_open:
+            super().set_close_on_finish()
+
+
 class ErrorAnswer(ErrorTask):  # type: ignore[misc]
     """A request that waitress refuses before the application gets it, answered like all others.
 
@@ -134,6 +144,7 @@ class ErrorAnswer(ErrorTask):  # type: ignore[misc]
 class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection that detects a late client; on a unix socket its address is `uid:N`, the calling account."""
 
+    task_class = Answer
     error_task_class = ErrorAnswer
     parser_class = _Parser
 
