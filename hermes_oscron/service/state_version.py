@@ -7,7 +7,7 @@ from ..files import StateFileError, file_signature
 from ..hermes import in_sync
 from ..hermes.emergency_stop import paused
 from ..hermes.home import active_profile, homes_of
-from ..hermes.timezone import LOCALTIME, home_zone
+from ..hermes.timezone import LOCALTIME, home_zone, localtime_state
 from ..runs import lock
 from ..schedulers.active import active_scheduler, disarmed_since
 from .selection import Selection
@@ -16,7 +16,7 @@ from .selection import Selection
 def state_version(selection: Selection) -> tuple[object, ...]:
     """Return a value that changes whenever the jobs do, as clients see them, except by the passing of time."""
     root = selection.root
-    parts: list[object] = [active_profile(root), os.environ.get("HERMES_TIMEZONE"), os.path.realpath(LOCALTIME),
+    parts: list[object] = [active_profile(root), os.environ.get("HERMES_TIMEZONE"), localtime_state(),
                            active_scheduler(root), disarmed_since(root)]
     for home in homes_of(root):
         parts += [home.profile, home_zone(home).key, paused(home)]
