@@ -1,4 +1,4 @@
-"""GET /api/crons: answers a second while nothing changes, and the first answer after a change, beside /health."""
+"""The list and the status: answers a second while nothing changes, beside /health; the first list after a change."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,12 @@ def main() -> None:
             token = Path(os.environ["HERMES_HOME"], "cron/oscron/token").read_text().strip()
             port = int(url.rpartition(":")[2])
             listed, size = rate(port, "/api/crons", token)
+            known, _ = rate(port, "/api/crons", token, {"If-None-Match": "*"})
+            status, _ = rate(port, "/api/crons/status", token)
             health, _ = rate(port, "/health", token)
-            print(f"GET /api/crons at {jobs} jobs, {size // 1024} KiB: {listed:.0f} a second; "
-                  f"/health: {health:.0f}; ratio {listed / health:.2f}")
+            for name, found in ((f"GET /api/crons, {size // 1024} KiB", listed), ("the same, 304", known),
+                                ("GET /api/crons/status", status)):
+                print(f"{name} at {jobs} jobs: {found:.0f} a second; /health: {health:.0f}; ratio {found / health:.2f}")
             changed, unchanged = first_list_ms(port, token)
             print(f"first list after a change at {jobs} jobs: {changed:.1f} ms; the next one: {unchanged:.1f} ms",
                   flush=True)
@@ -55,7 +58,7 @@ def _write_jobs(folder: str, count: int) -> None:
     Path(folder, "cron/jobs.json").write_text(json.dumps({"jobs": records}, indent=2))
 
 
-def rate(port: int, path: str, token: str) -> tuple[float, int]:
+def rate(port: int, path: str, token: str, headers: Mapping[str, str] | None = None) -> tuple[float, int]:
     """Return the answers per second at `path`, over kept connections, and the size of one."""
     counts, size = [0] * CLIENTS, 0
     until = time.monotonic() + SECONDS
@@ -64,7 +67,7 @@ def rate(port: int, path: str, token: str) -> tuple[float, int]:
         nonlocal size
         connection = http.client.HTTPConnection("127.0.0.1", port)
         while time.monotonic() < until:
-            size = len(call(connection, token, "GET", path))
+            size = len(call(connection, token, "GET", path, headers=headers))
             counts[number] += 1
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
@@ -88,13 +91,14 @@ def first_list_ms(port: int, token: str) -> tuple[float, float]:
     return statistics.median(changed), statistics.median(unchanged)
 
 
-def call(connection: http.client.HTTPConnection, token: str, method: str, path: str, body: Any = None) -> bytes:
-    """Return the answer, which must be 200."""
+def call(connection: http.client.HTTPConnection, token: str, method: str, path: str, body: Any = None,
+         headers: Mapping[str, str] | None = None) -> bytes:
+    """Return the answer, which must be 200, or 304 to a client that sends If-None-Match in `headers`."""
     connection.request(method, path, json.dumps(body) if body else None,
-                       {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+                       {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **(headers or {})})
     response = connection.getresponse()
     content = response.read()
-    assert response.status == 200, content
+    assert response.status == (304 if headers else 200), content
     return content
 
 

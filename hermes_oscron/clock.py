@@ -1,8 +1,11 @@
 """The clock that the service and the foreground scheduler read and wait by; tests pass one that they set."""
 
 import datetime
-import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .wakeup import Wakeup
 
 
 class Clock:
@@ -16,9 +19,9 @@ class Clock:
         """Wait for `seconds`."""
         time.sleep(seconds)
 
-    def wait(self, event: threading.Event, seconds: float) -> None:
-        """Wait until `event` is set, for at most `seconds`."""
-        event.wait(seconds)
+    def wait(self, wakeup: "Wakeup", until: datetime.datetime) -> None:
+        """Wait by `wakeup`, at most `until` the clock shows that time."""
+        wakeup.wait(max(0.0, (until - self.now()).total_seconds()))
 
 
 CLOCK = Clock()

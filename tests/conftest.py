@@ -335,6 +335,6 @@ def _serving_in_process(root: Path, scheduler: Foreground, clock: Clock = CLOCK)
     """Fire the jobs of `root` with `scheduler` and `clock` within the block; yield the application."""
     selection = Selection(str(root), scheduler)
     reconciler = Reconciler(selection, clock)
-    with scheduler.firing(reconciler.record_and_plan, clock):
+    with scheduler.firing(reconciler.record_and_plan, reconciler.watched_folders, clock):
         reconciler.sync()
         yield make_app(selection, JobService(selection, clock), Authenticator(str(root)))

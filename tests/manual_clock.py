@@ -4,6 +4,7 @@ import datetime
 import threading
 
 from hermes_oscron.clock import Clock
+from hermes_oscron.wakeup import Wakeup
 
 NOON = datetime.datetime(2030, 6, 5, 12, tzinfo=datetime.UTC)
 
@@ -21,12 +22,12 @@ class ManualClock(Clock):
         self._last_read.time = self._now
         return self._now
 
-    def wait(self, event: threading.Event, seconds: float) -> None:
-        """Wait until `event` is set, or the clock shows another time than the one this thread read last."""
+    def wait(self, wakeup: Wakeup, until: datetime.datetime) -> None:
+        """Wait until `wakeup` is ended, or the clock shows another time than the one this thread read last."""
         with self._changed:
             self._waiting_since = self._last_read.time
             self._changed.notify_all()
-            while not event.is_set() and self._now == self._last_read.time:
+            while not wakeup.is_set() and self._now == self._last_read.time:
                 self._changed.wait(0.02)
 
     def set(self, now: datetime.datetime) -> None:

@@ -15,7 +15,7 @@ GUIDE = PACKAGE.parent / "docs" / "architecture.md"
 MAX_MODULE_LINES = 350
 MAX_CLASS_LINES = 250
 LAYERS = [
-    {"errors", "files", "version", "barrier", "clock", "become", "state", "json_text", "installation"},
+    {"errors", "files", "version", "barrier", "clock", "wakeup", "become", "state", "json_text", "installation"},
     {"schedule"},
     {"jobs"},
     {"account", "config", "install"},

@@ -1,5 +1,6 @@
 """The time zone of a home's wall-clock times, and the machine's own."""
 
+import functools
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,13 +64,31 @@ def machine_zone() -> "ZoneInfo":
     return _machine()[0]
 
 
+def localtime_state() -> tuple[int, ...]:
+    """Return a value that changes whenever /etc/localtime does, the link or its content."""
+    try:
+        link, target = os.lstat(LOCALTIME), os.stat(LOCALTIME)
+    except OSError:
+        return ()
+    return link.st_ino, link.st_ctime_ns, target.st_dev, target.st_ino, target.st_ctime_ns
+
+
+@functools.lru_cache(maxsize=1)
+def _name_behind(link: str, _state: tuple[int, ...]) -> str:
+    """Return the name of the zone that `link` leads to, "" if it leads to none; computed again when its state changes.
+
+    Every list of jobs needs it, and following the links takes as long as the rest of the check for changes.
+    """
+    return os.path.realpath(link).partition("/zoneinfo/")[2]
+
+
 def _machine() -> "tuple[ZoneInfo, str]":
     """Return the machine's zone, and what sets it."""
     if not os.path.exists(SYSTEMD_RUNS):
         named = os.environ.get("TZ", "").strip().removeprefix(":")
         if named and (zone := _zone(named.partition("/zoneinfo/")[2] or named)):
             return zone, "the variable TZ"
-    name = os.path.realpath(LOCALTIME).partition("/zoneinfo/")[2]
+    name = _name_behind(LOCALTIME, localtime_state())
     if name and os.path.exists(LOCALTIME) and (zone := _zone(name)):
         return zone, LOCALTIME
     if zone := _zone_of_copy(_content(LOCALTIME)):

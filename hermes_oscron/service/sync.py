@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import os
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,20 +10,19 @@ from .. import config
 from ..barrier import use_each, use_or_none
 from ..clock import CLOCK, Clock
 from ..errors import describe
-from ..files import TICK_NS, StateFileError, file_signature, remove_stale_temp_files
+from ..files import TICK_NS, StateFileError, remove_stale_temp_files
 from ..hermes import gateway, in_sync, job_store
 from ..hermes.agent_settings import catches_up
 from ..hermes.emergency_stop import paused
-from ..hermes.home import Home, ProfileNotFound, active_profile, home_of, homes_of, instance_name, split_instance
+from ..hermes.home import Home, ProfileNotFound, home_of, homes_of, instance_name, split_instance
 from ..hermes.jobs_file import JobNotFound, NotAJobsFile
-from ..hermes.timezone import home_zone
 from ..jobs import lifecycle
 from ..jobs.due import is_missed
 from ..jobs.model import Job
 from ..runner.command import why_unrunnable
 from ..runs import interrupted, lock, requests
 from ..schedule.model import ONCE
-from ..schedulers.active import active_scheduler, disarmed_since, note_sync, set_active_scheduler, set_disarmed
+from ..schedulers.active import disarmed_since, note_sync, set_active_scheduler, set_disarmed
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan, Problem, Report, SchedulerError
 from ..schedulers.reconcile import reconcile
@@ -32,6 +30,7 @@ from . import late, maintenance
 from .command_lock import command_lock
 from .elapses import wrong_elapses
 from .selection import Selection
+from .state_version import state_version, watched_folders
 
 MAX_ROUNDS = 5
 """The most rounds of one sync, which starts another round if jobs changed during the last one."""
@@ -140,6 +139,10 @@ class Reconciler:
         else:
             self._planned = _Planned(kept, now, now, self.plans(now))
         return self._planned.plans
+
+    def watched_folders(self) -> Iterator[str]:
+        """Yield the folders in which a change can change `record_and_plan`, as `Wakeup.watch` takes them."""
+        return watched_folders(self.root)
 
     def _keep_records(self, now: datetime.datetime) -> None:
         """Do what a sync does to records. What cannot be read or written is tried again."""
@@ -311,18 +314,3 @@ def plans_of(home: Home, now: datetime.datetime) -> dict[str, Plan]:
     plans, _ = use_each(job_store.by_instance(home), lambda job: plan_of(job, now))
     return {instance: plan for instance, plan in plans.items()
             if plan and not (plan.schedule.kind == ONCE and split_instance(instance)[1] in running)}
-
-
-def state_version(selection: Selection) -> tuple[object, ...]:
-    """Return a value that changes whenever the jobs do, as clients see them, except by the passing of time."""
-    root = selection.root
-    parts: list[object] = [active_profile(root), os.environ.get("HERMES_TIMEZONE"), os.path.realpath("/etc/localtime"),
-                           active_scheduler(root), disarmed_since(root)]
-    for home in homes_of(root):
-        parts += [home.profile, home_zone(home).key, paused(home), *lock.running(home).values(), *lock.unrecorded(home)]
-        parts.append(os.path.lexists(home.runtime_db))
-        try:
-            parts.append(file_signature(home.jobs_file))
-        except StateFileError as error:
-            parts.append(str(error))
-    return tuple(parts)

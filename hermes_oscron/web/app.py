@@ -12,7 +12,7 @@ from ..service.selection import Selection
 from . import openapi, routes_auth, routes_crons
 from .authentication import AccessDenied, Authenticator
 from .job_list_cache import JobListCache
-from .responses import INTERNAL_ERROR, Answer, Routes, respond
+from .responses import INTERNAL_ERROR, Answer, Encoded, Routes, respond
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def _register(app: bottle.Bottle, routes: Routes, check: Callable[[], None]) -> 
         app.route(path, method, lambda serve=serve: respond(*_answer(serve, check)))
 
 
-def _answer(serve: Callable[[], Answer | bytes], check: Callable[[], None]) -> tuple[int, Answer | bytes]:
+def _answer(serve: Callable[[], Answer | Encoded], check: Callable[[], None]) -> tuple[int, Answer | Encoded]:
     """Return the status and the answer of `serve`; every failure is one sentence."""
     request = bottle.request
     try:

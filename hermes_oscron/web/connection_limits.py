@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from waitress.buffers import OverflowableBuffer
+from waitress.buffers import OverflowableBuffer, ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import BadRequest
 
 from .request import BODY_TOO_LARGE, MAX_BODY_BYTES
@@ -31,6 +31,8 @@ MAX_HEAD_BYTES = 32 * 1024
 """The size of a request's first line and headers."""
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
 """An oversized body is drained up to this size, so that the client can read the 413."""
+MAX_COPIED_BYTES = 64 * 1024
+"""The size of an answer that is copied for each client; a larger one is shared by those that get the same."""
 MAX_CHUNK_LINE_BYTES = 4096
 """The length of a line between chunks, and of the trailer after the last one."""
 REQUEST_TIMEOUT_S = 30.0
@@ -90,6 +92,24 @@ class _Body(OverflowableBuffer):  # type: ignore[misc]  # waitress has no types
             super().append(data)
 
 
+class _Shared(ReadOnlyFileBasedBuffer):  # type: ignore[misc]
+    """A part of an answer that is sent without a copy for each client, nor one for each part that a client reads."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = memoryview(content)
+        self.remain = len(content)
+
+    def get(self, numbytes: int = -1, skip: bool = False) -> memoryview:
+        unsent = self._content[len(self._content) - self.remain:]
+        return unsent if numbytes < 0 else unsent[:numbytes]
+
+    def skip(self, numbytes: int, allow_prune: bool = False) -> None:
+        self.remain -= numbytes
+
+    def close(self) -> None:
+        self._content, self.remain = memoryview(b""), 0
+
+
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
     completed: bool = False
 
@@ -115,6 +135,16 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
             self.body_rcv.buf = _Body()
 
 
+class Answer(WSGITask):  # type: ignore[misc]
+    """An answer. The connection stays open also after one that has no body, such as 304, which waitress would close."""
+
+    def set_close_on_finish(self) -> None:
+        """Close the connection, unless only the missing length is the reason (RFC 9112, 6.3)."""
+        may_stay_open = self.version == "1.1" and self.request.headers.get("CONNECTION", "").lower() != "close"
+        if self.has_body or not may_stay_open:
+            super().set_close_on_finish()
+
+
 class ErrorAnswer(ErrorTask):  # type: ignore[misc]
     """A request that waitress refuses before the application gets it, answered like all others.
 
@@ -134,6 +164,7 @@ class ErrorAnswer(ErrorTask):  # type: ignore[misc]
 class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection that detects a late client; on a unix socket its address is `uid:N`, the calling account."""
 
+    task_class = Answer
     error_task_class = ErrorAnswer
     parser_class = _Parser
 
@@ -157,6 +188,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         with self.requests_lock:
             self.close_when_flushed |= self._pipelined
         self._waiting_since = time.monotonic()
+
+    def write_soon(self, data: bytes) -> int:
+        written: int = super().write_soon(_Shared(data) if len(data) > MAX_COPIED_BYTES else data)
+        return written
 
     def handle_close(self) -> None:
         """Read what the client has sent, so that it gets the answer and not a reset, and close the connection."""

@@ -1,6 +1,7 @@
 """The query and the body of a request, checked for their form."""
 
 import json
+import re
 from typing import Any
 
 import bottle
@@ -13,6 +14,7 @@ MAX_BODY_BYTES = 1024 * 1024
 BODY_TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES} bytes."
 PROFILE_COOKIE = "hermes_profile"
 """The WebUI sets it when a browser switches the profile."""
+ETAG = re.compile(r'"[^"]*"')
 TRUE_WORDS = {"1", "true", "yes", "on"}
 
 
@@ -84,6 +86,15 @@ def cookies(name: str) -> list[str]:
     """
     pairs = [pair.strip().partition("=") for pair in bottle.request.environ.get("HTTP_COOKIE", "").split(";")]
     return [value for key, _, value in pairs if key == name]
+
+
+def has_copy(etag: str) -> bool:
+    """Return True if If-None-Match shows that the client has the content of `etag` (RFC 9110, 13.1.2).
+
+    The prefix of a weak tag does not count: a proxy that compresses answers adds it.
+    """
+    given = bottle.request.environ.get("HTTP_IF_NONE_MATCH", "").strip()
+    return given == "*" or etag in ETAG.findall(given)
 
 
 def profile() -> str | None:

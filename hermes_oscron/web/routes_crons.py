@@ -12,7 +12,7 @@ from ..jobs.fields import text as check_text
 from ..service.jobs import JobService
 from . import request
 from .job_list_cache import JobListCache
-from .responses import Answer, Routes
+from .responses import Answer, Encoded, Routes
 
 DEFAULT_OUTPUTS, DEFAULT_RUNS, MAX_ITEMS = 5, 50, 500
 """The number of outputs or runs in an answer."""
@@ -24,8 +24,8 @@ def routes(service: JobService, job_list: JobListCache) -> Routes:
     def jobs() -> JobService:
         return service.of_profile(request.profile())
 
-    def crons() -> bytes:
-        return job_list.body(request.bool_param("all_profiles"), request.profile())
+    def crons() -> Encoded:
+        return job_list.answer(request.bool_param("all_profiles"), request.profile())
 
     def status() -> Answer:
         job_id = request.text_param("job_id")

@@ -7,7 +7,7 @@ import pytest
 
 from hermes_oscron.hermes import home as homes
 from hermes_oscron.hermes.home import ProfileNotFound
-from hermes_oscron.hermes.timezone import home_zone, machine_zone, zone_choice
+from hermes_oscron.hermes.timezone import home_zone, localtime_state, machine_zone, zone_choice
 
 
 def test_the_root_is_hermes_home_or_else_in_the_account_s_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +152,23 @@ def test_a_localtime_that_is_damaged_counts_as_utc(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     machine_with(tmp_path, monkeypatch, content)
     assert machine_zone() == ZoneInfo("UTC")
+
+
+def test_a_localtime_that_changes_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is changed within one tick of the kernel's clock, and by a link in between."""
+    links = {name: tmp_path / name for name in ("localtime", "between")}
+    monkeypatch.setattr("hermes_oscron.hermes.timezone.LOCALTIME", str(links["localtime"]))
+    monkeypatch.setattr("hermes_oscron.hermes.timezone.SYSTEMD_RUNS", str(tmp_path))
+    seen = set()
+    for n in range(100):
+        zone, link = ("Asia/Tokyo", "Europe/Berlin", "Asia/Dubai")[n % 3], ("localtime", "between")[n // 3 % 2]
+        links["between"].unlink(missing_ok=True)
+        links["localtime"].unlink(missing_ok=True)
+        links["between"].symlink_to(f"/usr/share/zoneinfo/{zone}")
+        links["localtime"].symlink_to(links["between"] if link == "between" else f"/usr/share/zoneinfo/{zone}")
+        assert machine_zone() == ZoneInfo(zone), n
+        seen.add(localtime_state())
+    assert len(seen) >= 3
 
 
 def test_a_localtime_that_links_to_a_missing_file_counts_as_utc(

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from ..conftest import Api, read_token, wait_for
+from ..conftest import Api, read_token, wait_for, write_jobs
 
 HURRIED = """
 from hermes_oscron.web import connection_limits as limits
@@ -309,6 +310,29 @@ def test_bodies_in_every_connection_fill_neither_memory_nor_disk(fresh_target: T
         assert fresh_target.files() == []
         assert fresh_target.memory() - before < 150 * 1024**2
     assert fresh_target.is_responsive()
+
+
+def test_clients_that_read_slowly_share_one_large_list(fresh_target: Target, root: Path) -> None:
+    prompts = ["x" * 400_000 + str(n) for n in range(30)]
+    write_jobs(root, *({"id": f"j{n}", "prompt": prompt, "schedule": {"kind": "interval", "minutes": 60}}
+                       for n, prompt in enumerate(prompts)))
+    get = (f"GET /api/crons HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+           f"Authorization: Bearer {fresh_target.token}\r\n\r\n").encode()
+    with fresh_target.connect() as first:
+        first.sendall(get)
+        answer(first)
+    before = fresh_target.memory()
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(fresh_target.connect()) for _ in range(8)]
+        for connection in slow:
+            connection.sendall(get)
+        parts = [connection.recv(100) for connection in slow]  # all of them are being sent now
+        assert fresh_target.memory() - before < 40 * 1024**2
+        with ThreadPoolExecutor(len(slow)) as pool:  # at once, so that none stalls
+            rests = list(pool.map(lambda connection: connection.makefile("rb", buffering=70_001).read(), slow))
+        for part, rest in zip(parts, rests, strict=True):
+            jobs = json.loads((part + rest).partition(b"\r\n\r\n")[2])["jobs"]
+            assert [job["prompt"] for job in jobs] == prompts
 
 
 def test_a_client_that_does_not_read_its_responses_is_cut_off(fresh_target: Target, root: Path) -> None:

@@ -74,7 +74,7 @@ def cache(service: CountingService) -> JobListCache:
 
 
 def names(cache: JobListCache) -> list[str]:
-    return [job["name"] for job in json.loads(cache.body(all_profiles=False))["jobs"]]
+    return [job["name"] for job in json.loads(cache.answer(all_profiles=False).body)["jobs"]]
 
 
 def content(name: str) -> str:
@@ -149,13 +149,13 @@ def test_a_new_zone_is_seen_even_if_its_file_keeps_size_and_time(
     for zone, offset in (("Asia/Tokyo", "+09:00"), ("Asia/Dubai", "+04:00"), ("Asia/Tokyo", "+09:00")):
         path.write_text(f"timezone: {zone}\n")
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        job, = json.loads(cache.body(all_profiles=False))["jobs"]
+        job, = json.loads(cache.answer(all_profiles=False).body)["jobs"]
         assert job["next_run_at"].endswith(offset)
 
 
 def test_an_added_or_removed_profile_is_seen(cache: JobListCache, root: Path) -> None:
     def count() -> int:
-        return int(json.loads(cache.body(all_profiles=False))["other_profile_count"])
+        return int(json.loads(cache.answer(all_profiles=False).body)["other_profile_count"])
 
     assert count() == 0
     write_jobs(root / "profiles" / "work", {"id": "a", "schedule": DAILY})
@@ -172,7 +172,7 @@ def test_a_clock_that_is_set_back_is_seen(root: Path) -> None:
     shown = []
     for ahead in (now + day, now, now + 2 * day):
         clock.set(ahead)
-        job, = json.loads(cache.body(all_profiles=False))["jobs"]
+        job, = json.loads(cache.answer(all_profiles=False).body)["jobs"]
         shown.append(datetime.datetime.fromisoformat(job["next_run_at"]))
     assert [moment - shown[1] for moment in shown] == [day, 0 * day, 2 * day]
 
@@ -266,7 +266,7 @@ def test_a_cached_list_shows_that_a_job_is_late_and_that_it_runs(
     write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY, "next_run_at": clock.now().isoformat()})
 
     def status() -> Any:
-        return json.loads(cache.body(all_profiles=False))["jobs"][0]["last_status"]
+        return json.loads(cache.answer(all_profiles=False).body)["jobs"][0]["last_status"]
 
     time.sleep(0.05)
     assert status() is None and status() is None and service.readings == 1
@@ -278,6 +278,21 @@ def test_a_cached_list_shows_that_a_job_is_late_and_that_it_runs(
     run_lock = lock.acquire(home, "a")
     assert run_lock and status() is None
     run_lock.release()
+    assert status() == "error"
+
+
+def test_a_cached_list_shows_that_a_runner_was_killed(root: Path, home: Home) -> None:
+    write_jobs(root, {"id": "a", "name": "x", "schedule": DAILY})
+    cache = cache_of(counting_service(root))
+    run_lock = lock.acquire(home, "a")
+    assert run_lock
+    run_lock.write(Run("a", time.time(), "schedule"))
+
+    def status() -> Any:
+        return json.loads(cache.answer(all_profiles=False).body)["jobs"][0]["last_status"]
+
+    assert status() is None
+    run_lock.close()
     assert status() == "error"
 
 
@@ -320,7 +335,7 @@ def test_a_list_with_kept_jobs_is_the_one_without(root: Path, home: Home) -> Non
             set_disarmed(str(root), dice.random() < 0.3)
         write_jobs(root, *records)
         all_profiles = dice.random() < 0.5
-        assert json.loads(cache.body(all_profiles)) == fresh(service, all_profiles), turn
+        assert json.loads(cache.answer(all_profiles).body) == fresh(service, all_profiles), turn
     assert work.exists()
 
 
@@ -330,5 +345,5 @@ def test_clients_that_ask_at_once_get_one_answer(root: Path) -> None:
     service = counting_service(root)
     cache = cache_of(service)
     with ThreadPoolExecutor(8) as pool:
-        bodies = set(pool.map(lambda _: cache.body(all_profiles=False), range(8)))
+        bodies = set(pool.map(lambda _: cache.answer(all_profiles=False).body, range(8)))
     assert len(bodies) == 1 and service.readings == 1

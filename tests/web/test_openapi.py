@@ -25,7 +25,7 @@ EXAMPLES = "100"
 
 
 def document() -> Any:
-    return json.loads(openapi.document())
+    return json.loads(openapi.document().body)
 
 
 def operations() -> set[tuple[str, str]]:
@@ -55,7 +55,7 @@ def test_it_names_every_route_and_no_other(root: Path) -> None:
 
 def test_the_server_conforms_to_it(root: Path, tmp_path: Path) -> None:
     described = tmp_path / "openapi.json"
-    described.write_bytes(openapi.document())
+    described.write_bytes(openapi.document().body)
     write_script(root, "hello.sh", "echo hello")
     (root / "profiles" / "work").mkdir(parents=True)
     process, url = start_server("--scheduler", "foreground", log=tmp_path / "log")

@@ -69,3 +69,11 @@ def test_a_runner_that_is_killed_is_an_interrupted_run_and_the_next_one_works(ap
 
 def test_a_job_id_that_is_not_text_is_malformed(api: Api) -> None:
     assert api.call("GET", "/api/crons/status?job_id=%ff")[0] == 400
+
+
+def test_the_status_reads_no_jobs(api: Api, root: Path) -> None:
+    """So that it costs the same with any number of them."""
+    api.create()
+    (root / "cron" / "jobs.json").write_text("{")
+    assert api.get("/api/crons/status") == {"running": {}}
+    assert not api.get("/api/crons/status?job_id=a")["running"]
