@@ -28,6 +28,7 @@ class Config(NamedTuple):
     path: str = ""
     environment: Mapping[str, str] = MappingProxyType({})
     network_wait: float | None = None
+    max_parallel: int | None = None
     auth: str = "token"
     hosts: tuple[str, ...] = ()
     scheduler: str = "auto"
@@ -95,6 +96,10 @@ def _seconds_or_zero(value: Any) -> Any:
     return 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value)
 
 
+def _count(value: Any) -> Any:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**6 else None
+
+
 def _path(value: Any) -> Any:
     folders = value.split(":") if isinstance(value, str) else []
     return value if folders and "\0" not in value and all(map(os.path.isabs, folders)) else None
@@ -122,6 +127,7 @@ SETTINGS: dict[tuple[str, str], tuple[str, Callable[[Any], Any], str]] = {
     ("exec", "path"): ("path", _path, "absolute folders with colons between them, like \"/opt/bin:/usr/bin:/bin\""),
     ("exec", "environment"): ("environment", _environment, 'a table of texts, like {LANG = "C.UTF-8"}'),
     ("exec", "network_wait"): ("network_wait", _seconds_or_zero, "a number of seconds, or 0"),
+    ("exec", "max_parallel"): ("max_parallel", _count, "a whole number of runs, or 0"),
     ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
     ("web", "hosts"): ("hosts", _hosts, "a list of host names, without ports"),
     ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),

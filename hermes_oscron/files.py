@@ -231,6 +231,11 @@ def wait_for_lock(fd: int, path: str, timeout_s: float = LOCK_TIMEOUT_S) -> None
         time.sleep(LOCK_POLL_INTERVAL_S)
 
 
+def wait_until_unlocked(fd: int) -> None:
+    """Wait until no process holds an exclusive lock on `fd`, however long that takes."""
+    fcntl.flock(fd, fcntl.LOCK_SH)
+
+
 def try_lock(fd: int, shared: bool = False) -> bool:
     """Lock `fd`, and return True, unless another process holds a lock that excludes it (flock(2))."""
     try:
