@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from .errors import OscronError, cause
 from .files import open_regular
 
-HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
+HOST = r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?"
 """A name or an address; of IPv6 it has two colons."""
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 SCHEDULER_KINDS = ("auto", "systemd", "crontab", "foreground")
 
 
@@ -77,7 +77,9 @@ def _words(value: Any) -> Any:
 
 def _hosts(value: Any) -> Any:
     words = _words(value)
-    return tuple(word.strip("[]").lower() for word in words) if words and all(map(HOST.fullmatch, words)) else None
+    if words and all(re.fullmatch(HOST, word) for word in words):
+        return tuple(word.strip("[]").lower() for word in words)
+    return None
 
 
 def _agent(value: Any) -> Any:
@@ -106,7 +108,7 @@ def _path(value: Any) -> Any:
 
 
 def _environment(value: Any) -> Any:
-    if isinstance(value, dict) and all(VARIABLE.fullmatch(name) and isinstance(text, str) and "\0" not in text
+    if isinstance(value, dict) and all(re.fullmatch(VARIABLE, name) and isinstance(text, str) and "\0" not in text
                                        for name, text in value.items()):
         return value
     return None

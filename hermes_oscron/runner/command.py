@@ -31,8 +31,8 @@ OF_AGENT = ("failure_deliver", "attach_to_session", "skills", "enabled_toolsets"
 OTHER_SCRIPT = "'hermes-oscron update ID --script NAME' names another one."
 OTHER_PYTHON = "'hermes-oscron update ID --interpreter PATH' names another one."
 MAX_SHEBANG_BYTES = 256
-SIMPLE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-PYTHON_NAME = re.compile(r"python(?:\d+(?:\.\d+)*)?", re.I)
+SIMPLE_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
+PYTHON_NAME = r"(?i)python(?:\d+(?:\.\d+)*)?"
 
 
 def command_for(record: Record, home: Home, settings: config.Config, scheduled: bool = False,
@@ -147,7 +147,7 @@ def _require_interpreter(program: str, path: str) -> None:
     words = first.removeprefix("#!").split()
     if not first.startswith("#!") or not words:
         return
-    if os.path.basename(words[0]) == "env" and words[1:] and SIMPLE_NAME.fullmatch(words[1]):
+    if os.path.basename(words[0]) == "env" and words[1:] and re.fullmatch(SIMPLE_NAME, words[1]):
         words = words[1:]
     if not _which(words[0], path):
         raise NoExecutor(f"{program} needs {words[0]}, which is not there or not executable. Install it, or reinstall "
@@ -237,7 +237,7 @@ def _python_of_job(named: str) -> str:
         raise NoExecutor(f"The interpreter {named} was not found. {OTHER_PYTHON}")
     if not os.access(path, os.X_OK):
         raise NoExecutor(f"The interpreter {named} is not executable. {OTHER_PYTHON}")
-    if not all(PYTHON_NAME.fullmatch(os.path.basename(name)) for name in (path, os.path.realpath(path))):
+    if not all(re.fullmatch(PYTHON_NAME, os.path.basename(name)) for name in (path, os.path.realpath(path))):
         raise NoExecutor(f"The interpreter {named} is not a Python (python, python3, python3.12). "
                          f"{OTHER_PYTHON}")
     return path
