@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from .errors import OscronError, cause
 from .files import open_regular
 
-HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
+HOST = r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?"
 """A name or an address; of IPv6 it has two colons."""
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 SCHEDULER_KINDS = ("auto", "systemd", "crontab", "foreground")
 
 
@@ -28,6 +28,7 @@ class Config(NamedTuple):
     path: str = ""
     environment: Mapping[str, str] = MappingProxyType({})
     network_wait: float | None = None
+    max_parallel: int | None = None
     auth: str = "token"
     hosts: tuple[str, ...] = ()
     scheduler: str = "auto"
@@ -76,7 +77,9 @@ def _words(value: Any) -> Any:
 
 def _hosts(value: Any) -> Any:
     words = _words(value)
-    return tuple(word.strip("[]").lower() for word in words) if words and all(map(HOST.fullmatch, words)) else None
+    if words and all(re.fullmatch(HOST, word) for word in words):
+        return tuple(word.strip("[]").lower() for word in words)
+    return None
 
 
 def _agent(value: Any) -> Any:
@@ -95,13 +98,17 @@ def _seconds_or_zero(value: Any) -> Any:
     return 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value)
 
 
+def _count(value: Any) -> Any:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**6 else None
+
+
 def _path(value: Any) -> Any:
     folders = value.split(":") if isinstance(value, str) else []
     return value if folders and "\0" not in value and all(map(os.path.isabs, folders)) else None
 
 
 def _environment(value: Any) -> Any:
-    if isinstance(value, dict) and all(VARIABLE.fullmatch(name) and isinstance(text, str) and "\0" not in text
+    if isinstance(value, dict) and all(re.fullmatch(VARIABLE, name) and isinstance(text, str) and "\0" not in text
                                        for name, text in value.items()):
         return value
     return None
@@ -122,6 +129,7 @@ SETTINGS: dict[tuple[str, str], tuple[str, Callable[[Any], Any], str]] = {
     ("exec", "path"): ("path", _path, "absolute folders with colons between them, like \"/opt/bin:/usr/bin:/bin\""),
     ("exec", "environment"): ("environment", _environment, 'a table of texts, like {LANG = "C.UTF-8"}'),
     ("exec", "network_wait"): ("network_wait", _seconds_or_zero, "a number of seconds, or 0"),
+    ("exec", "max_parallel"): ("max_parallel", _count, "a whole number of runs, or 0"),
     ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
     ("web", "hosts"): ("hosts", _hosts, "a list of host names, without ports"),
     ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),

@@ -1,7 +1,7 @@
 """Every path of our own files under `cron/oscron` in a profile's home.
 
-Runs, requests and retries are kept for each profile; the rest is in the Hermes root, the home of the profile `default`.
-docs/architecture.md lists the same files with what they hold.
+Runs, requests, retries and a queue are kept for each profile; the rest is in the Hermes root, the home of the profile
+`default`. docs/architecture.md lists the same files with what they hold.
 """
 
 from typing import NamedTuple
@@ -35,13 +35,14 @@ class State(NamedTuple):
         return f"{self.folder}/retries"
 
     @property
-    def turns(self) -> str:
-        """One file for each run that waits for its turn or has it, locked by its runner; see `runs/turns.py`."""
-        return f"{self.folder}/turns"
+    def shared_queue(self) -> str:
+        """One file for each run that waits for its turn or has it, locked by its runner; see `runs/queue.py`."""
+        return f"{self.folder}/shared-queue"
 
     @property
-    def turns_lock(self) -> str:
-        return f"{self.folder}/turns.lock"
+    def queue(self) -> str:
+        """The same of the runs of a profile with a limit of its own."""
+        return f"{self.folder}/queue"
 
     @property
     def refused(self) -> str:

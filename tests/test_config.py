@@ -24,6 +24,7 @@ def test_every_setting_is_read(root: Path) -> None:
         command = ["claude", "-p"]
         timeout = 90
         network_wait = 0
+        max_parallel = 3
         path = "/opt/bin:/usr/bin"
         environment = {LANG = "C.UTF-8"}
         [web]
@@ -33,7 +34,7 @@ def test_every_setting_is_read(root: Path) -> None:
         [scheduler]
         kind = "foreground"
     """) == Config("/opt/hermes/bin/hermes", ("claude", "-p"), 90.0, "/opt/bin:/usr/bin",
-                    {"LANG": "C.UTF-8"}, 0.0, "none", ("jobs.example.org", "10.0.0.1"),
+                    {"LANG": "C.UTF-8"}, 0.0, 3, "none", ("jobs.example.org", "10.0.0.1"),
                     "foreground", "unix:/run/hermes-oscron")
 
 
@@ -48,7 +49,8 @@ def test_an_unknown_setting_is_refused_by_its_name(root: Path) -> None:
 def test_a_wrong_value_is_refused_with_the_accepted_values(root: Path) -> None:
     for text in ('exec.command = "claude -p"', "exec.command = []", "exec.command = ['']", "exec.command = [1]",
                  "exec.timeout = 0", "exec.timeout = -5", "exec.timeout = '1h'", "exec.timeout = true",
-                 "exec.timeout = nan", "web.auth = 'None'", "web.auth = false", "web.hosts = 'x'",
+                 "exec.timeout = nan", "exec.max_parallel = -1", "exec.max_parallel = 1.5",
+                 "exec.max_parallel = true", "web.auth = 'None'", "web.auth = false", "web.hosts = 'x'",
                  "web.listen = '127.0.0.1:80'", "web.listen = 'unix:run'", "web.listen = 5",
                  "scheduler.kind = 'cron.d'"):
         with pytest.raises(ConfigError, match=rf"oscron\.toml: {text.split(' ')[0]} takes "):

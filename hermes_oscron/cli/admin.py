@@ -15,7 +15,8 @@ from ..hermes import plugin as agent_plugin
 from ..hermes.home import Home, hermes_root, homes_of
 from ..hermes.timezone import zone_choice
 from ..json_text import json_safe
-from ..runner.command import NoExecutor, job_path, script_python
+from ..runner.command import job_path, script_python
+from ..runner.environment import NoExecutor
 from ..schedulers.active import disarmed_since
 from ..schedulers.systemd.systemctl import own_systemctl
 from ..service import maintenance

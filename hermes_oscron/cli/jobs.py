@@ -40,10 +40,10 @@ def list_jobs(all_profiles: bool, in_profile: str | None) -> Any:
     here = service(in_profile)
     answer = here.list_jobs(all_profiles)
     shown = {profile: here.of_profile(profile) for profile in (job["owner_profile"] for job in answer["jobs"])}
-    running = {f"{profile}:{job_id}": elapsed for profile, commands in shown.items()
-               for job_id, elapsed in commands.status().items()}
+    runs = {f"{profile}:{job_id}": run for profile, commands in shown.items()
+            for job_id, run in commands.status().items()}
     zones = {profile: home_zone(commands.home).key for profile, commands in shown.items()}
-    return answer, partial(show_table, running=running, zones=zones,
+    return answer, partial(show_table, runs=runs, zones=zones,
                            hidden={} if all_profiles else jobs_elsewhere(here.home))
 
 
@@ -56,7 +56,7 @@ def show(here: JobService, job_id: str) -> Any:
     job = here.show(job_id)
     has_timer = here.scheduler == Systemd.kind and here.disarmed_since is None and job["next_run_at"]
     return job, partial(show_job, unit=f"hermes-job@{job['owner_profile']}:{job_id}.timer" if has_timer else None,
-                        elapsed=here.elapsed(job_id), reason=why_never_fires(here.home, job_id))
+                        run=here.progress(job_id), reason=why_never_fires(here.home, job_id))
 
 
 @click.command()
@@ -164,7 +164,9 @@ def run(here: JobService, job_id: str, force: bool) -> None:
     """Run a job now, also if it is paused."""
     elapsed = here.run(job_id, force)
     if elapsed is not None:
-        raise click.ClickException(f"{job_id} has been running for {elapsed} s; a job never runs twice at once.")
+        present = here.progress(job_id)
+        state = "queued" if present and present.queued else "running"
+        raise click.ClickException(f"{job_id} has been {state} for {elapsed} s; a job never runs twice at once.")
     click.echo(f"Started {job_id}.")
 
 
@@ -202,4 +204,4 @@ def runs(here: JobService, job_id: str, limit: int) -> Any:
     found = [{"filename": page.filename, "path": f"{folder}/{page.filename}", "size": page.size,
               "ended_at": datetime.datetime.fromtimestamp(int(page.modified), zone).isoformat(),
               "status": outputs.status(here.home, job_id, page.filename)} for page in pages]
-    return found, partial(show_runs, folder=folder, zones={here.home.profile: zone.key}, elapsed=here.elapsed(job_id))
+    return found, partial(show_runs, folder=folder, zones={here.home.profile: zone.key}, run=here.progress(job_id))

@@ -13,6 +13,7 @@ from ..hermes.timezone import machine_zone
 from ..jobs.fields import FIELDS
 from ..schedule.model import ONCE, Schedule
 from ..schedulers.crontab.expression import expression_of, starts_per_day
+from ..service.manual_start import Progress
 
 DISARMED = "No job fires: the jobs are disarmed. 'hermes-oscron arm' arms them again."
 NO_LIMIT = 100_000
@@ -43,10 +44,10 @@ def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def show_table(answer: Any, running: Mapping[str, float], zones: Mapping[str, str], hidden: Mapping[str, int]) -> None:
+def show_table(answer: Any, runs: Mapping[str, Progress], zones: Mapping[str, str], hidden: Mapping[str, int]) -> None:
     """Print the jobs of `answer`, and how many `hidden` ones other profiles have.
 
-    `running` has the seconds of each run in progress, by instance, and `zones` the zone of each profile.
+    `runs` has each run in progress, by instance, and `zones` the zone of each profile.
     """
     from rich.cells import cell_len
     from rich.console import Console
@@ -61,7 +62,7 @@ def show_table(answer: Any, running: Mapping[str, float], zones: Mapping[str, st
     ids = [job["id"] if job["owner_profile"] == answer["active_profile"] else f"{job['owner_profile']}:{job['id']}"
            for job in jobs]
     rows = [tuple(map(one_line, (job_id, job["name"], job["schedule_display"],
-                                 _next_text(job, running.get(f"{job['owner_profile']}:{job['id']}")),
+                                 _next_text(job, runs.get(f"{job['owner_profile']}:{job['id']}")),
                                  job["last_status"] or "-"))) for job_id, job in zip(ids, jobs, strict=True)]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _columns())
     headings = ("ID", "NAME", "SCHEDULE", "NEXT", "LAST")
@@ -115,22 +116,26 @@ def _show_below_table(answer: Any, hidden: Mapping[str, int]) -> None:
         click.echo(f"NOTE: other profiles have jobs too: {counts}. 'hermes-oscron list --all-profiles' shows them.")
 
 
-def _next_text(job: Any, elapsed: float | None) -> str:
-    """Return when `job` runs next, for the table, or for how many seconds it is running now, `elapsed`."""
-    if elapsed is not None:
-        return f"running {_span(elapsed)}"
+def _next_text(job: Any, run: Progress | None) -> str:
+    """Return when `job` runs next, for the table, or for how long its `run` has been in progress."""
+    if run:
+        return f"{_state_of(run)} {_span(run.elapsed)}"
     if not job["next_run_at"]:
         return str(job["state"])
     due = datetime.datetime.fromisoformat(job["next_run_at"])
     return "due now" if due <= datetime.datetime.now(datetime.UTC) else f"{due:%Y-%m-%d %H:%M}"
 
 
-def show_job(job: Any, unit: str | None = None, elapsed: float | None = None, reason: str | None = None) -> None:
+def _state_of(run: Progress) -> str:
+    return "queued" if run.queued else "running"
+
+
+def show_job(job: Any, unit: str | None = None, run: Progress | None = None, reason: str | None = None) -> None:
     """Print `job`, and the `unit` that starts it.
 
-    `elapsed` are the seconds of its run in progress, and `reason` is a sentence if the job never fires.
+    `run` is its run in progress, and `reason` is a sentence if the job never fires.
     """
-    running = f"running for {_span(elapsed)}" if elapsed is not None else None
+    running = f"{_state_of(run)} for {_span(run.elapsed)}" if run else None
     shown = {
         "Id": job["id"], "Name": job["name"], "Schedule": job["schedule_display"],
         "State": ", ".join(filter(None, (job["state"], running, job["held"]))),
@@ -163,10 +168,10 @@ def show_warning(warning: str) -> None:
     click.echo(f"WARNING: {one_line(warning)}", err=True)
 
 
-def show_runs(found: Any, folder: str, zones: Mapping[str, str], elapsed: float | None) -> None:
-    """Print the runs `found`, whose outputs are in `folder`, and for how many seconds one is running, `elapsed`."""
-    if elapsed is not None:
-        click.echo(f"Running for {_span(elapsed)}.")
+def show_runs(found: Any, folder: str, zones: Mapping[str, str], run: Progress | None) -> None:
+    """Print the runs `found`, whose outputs are in `folder`, and for how long the one in progress has been, `run`."""
+    if run:
+        click.echo(f"{_state_of(run).capitalize()} for {_span(run.elapsed)}.")
     elif not found:
         click.echo("No runs yet.")
     if not found:

@@ -10,7 +10,7 @@ from .home import Home
 IN_AGENT = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/in_agent"
 FIRE_DUE_SCRIPT, MAINTAIN_SCRIPT, CHECK_PROVIDER_SCRIPT, FACTS_SCRIPT, REDACT_SCRIPT = (
     f"{IN_AGENT}/{name}.py" for name in ("fire_due", "maintain", "check_provider", "facts", "redact"))
-INTERPRETER = re.compile(rb"""^(?:\#!\s*|'''exec'\s+|exec\s+)["']?(/[^\s"']*python[0-9.]*)""", re.MULTILINE)
+INTERPRETER = rb"""(?m)^(?:\#!\s*|'''exec'\s+|exec\s+)["']?(/[^\s"']*python[0-9.]*)"""
 """The Python that a script by pip runs in: named in its first line or, if that would be too long, after an `exec`."""
 EXIT_UNSUPPORTED, EXIT_CLAIMED_ELSEWHERE = 69, 75
 """The shim's exit status if the agent cannot run a single job, and if another scheduler has claimed the job."""
@@ -66,7 +66,7 @@ def _python(hermes: str) -> str | None:
         return beside
     try:
         with open(path, "rb") as file:
-            named = INTERPRETER.search(file.read(4096))
+            named = re.search(INTERPRETER, file.read(4096))
     except OSError:
         return None
     return os.fsdecode(named[1]) if named and os.access(named[1], os.X_OK) else None

@@ -162,6 +162,11 @@ def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], R
                 note_armed(home)
 
 
+def forget(home: Home) -> None:
+    """Free the memory that the jobs of `home` take; the next call reads them again."""
+    _cache.pop(home.jobs_file, None)
+
+
 def note_armed(home: Home) -> None:
     """Store that the armed jobs agree with the last write of this process, if they agreed with the file before it."""
     known = _cache.get(home.jobs_file)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 VARIABLE = "HERMES_TIMEZONE"
-SETTING = re.compile(r"""^(['"]?)timezone\1[ \t]*:[ \t]+(?:"([^"\n]*)"|'([^'\n]*)'|([^\s#'"][^\n]*?))?"""
-                     r"""[ \t]*(?:[ \t]\#.*)?\r?$""", re.M)
+SETTING = (r"""(?m)^(['"]?)timezone\1[ \t]*:[ \t]+(?:"([^"\n]*)"|'([^'\n]*)'|([^\s#'"][^\n]*?))?"""
+           r"""[ \t]*(?:[ \t]\#.*)?\r?$""")
 """The line `timezone: ZONE` at the top level of config.yaml."""
 SYSTEMD_RUNS = "/run/systemd/system"
 """This folder exists if systemd is the init system (sd_booted(3))."""
@@ -162,7 +162,7 @@ def _from_config(content: bytes) -> str:
         except (yaml.YAMLError, ValueError, AttributeError, RecursionError):
             return ""
         return value.strip() if isinstance(value, str) else ""
-    found = SETTING.findall(text)
+    found = re.findall(SETTING, text)
     name = "".join(found[-1][1:]).strip() if found else ""  # of several YAML takes the last
     return "" if name in ("null", "~") else name
 

@@ -22,7 +22,7 @@ NO_NUL = "^[^\\u0000]*$"
 
 SERVER_FIELDS = frozenset({
     "id", "state", "next_run_at", "last_run_at", "last_status", "last_error", "last_delivery_error", "created_at",
-    "schedule_display", "paused_at", "paused_reason", "owner_profile", "read_only", "armed_at", "held",
+    "schedule_display", "paused_at", "paused_reason", "owner_profile", "read_only", "armed_at", "held", "queued",
 })
 """Fields that only the server sets."""
 

@@ -16,11 +16,11 @@ RECURRING = ("cron", "interval")
 OK, DELIVERY_FAILED, DELIVERY_QUEUED = "ok", "delivery_failed", "delivery_queued"
 RAN = (OK, DELIVERY_FAILED, DELIVERY_QUEUED)
 """Each `last_status` of a run that went well, also if its output was not delivered; any other one is a failure."""
-BLOCKED_MARK = re.compile(r"^\[blocked_config(?::silent)?\]\s*")
+BLOCKED_MARK = r"^\[blocked_config(?::silent)?\]\s*"
 """The beginning of an error by which the agent's configuration blocks a run; `silent` if it sent no alert again."""
 MAX_COUNT = 10**9
 """A larger number in a record is not a count of runs."""
-COUNT = re.compile(r"[+-]?[0-9]{1,10}")
+COUNT = r"[+-]?[0-9]{1,10}"
 
 
 QUOTA, UNREACHABLE = "quota", "model unreachable"
@@ -102,7 +102,7 @@ def _count(value: object) -> int:
     """Return `value` as a count of runs, as the agent's `normalize_repeat_value` reads it; 0 for anything else."""
     if isinstance(value, str):
         word = value.strip().lower()
-        value = 1 if word in ("once", "one", "1x") else int(word) if COUNT.fullmatch(word) else 0
+        value = 1 if word in ("once", "one", "1x") else int(word) if re.fullmatch(COUNT, word) else 0
     if not isinstance(value, int | float) or not abs(value) <= MAX_COUNT:  # NaN is not either
         return 0
     return int(value)
@@ -157,7 +157,7 @@ def deliver_of(record: Record) -> str:
 
 def readable_error(error: object) -> Any:
     """Return the `last_error` of a record without the marks that the agent uses."""
-    return BLOCKED_MARK.sub("", error) if isinstance(error, str) else error
+    return re.sub(BLOCKED_MARK, "", error) if isinstance(error, str) else error
 
 
 def is_delivered(record: Record) -> bool:

@@ -12,7 +12,7 @@ from .record import ERROR, SCHEDULED, Record, deliver_of, hold_of, instant, read
 DEFAULTS: dict[str, Any] = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
     "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
-    "last_delivery_error": None, "held": None,
+    "last_delivery_error": None, "held": None, "queued": False,
 }
 """Fields that every job shows, even if its record lacks them."""
 
@@ -28,7 +28,7 @@ def to_json(job: Job, now: datetime.datetime, resolution: datetime.timedelta) ->
     shown["last_error"] = readable_error(record.get("last_error"))
     shown["repeat"] = job.repeat._asdict()
     shown["toast_notifications"] = record.get("toast_notifications") is not False
-    shown["held"] = None
+    shown["held"], shown["queued"] = None, False
     for key in ("last_run_at", "created_at", "paused_at"):
         moment = instant(record.get(key))
         shown[key] = moment.astimezone(zone).isoformat() if moment else None

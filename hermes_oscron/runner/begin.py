@@ -19,7 +19,7 @@ from ..jobs.record import SCHEDULED, Record, is_used_up, next_run_of, state_of
 from ..runs import lock
 from ..runs.model import SCHEDULE, Run
 from ..state import State
-from .log import log, redirect_output, uses_syslog
+from .log import redirect_output, uses_syslog
 
 if TYPE_CHECKING:
     from .process import Command
@@ -37,10 +37,11 @@ class NotBegun(Exception):
 
 
 class AlreadyRunning(NotBegun):
-    """The job has been running for `elapsed` seconds."""
+    """The job has been running, or `queued`, for `elapsed` seconds."""
 
-    def __init__(self, job_id: str, elapsed: float) -> None:
-        super().__init__(f"{job_id} has been running for {elapsed:.0f} s, and never runs twice at once.")
+    def __init__(self, job_id: str, elapsed: float, queued: bool = False) -> None:
+        state = "queued" if queued else "running"
+        super().__init__(f"{job_id} has been {state} for {elapsed:.0f} s, and never runs twice at once.")
         self.elapsed = elapsed
 
 
@@ -89,7 +90,8 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
     try:
         if trigger == SCHEDULE:
             _wait_for_network(home, record)
-            _wait_for_turn(home, record)
+            _wait_for_turn(home, record, run_lock)
+            _require_not_paused(home, job_id, trigger)  # it may have been since
         before = jobs_file.find(home, job_id)
         if trigger == SCHEDULE:
             _require_due(before, home, run_lock)
@@ -120,7 +122,8 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
 def _command(home: Home, record: Record, scheduled: bool) -> "tuple[Command | None, str]":
     """Return the command of the job of `record`, or else why it has none."""
     redirect_output()
-    from .command import NoExecutor, command_for
+    from .command import command_for
+    from .environment import NoExecutor
 
     try:
         return command_for(record, home, config.load(home.root), scheduled), ""
@@ -138,7 +141,7 @@ def _require_runs_left(record: Record) -> None:
 def _require_not_running(home: Home, job_id: str) -> None:
     """Raise AlreadyRunning if a run of `job_id` has begun."""
     if other := lock.find(home, job_id):
-        raise AlreadyRunning(job_id, time.time() - other.started_at)
+        raise AlreadyRunning(job_id, time.time() - other.started_at, other.queued)
 
 
 def _wait_for_network(home: Home, record: Record) -> None:
@@ -156,26 +159,20 @@ def _wait_for_network(home: Home, record: Record) -> None:
         wait_if_woken(record, late_s, config.load(home.root))
 
 
-def _wait_for_turn(home: Home, record: Record) -> None:
-    """Wait until the job of `record` may run, if the agent's configuration limits the runs in progress.
+def _wait_for_turn(home: Home, record: Record, run_lock: lock.RunLock) -> None:
+    """Wait until the job of `record` may run, if the runs in progress are limited.
 
     A job that waits has the lock of its run. Raises StateFileError, OSError.
     """
-    from .command import NoExecutor, home_environment
+    from .environment import NoExecutor
+    from .turn import limit_of, wait_for_turn
 
     try:
-        environment = home_environment(home, config.load(home.root))
+        limit = limit_of(home, record, config.load(home.root))
     except (NoExecutor, config.ConfigError):
         return  # the run reports it and fails
-    limit = agent_settings.limit(home, agent_settings.MAX_PARALLEL_JOBS, environment)
-    if not limit:
-        return
-    from ..runs import turns
-
-    due = next_run_of(record)
-    waited_s = turns.wait(home, record["id"], due.timestamp() if due else time.time(), limit)
-    if waited_s >= 1:
-        log(f"{record['id']} waited {waited_s:.0f} s for other runs, because the agent is set to run {limit} at once.")
+    if limit:
+        wait_for_turn(home, record, run_lock, limit)
 
 
 def _require_not_paused(home: Home, job_id: str, trigger: str) -> None:
@@ -218,7 +215,7 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
         raise NotBegun(f"{job_id} is {state}; 'hermes-oscron run {job_id}' runs it now.")
     due = next_run_of(record)
     if due and int(due.timestamp()) <= time.time():
-        if time.time() - due.timestamp() > LATE_S:
+        if not run_lock and time.time() - due.timestamp() > LATE_S:  # with the lock, it may have waited
             _require_not_missed(job_id, home)
         return
     if not run_lock:

@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import shutil
 import time
 
 from .. import config, installation
@@ -12,26 +11,28 @@ from ..files import open_regular
 from ..hermes import agent, agent_settings
 from ..hermes.home import Home, ProfileNotFound, ScriptPathError, execution_home, home_of, script_path
 from ..jobs.record import Record, is_delivered, next_run_of
+from .environment import (
+    AGENT_ONLY,
+    NoExecutor,
+    agent_python,
+    env_file_variables,
+    job_environment,
+    needs_agent,
+)
 from .process import Command
 
 DEFAULT_TIMEOUT_S = 3600.0
 """The time limit of scripts, as in the agent, and of the command of [exec]."""
 MAX_NAME_CHARS = 4096
 """The longest name that a job's process gets: a variable of 128 KiB would prevent its start (execve(2))."""
-AGENT_ONLY = ("script", "monitor_script", "monitor_url")
-"""Fields of a prompt's job that only the agent handles: what they find decides whether the prompt runs."""
 OF_AGENT = ("failure_deliver", "attach_to_session", "skills", "enabled_toolsets", "context_from", "model", "provider",
             "base_url", "reasoning_effort")
 """Fields beside `deliver` that have an effect only in the agent."""
 OTHER_SCRIPT = "'hermes-oscron update ID --script NAME' names another one."
 OTHER_PYTHON = "'hermes-oscron update ID --interpreter PATH' names another one."
 MAX_SHEBANG_BYTES = 256
-SIMPLE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-PYTHON_NAME = re.compile(r"python(?:\d+(?:\.\d+)*)?", re.I)
-
-
-class NoExecutor(Exception):
-    """No program on this machine can run the job; the text states what to install or set."""
+SIMPLE_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
+PYTHON_NAME = r"(?i)python(?:\d+(?:\.\d+)*)?"
 
 
 def command_for(record: Record, home: Home, settings: config.Config, scheduled: bool = False,
@@ -44,8 +45,8 @@ def command_for(record: Record, home: Home, settings: config.Config, scheduled: 
     """
     place = _execution_home(record, home) if will_run else execution_home(home, record.get("profile"))
     environment = {**job_environment(settings), "HERMES_HOME": place.path}
-    if _needs_agent(record, settings):
-        if python := _agent_python(home, settings):
+    if needs_agent(record, settings):
+        if python := agent_python(home, settings):
             # the agent ends a run that is inactive; one that is busy has no time limit, unless [exec] sets one
             argv = agent.fire_command(python, str(record["id"]), home, _due(record) if scheduled else None)
             return Command(argv, b"", place.path, {**environment, **_identity(record)}, by_agent=True,
@@ -53,23 +54,11 @@ def command_for(record: Record, home: Home, settings: config.Config, scheduled: 
         _require_no_agent(record, home)
     environment |= env_file_variables(place, environment)
     if record.get("no_agent"):
-        command = _script_command(record, place, environment, _agent_python(home, settings), will_run)
+        command = _script_command(record, place, environment, agent_python(home, settings), will_run)
         return command._replace(timeout=settings.timeout or _script_timeout(place, environment))
     prompt = _prompt(record).encode("utf-8", "replace")
     return Command(list(settings.command), prompt, _directory(record, place.path), {**environment, **_identity(record)},
                    timeout=settings.timeout or DEFAULT_TIMEOUT_S)
-
-
-def job_environment(settings: config.Config) -> dict[str, str]:
-    """Return the environment of jobs without the `.env` of their home: that of this process, and [exec]'s."""
-    path = {"PATH": settings.path} if settings.path else {}
-    return {**os.environ, **settings.environment, **path}
-
-
-def home_environment(home: Home, settings: config.Config) -> dict[str, str]:
-    """Return the environment of jobs that run in `home`, with its `.env`. Raises NoExecutor."""
-    environment = {**job_environment(settings), "HERMES_HOME": home.path}
-    return environment | env_file_variables(home, environment)
 
 
 def job_path(home: Home, settings: config.Config) -> tuple[str, str]:
@@ -86,7 +75,7 @@ def job_path(home: Home, settings: config.Config) -> tuple[str, str]:
 def script_python(home: Home, settings: config.Config) -> tuple[str, str]:
     """Return the Python of the scripts of `home`, and what sets it. Raises NoExecutor."""
     path, _ = job_path(home, settings)
-    if python := _agent_python(home, settings):
+    if python := agent_python(home, settings):
         from ..hermes import agent_facts
 
         environment = {**job_environment(settings), "PATH": path}
@@ -94,24 +83,10 @@ def script_python(home: Home, settings: config.Config) -> tuple[str, str]:
             return agent_facts.facts(python, home, environment, any_environment=True).python[0], "the agent's"
         except agent_facts.AgentBroken as error:
             raise NoExecutor(str(error)) from None
-    found = shutil.which("python3", path=path)
+    found = _which("python3", path)
     if not found:
         raise NoExecutor(f"There is no python3 in {path}, the PATH of the jobs.")
     return found, "the first in PATH; there is no agent"
-
-
-def env_file_variables(home: Home, environment: dict[str, str]) -> dict[str, str]:
-    """Return the variables in the `.env` of `home`, which the agent puts over those of its `environment`."""
-    path = f"{home.path}/.env"
-    try:
-        with open(path, "rb", opener=open_regular) as file:
-            from ..hermes import env_file  # 3 ms, only if there is a file to read
-
-            return env_file.parse(file.read(), environment)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise NoExecutor(f"{path} cannot be read: {cause(error)}") from None
 
 
 def why_unrunnable(record: Record, home: Home, settings: config.Config) -> str | None:
@@ -120,7 +95,7 @@ def why_unrunnable(record: Record, home: Home, settings: config.Config) -> str |
     try:
         command = command_for(record, home, settings, will_run=False)
         path, _ = job_path(place, settings)
-        program = shutil.which(command.argv[0], path=path)
+        program = _which(command.argv[0], path)
         if not program:
             return (f"There is no program {command.argv[0]} in {path}; set [exec] path or command in "
                     f"{home.root}/oscron.toml.")
@@ -172,11 +147,18 @@ def _require_interpreter(program: str, path: str) -> None:
     words = first.removeprefix("#!").split()
     if not first.startswith("#!") or not words:
         return
-    if os.path.basename(words[0]) == "env" and words[1:] and SIMPLE_NAME.fullmatch(words[1]):
+    if os.path.basename(words[0]) == "env" and words[1:] and re.fullmatch(SIMPLE_NAME, words[1]):
         words = words[1:]
-    if not shutil.which(words[0], path=path):
+    if not _which(words[0], path):
         raise NoExecutor(f"{program} needs {words[0]}, which is not there or not executable. Install it, or reinstall "
                          f"{os.path.basename(program)}.")
+
+
+def _which(program: str, path: str) -> str | None:
+    """Return the file of `program` in the folders of `path`; None if there is none that can be executed."""
+    import shutil  # 2 ms, and no run that begins needs it
+
+    return shutil.which(program, path=path)
 
 
 def _require_workdir(record: Record) -> None:
@@ -205,12 +187,6 @@ def fields_without_effect(record: Record, home: Home, settings: config.Config) -
         return []
     delivered = ["deliver"] if is_delivered(record) else []
     return delivered + [field for field in OF_AGENT if record.get(field)]
-
-
-def _needs_agent(record: Record, settings: config.Config) -> bool:
-    if record.get("no_agent"):
-        return is_delivered(record) or bool(record.get("failure_deliver"))
-    return not settings.command or any(record.get(field) for field in AGENT_ONLY)
 
 
 def _require_no_agent(record: Record, home: Home) -> None:
@@ -261,7 +237,7 @@ def _python_of_job(named: str) -> str:
         raise NoExecutor(f"The interpreter {named} was not found. {OTHER_PYTHON}")
     if not os.access(path, os.X_OK):
         raise NoExecutor(f"The interpreter {named} is not executable. {OTHER_PYTHON}")
-    if not all(PYTHON_NAME.fullmatch(os.path.basename(name)) for name in (path, os.path.realpath(path))):
+    if not all(re.fullmatch(PYTHON_NAME, os.path.basename(name)) for name in (path, os.path.realpath(path))):
         raise NoExecutor(f"The interpreter {named} is not a Python (python, python3, python3.12). "
                          f"{OTHER_PYTHON}")
     return path
@@ -269,13 +245,6 @@ def _python_of_job(named: str) -> str:
 
 def _identity(record: Record) -> dict[str, str]:
     return {"HERMES_JOB_ID": str(record["id"]), "HERMES_JOB_NAME": _for_environment(record.get("name"))}
-
-
-def _agent_python(home: Home, settings: config.Config) -> str | None:
-    try:
-        return agent.python_of(home.root, settings)
-    except agent.AgentNotFound as error:
-        raise NoExecutor(str(error)) from None
 
 
 def _due(record: Record) -> str:

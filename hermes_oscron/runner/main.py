@@ -24,7 +24,7 @@ from ..hermes.home import Home, hermes_root, home_of, split_instance
 from ..hermes.jobs_file import JobNotFound
 from ..jobs.record import SCHEDULED, next_run_of, readable_error, state_of
 from ..runs import lock, requests
-from ..runs.model import MANUAL, RUN_VARIABLE, SCHEDULE
+from ..runs.model import MANUAL, RUN_VARIABLE, SCHEDULE, Result
 from .begin import AlreadyRunning, Begun, NotBegun, begin
 from .log import accept_any_character, log, log_end, log_start, use_syslog
 
@@ -42,6 +42,7 @@ command; 'hermes-oscron run JOB_ID' runs a job by hand.
 
 Exit status: 0 if the job went well or was not due, 1 if it failed, 2 if it
 could not be tried or recorded."""
+STOPPED_IN_QUEUE = "stopped by SIGTERM before it had begun: it was queued."
 STAYS_DUE = " The job stays due, and the next sync runs it."
 
 
@@ -98,7 +99,7 @@ def _settle(home: Home, job_id: str) -> int:
     Returns 1 if systemd counts the end as a success, as it does for SIGTERM (systemd.service(5), SuccessExitStatus=):
     this makes the unit fail.
     """
-    recorded = False
+    recorded = _record_stop(home, job_id)
     if job_id in lock.abandoned(home):
         from ..runs.interrupted import record_interrupted_runs  # 30 ms, and most runs that failed are recorded
         from .resync import resync
@@ -125,6 +126,26 @@ def _settle(home: Home, job_id: str) -> int:
 
             resync(home, None)
     return 1 if os.environ.get("SERVICE_RESULT") == "success" else 0
+
+
+def _record_stop(home: Home, job_id: str) -> bool:
+    """Record the run of `job_id`, and return True, if it was stopped while it was queued, but not by a shutdown."""
+    run = lock.left_queued(home, job_id)
+    if run is None or os.environ.get("SERVICE_RESULT") != "success":
+        return False
+    from ..runs.finish import finish
+    from ..schedulers.systemd.systemctl import own_systemctl
+    from .resync import resync
+
+    run_lock = None if own_systemctl().is_shutting_down() else lock.acquire(home, job_id)
+    if run_lock is None:
+        return False
+    job = finish(home, run._replace(result=Result(time.time(), STOPPED_IN_QUEUE)))
+    run_lock.release()
+    if job:
+        log_end(job.record, None, STOPPED_IN_QUEUE)
+        resync(home, job)
+    return True
 
 
 def _run(home: Home, job_id: str, trigger: str) -> int:

@@ -44,7 +44,8 @@ class RunLock:
     def stale_run(self) -> Run | None:
         """Return the run that held this lock before and was never recorded; None if there is none."""
         content = os.pread(self._fd, 2 * PART_BYTES, 0)
-        return _parse(os.path.basename(self.path), content, os.fstat(self._fd).st_mtime) if content else None
+        run = _parse(os.path.basename(self.path), content, os.fstat(self._fd).st_mtime)
+        return run if content and not run.queued else None
 
     def mark_ended(self) -> None:
         """Show that the run in the file has ended, and that this process only records it."""
@@ -129,24 +130,30 @@ def acquire(home: Home, job_id: str) -> RunLock | None:
 
 
 def running(home: Home) -> dict[str, Run]:
-    """Return the runs in progress in `home`, by job id."""
+    """Return the runs in progress in `home`, also those that are queued, by job id."""
     return {run.job_id: run for run, in_progress, _ in _all_runs(home) if in_progress}
 
 
 def unrecorded(home: Home) -> list[Run]:
     """Return the runs of `home` whose runner is gone without having recorded them."""
-    return [run for run, in_progress, written in _all_runs(home) if written and not in_progress]
+    return [run for run, in_progress, begun in _all_runs(home) if begun and not in_progress]
 
 
 def abandoned(home: Home) -> list[str]:
-    """Return the jobs with the file of a run that is not in progress, also an empty one."""
+    """Return the jobs with the file of a run that is not in progress, also of one that never began."""
     return [run.job_id for run, in_progress, _ in _all_runs(home) if not in_progress]
 
 
 def find(home: Home, job_id: str) -> Run | None:
-    """Return the run of `job_id` that is in progress, or None."""
+    """Return the run of `job_id` that is in progress or queued, or None."""
     found = _read_run(home, job_id)
     return found[0] if found and found[1] else None
+
+
+def left_queued(home: Home, job_id: str) -> Run | None:
+    """Return the run of `job_id` that was queued when its runner ended, or None."""
+    found = _read_run(home, job_id)
+    return found[0] if found and found[0].queued and not found[1] else None
 
 
 def _all_runs(home: Home) -> list[tuple[Run, bool, bool]]:
@@ -166,7 +173,7 @@ def _all_runs(home: Home) -> list[tuple[Run, bool, bool]]:
 
 
 def _read_run(home: Home, job_id: str) -> tuple[Run, bool, bool] | None:
-    """Return the run in the file of `job_id`, whether it is in progress, and whether the file has content.
+    """Return the run in the file of `job_id`, whether it is in progress, and whether it has begun.
 
     Without content no run has begun: a runner creates the file before it locks it, and may be killed in between.
     """
@@ -186,7 +193,8 @@ def _read_run(home: Home, job_id: str) -> tuple[Run, bool, bool] | None:
         in_progress = locked and not _only_recorded(fd)
     finally:
         os.close(fd)
-    return _parse(job_id, content, modified), in_progress, bool(content)
+    run = _parse(job_id, content, modified)
+    return run, in_progress, bool(content) and not run.queued
 
 
 def _only_recorded(fd: int) -> bool:
@@ -205,7 +213,8 @@ def _parse(job_id: str, content: bytes, modified: float) -> Run:
         started_at = _unix_time(fields["started_at"])
         return Run(job_id, started_at, str(fields["trigger"]), int(fields.get("group", 0)),
                    str(fields.get("boot", "")), float(fields.get("uptime", 0)),
-                   _parse_result(content[PART_BYTES:], started_at), str(fields.get("cgroup", "")))
+                   _parse_result(content[PART_BYTES:], started_at), str(fields.get("cgroup", "")),
+                   bool(fields.get("queued")))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, modified, SCHEDULE)
 

@@ -24,7 +24,8 @@ class Run(NamedTuple):
     """One run, which began at the unix time `started_at`. `result` is None until it has ended.
 
     `group` is the job's process group on the machine while `boot` is its boot id. It existed `uptime` seconds after
-    that boot (CLOCK_BOOTTIME, clock_gettime(2)). `cgroup` is that of the runner.
+    that boot (CLOCK_BOOTTIME, clock_gettime(2)). `cgroup` is that of the runner. A run
+    that is `queued` waits for its turn since `started_at`.
     """
 
     job_id: str
@@ -35,6 +36,7 @@ class Run(NamedTuple):
     uptime: float = 0.0
     result: Result | None = None
     cgroup: str = ""
+    queued: bool = False
 
     @property
     def mark(self) -> str:

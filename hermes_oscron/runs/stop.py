@@ -16,11 +16,12 @@ POLL_INTERVAL_S = 0.02
 
 
 class RunInProgress:
-    """A run in progress. It is found by the open file of the run, so also after the file was removed."""
+    """A run in progress or `queued`. It is found by the open file of the run, so also after the file was removed."""
 
-    def __init__(self, fd: int, elapsed_s: float) -> None:
+    def __init__(self, fd: int, elapsed_s: float, queued: bool) -> None:
         self._fd = fd
         self.elapsed_s = elapsed_s
+        self.queued = queued
 
     def stop(self) -> bool:
         """Send SIGTERM to the runner, and wait for its end. Return False if it has not ended after STOP_TIMEOUT_S."""
@@ -58,7 +59,7 @@ class RunInProgress:
 
 
 def find(home: Home, job_id: str) -> RunInProgress | None:
-    """Return the run of `job_id` that is in progress, or None."""
+    """Return the run of `job_id` that is in progress or queued, or None."""
     try:
         fd = os.open(f"{home.state.runs}/{job_id}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -67,4 +68,4 @@ def find(home: Home, job_id: str) -> RunInProgress | None:
     if run is None:
         os.close(fd)
         return None
-    return RunInProgress(fd, max(0.0, time.time() - run.started_at))
+    return RunInProgress(fd, max(0.0, time.time() - run.started_at), run.queued)

@@ -14,6 +14,7 @@ from ..errors import cause
 from ..files import open_regular
 from ..hermes.home import DEFAULT_PROFILE, Home
 from ..jobs.model import Job
+from ..runs.queue import LOCK
 from .findings import PROBLEM, WARNING, Finding
 
 NEEDED_BYTES = 64 * 1024
@@ -40,7 +41,8 @@ def _unwritable_folders(home: Home) -> Iterator[Finding]:
             (home.state.folder, PROBLEM, "Until then no job starts."),
             (home.state.runs, PROBLEM, "Until then no job starts."),
             (home.state.requests, WARNING, "Until then no job can be run by hand."),
-            (home.state.turns, PROBLEM, "Until then no job starts."),
+            *((queue, PROBLEM, "Until then no run starts that may have to wait for its turn.")
+              for queue in (home.state.queue, home.state.shared_queue)),
             (home.output_dir, WARNING, "Until then no output is saved.")):
         while not os.path.lexists(folder):
             folder = os.path.dirname(folder)
@@ -54,7 +56,8 @@ def _unwritable_folders(home: Home) -> Iterator[Finding]:
 
 def _unusable_files(home: Home) -> Iterator[Finding]:
     state, is_root = home.state, home.profile == DEFAULT_PROFILE
-    locks = [f"{home.cron_dir}/.jobs.lock", state.turns_lock] + [state.command_lock, state.sessions_lock] * is_root
+    locks = [f"{home.cron_dir}/.jobs.lock", f"{state.queue}/{LOCK}"] + [
+        f"{state.shared_queue}/{LOCK}", state.command_lock, state.sessions_lock] * is_root
     for path in locks:
         if (error := _why_unopenable(path, os.O_RDWR)) and error.errno not in OF_FILE_SYSTEM:
             yield Finding(PROBLEM, home.profile, f"{path} cannot be opened: {_remedied(error)}")

@@ -17,7 +17,7 @@ from ..jobs import due
 from ..jobs import view as job_view
 from ..jobs.model import Job
 from ..jobs.record import SCHEDULED
-from ..runs import interrupted
+from ..runs import interrupted, lock
 from ..schedulers.active import disarmed_since
 from . import late
 from .selection import Selection
@@ -114,6 +114,7 @@ def _row(home: Home, job: Job, now: datetime.datetime, circumstances: _Circumsta
                    due_at, late.next_change(job, now, resolution)]
         until = min((moment for moment in changes if moment and moment > now), default=None)
         is_past = bool(due_at and due_at <= now)
+        fields["queued"] = bool(is_past and (run := lock.find(home, job.id)) and run.queued)
         return _Row(job, now, until, fields, is_kept=bool(next_run_at or not job.is_scheduled) and not is_past)
 
     return use_or_none(job.instance, job, shown) or _Row(job, now, None, job_view.unusable_to_json(job), is_kept=False)

@@ -37,7 +37,7 @@ from .elapses import wrong_elapses
 from .field_checks import check_on_machine, notes, refuse_other_kind, with_agent_fields
 from .gateway_status import gateway_status
 from .job_views import JobView, Listing
-from .manual_start import elapsed_s, wait_until_started
+from .manual_start import Progress, progress_of, wait_until_started
 from .selection import Selection
 
 if TYPE_CHECKING:
@@ -62,6 +62,16 @@ class DeletedRun(NamedTuple):
 
     elapsed: float
     state: str
+
+
+def _deleted_run(run: stop_run.RunInProgress, stop: bool) -> DeletedRun | None:
+    """Return `run`, whose job is deleted, and end it if it is to `stop`. A queued one ends, and is not returned."""
+    with contextlib.closing(run):
+        if run.queued:
+            run.stop()
+            return None
+        state = ("stopped" if run.stop() else "stopping") if stop else "continues"
+        return DeletedRun(round(run.elapsed_s, 1), state)
 
 
 class HermesPaused(OscronError):
@@ -120,14 +130,14 @@ class JobService:
         home = self.home
         return self._view(home, interrupted.with_unrecorded_run(home, job_store.find(home, job_id)), self.clock.now())
 
-    def status(self) -> dict[str, float]:
-        """Return for each running job the seconds since it began."""
-        return {job_id: elapsed_s(run) for job_id, run in lock.running(self.home).items()}
+    def status(self) -> dict[str, Progress]:
+        """Return the runs in progress by job, also those that are queued."""
+        return {job_id: progress_of(run) for job_id, run in lock.running(self.home).items()}
 
-    def elapsed(self, job_id: str) -> float | None:
-        """Return the seconds since the run of `job_id` began; None if it is not running."""
+    def progress(self, job_id: str) -> Progress | None:
+        """Return the run of `job_id` that is in progress or queued; None if there is none."""
         run = lock.find(self.home, job_id)
-        return elapsed_s(run) if run else None
+        return progress_of(run) if run else None
 
     def outputs(self, job_id: str, limit: int) -> list[tuple[str, str]]:
         """Return name and windowed content of the newest `limit` outputs of `job_id`, newest first."""
@@ -234,7 +244,7 @@ class JobService:
         """Delete `job_id`, its timer or crontab line, and its outputs, unless `keep_outputs`. Return its run, if any.
 
         A run in progress ends by itself, unless `stop`. It is not recorded, and its output is kept or removed as those
-        of earlier runs are. Raises JobNotFound, SchedulerError, StateFileError.
+        of earlier runs are. One that is queued ends at once. Raises JobNotFound, SchedulerError, StateFileError.
         """
         home = self.home
         with command_lock(self._selection):
@@ -249,11 +259,7 @@ class JobService:
         if not keep_outputs:
             lock.detach_run(home, job_id)
         requests.forget(home, job_id)
-        deleted_run = None
-        if run:
-            with contextlib.closing(run):
-                deleted_run = DeletedRun(round(run.elapsed_s, 1), ("stopped" if run.stop() else "stopping") if stop
-                                         else "continues")
+        deleted_run = _deleted_run(run, stop) if run else None
         if not keep_outputs:
             outputs.remove(home, job_id)
         return deleted_run
@@ -266,8 +272,8 @@ class JobService:
         """
         home = self.home
         job = job_store.find(home, job_id)
-        if (elapsed := self.elapsed(job_id)) is not None:
-            return elapsed
+        if run := self.progress(job_id):
+            return run.elapsed
         if (sentence := paused(home)) and not force:
             raise HermesPaused(f"{job_id} was not run: {sentence}", f"'hermes-oscron run --force {job_id}' runs it "
                                                                     f"all the same.")

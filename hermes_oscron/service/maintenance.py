@@ -8,7 +8,7 @@ from .. import config
 from ..files import make_private_dir, touch
 from ..hermes import agent, gateway
 from ..hermes.home import homes_of
-from ..runner.command import job_environment
+from ..runner.environment import job_environment
 from ..schedulers import spawn
 from ..schedulers.protocol import EndOfStart
 from ..state import State

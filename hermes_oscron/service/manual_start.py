@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..clock import Clock
 from ..runs import requests
@@ -11,6 +11,13 @@ from ..schedulers.protocol import EndOfStart
 
 START_TIMEOUT_S, START_POLL_INTERVAL_S, UNIT_POLL_INTERVAL_S = 15.0, 0.01, 0.2
 """The time in which a requested run must begin, and the intervals at which its answer and its unit are read."""
+
+
+class Progress(NamedTuple):
+    """A run that began, or is `queued`, since `elapsed` seconds, with one decimal."""
+
+    elapsed: float
+    queued: bool
 
 
 def wait_until_started(request: requests.Request, end_of_start: EndOfStart, running: Callable[[], Run | None],
@@ -26,7 +33,7 @@ def wait_until_started(request: requests.Request, end_of_start: EndOfStart, runn
         if not request.is_taken():
             # if it cannot be withdrawn, a runner has just taken it, and this is the requested run
             if (run := running()) and request.withdraw():
-                return {"elapsed": elapsed_s(run)}
+                return {"elapsed": progress_of(run).elapsed}
             reason = None
             if now > next_look:
                 reason, next_look = end_of_start(), now + UNIT_POLL_INTERVAL_S
@@ -40,6 +47,6 @@ def wait_until_started(request: requests.Request, end_of_start: EndOfStart, runn
     return answer
 
 
-def elapsed_s(run: Run) -> float:
-    """Return for how many seconds `run` has been running, with one decimal."""
-    return round(max(0.0, time.time() - run.started_at), 1)
+def progress_of(run: Run) -> Progress:
+    """Return for how long `run` has been running or queued."""
+    return Progress(round(max(0.0, time.time() - run.started_at), 1), run.queued)

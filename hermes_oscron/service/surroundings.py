@@ -13,7 +13,8 @@ from ..config import Config
 from ..hermes.home import Home, hermes_root
 from ..install.manager import BOOTED
 from ..install.target import own_layout
-from ..runner.command import NoExecutor, job_path
+from ..runner.command import job_path
+from ..runner.environment import NoExecutor
 from ..schedulers.crontab.scheduler import Crontab
 from ..schedulers.protocol import Scheduler
 from ..schedulers.systemd.scheduler import Systemd

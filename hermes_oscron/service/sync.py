@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -247,8 +248,10 @@ class Reconciler:
         resolution = self._selection.active.resolution
         jobs = {job.id: job for job in job_store.read(home)}
 
+        runs = lock.running(home)
+
         def refresh(job: Job) -> Job:
-            if is_missed(job, now) and not catches_up(home):
+            if job.id not in runs and is_missed(job, now) and not catches_up(home):  # a queued one is not missed
                 job = lifecycle.skip_missed(job, now)
             return lifecycle.refresh_next_run(job, now, resolution)
 
@@ -271,9 +274,9 @@ class Reconciler:
         return {instance for instance, moment in due.items() if moment and moment <= now}
 
     def _start_overdue(self, instances: set[str], started: dict[str, str]) -> list[Problem]:
-        """Start each of `instances` that is due and not running, and add it to `started`."""
+        """Start each of `instances` that is due and not running, oldest first, and add it to `started`."""
         problems = []
-        for instance in sorted(instances):
+        for instance in sorted(instances, key=lambda instance: (self._due_since(instance), instance)):
             try:
                 profile, job_id = split_instance(instance)
                 home = home_of(self.root, profile)
@@ -296,6 +299,14 @@ class Reconciler:
             started[instance] = (f"{job.record.get('name') or job.id} ({job.id}): was due at "
                                  f"{due.astimezone(job.zone):%Y-%m-%d %H:%M:%S %Z}, had not run; started now.")
         return problems
+
+    def _due_since(self, instance: str) -> float:
+        """Return since when `instance` is due, as a unix time; infinite if that is unknown."""
+        with contextlib.suppress(JobNotFound, ProfileNotFound, StateFileError):  # met again, and handled, at its start
+            profile, job_id = split_instance(instance)
+            if due := job_store.find(home_of(self.root, profile), job_id).next_run_at:
+                return due.timestamp()
+        return math.inf
 
     def _why_unrunnable(self, home: Home, job: Job) -> str | None:
         settings = config.load(self.root)

@@ -30,9 +30,12 @@ def routes(service: JobService, job_list: JobListCache) -> Routes:
     def status() -> Answer:
         job_id = request.text_param("job_id")
         if job_id is None:
-            return {"running": jobs().status()}
-        elapsed = jobs().elapsed(request.job_id_of(job_id))
-        return {"job_id": job_id, "running": elapsed is not None, "elapsed": elapsed or 0.0}
+            runs = jobs().status()
+            queued = {job_id: run.elapsed for job_id, run in runs.items() if run.queued}
+            return {"running": {job_id: run.elapsed for job_id, run in runs.items()}} | _if_any(queued=queued)
+        run = jobs().progress(request.job_id_of(job_id))
+        return {"job_id": job_id, "running": run is not None, "elapsed": run.elapsed if run else 0.0} | _if_any(
+            queued=run and run.queued)
 
     def output() -> Answer:
         job_id = request.job_id_of(request.text_param("job_id"))
@@ -78,7 +81,7 @@ def routes(service: JobService, job_list: JobListCache) -> Routes:
         stop, keep_outputs = _flag(body, "stop"), _flag(body, "keep_outputs")
         job_id = _only_job_id(body)
         run = jobs().delete(job_id, stop, keep_outputs)
-        return {"ok": True, "job_id": job_id} | ({"run": run._asdict()} if run else {})
+        return {"ok": True, "job_id": job_id} | _if_any(run=run and run._asdict())
 
     def run() -> Answer:
         body = request.json_body()
@@ -109,7 +112,12 @@ def routes(service: JobService, job_list: JobListCache) -> Routes:
 
 
 def _saved(job: Answer, warnings: list[str]) -> Answer:
-    return {"ok": True, "job": job} | ({"warnings": warnings} if warnings else {})
+    return {"ok": True, "job": job} | _if_any(warnings=warnings)
+
+
+def _if_any(**fields: object) -> Answer:
+    """Return those of `fields` that are not empty, for clients that know the answer without them."""
+    return {name: value for name, value in fields.items() if value}
 
 
 def _only_job_id(body: Answer) -> str:

@@ -61,9 +61,10 @@ def test_a_folder_of_another_account_is_reported(site: Site, path: str, status: 
 def test_a_full_disk_is_reported(site: Site) -> None:
     job = site.create(schedule=DAILY)
     site.api.run_to_end(job["id"])
-    with site.full_folder(f"{site.hermes}/cron/oscron/turns"):
+    with site.full_folder(f"{site.hermes}/cron/oscron/shared-queue"):
         status, told = site.doctor()
-        assert status == 2 and "cron/oscron/turns cannot be written: No space left on device. Make room" in told, told
+        found = "cron/oscron/shared-queue cannot be written: No space left on device. Make room"
+        assert status == 2 and found in told, told
     assert site.doctor()[0] == 0
 
 

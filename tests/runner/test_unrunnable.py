@@ -10,6 +10,7 @@ import pytest
 from hermes_oscron.config import Config
 from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.runner import command
+from hermes_oscron.runner.environment import NoExecutor
 from tests.conftest import as_nobody, chown_to_nobody, write_script
 
 SCRIPT = {"id": "a", "no_agent": True, "script": "a.sh"}
@@ -145,5 +146,5 @@ def test_what_is_looked_up_prints_nothing(home: Home, capfd: pytest.CaptureFixtu
 def test_a_script_that_cannot_be_read_is_a_failed_run_with_the_reason(home: Home) -> None:
     Path(home.scripts_dir, "a.sh").chmod(0)
     path = shlex.quote(f"{home.scripts_dir}/a.sh")
-    with as_nobody(), pytest.raises(command.NoExecutor, match=f"The script {path} cannot be read: Permission denied"):
+    with as_nobody(), pytest.raises(NoExecutor, match=f"The script {path} cannot be read: Permission denied"):
         command.command_for(SCRIPT, home, Config(agent="none"))

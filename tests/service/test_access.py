@@ -25,10 +25,10 @@ def place(nobodys_root: Path) -> Path:
     """A home of an ordinary account, with the job `a` and one of its outputs."""
     root = nobodys_root
     write_jobs(root, DAILY_JOB)
-    for name in ("runs", "requests", "turns"):
+    for name in ("runs", "requests", "queue", "shared-queue"):
         (root / "cron" / "oscron" / name).mkdir(parents=True)
     (root / "cron" / "output" / "a").mkdir(parents=True)
-    for name in ("token", "sessions", "arming.lock", "sessions.lock", "turns.lock"):
+    for name in ("token", "sessions", "arming.lock", "sessions.lock", "queue/.lock", "shared-queue/.lock"):
         (root / "cron" / "oscron" / name).write_text("x\n")
     (root / "cron" / "oscron" / "token").chmod(0o600)
     for name in ("config.yaml", ".env", "active_profile", "cron/.jobs.lock"):
@@ -59,7 +59,8 @@ def test_an_empty_home_is_in_order(home: Home) -> None:
     ("cron", PROBLEM, "no job can be changed, and no run is recorded"),
     ("cron/oscron", PROBLEM, "no job starts"),
     ("cron/oscron/runs", PROBLEM, "no job starts"),
-    ("cron/oscron/turns", PROBLEM, "no job starts"),
+    ("cron/oscron/queue", PROBLEM, "no run starts that may have to wait"),
+    ("cron/oscron/shared-queue", PROBLEM, "no run starts that may have to wait"),
     ("cron/oscron/requests", WARNING, "no job can be run by hand"),
     ("cron/output", WARNING, "no output is saved"),
     ("cron/output/a", WARNING, "no output of the job is saved"),

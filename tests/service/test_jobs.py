@@ -198,9 +198,9 @@ def test_a_run_that_cannot_be_recorded_yet_does_not_count_as_running(root: Path)
     jobs_file.write_text("{")
     with pytest.raises(StateFileError):
         commands.list_jobs()
-    assert commands.elapsed("sound") is None and commands.status() == {}
+    assert commands.progress("sound") is None and commands.status() == {}
     jobs_file.write_text(whole)
-    assert commands.elapsed("sound") is None and commands.show("sound")["last_status"] == "error"
+    assert commands.progress("sound") is None and commands.show("sound")["last_status"] == "error"
 
 
 def test_a_read_shows_a_cut_off_run_and_writes_nothing(root: Path) -> None:

@@ -265,6 +265,14 @@ def test_a_sync_starts_a_job_that_has_just_become_due(root: Path, seconds: float
     assert ledger.ran == ["default:a"]
 
 
+def test_overdue_jobs_are_started_oldest_first(root: Path) -> None:
+    write_jobs(root, *({**LATE_JOB, "id": job_id, "next_run_at": f"2026-01-{day:02}T09:00:00+00:00"}
+                       for job_id, day in (("a", 4), ("b", 2), ("c", 3), ("d", 2))))
+    ledger = Ledger(str(root))
+    reconciler(root, ledger).sync()
+    assert ledger.ran == ["default:b", "default:d", "default:c", "default:a"]
+
+
 def test_no_job_is_started_while_no_scheduler_can_fire(root: Path) -> None:
     class Unavailable(Ledger):
         availability = Foreground.availability

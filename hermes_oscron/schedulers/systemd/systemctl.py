@@ -64,6 +64,11 @@ class Systemctl:
                     "--scheduler crontab' moves the jobs to cron.")
         return None
 
+    def is_shutting_down(self) -> bool:
+        """Return True unless the manager goes on. Raises SchedulerError."""
+        state = self._run("is-system-running").stdout.strip()  # its exit status is an error for `degraded` too
+        return state not in ("initializing", "starting", "running", "degraded", "maintenance")
+
     def start(self, units: Sequence[str]) -> None:
         """Start `units`. Raises SchedulerError."""
         for batch in _batches(units):
