@@ -23,7 +23,6 @@ class Config(NamedTuple):
     """The settings in oscron.toml, with defaults for those that are missing."""
 
     agent: str = "auto"
-    agent_worker: bool = True
     command: tuple[str, ...] = ()
     timeout: float = 0.0  # not set
     path: str = ""
@@ -33,6 +32,7 @@ class Config(NamedTuple):
     hosts: tuple[str, ...] = ()
     scheduler: str = "auto"
     listen: str = ""
+    agent_worker: bool = True
 
 
 def path_of(root: str) -> str:

@@ -152,7 +152,7 @@ def test_the_page_has_the_default_of_every_setting() -> None:
             assert not expected, key
         else:
             assert tomllib.loads(f"x = {default.strip('`')}")["x"] == expected, key
-        assert {str: "text", tuple: "list of texts", float: "number, in seconds",
+        assert {str: "text", tuple: "list of texts", float: "number, in seconds", bool: "true or false",
                 type(None): "number, in seconds"}.get(
             type(expected), "table of texts") == kind, key
 

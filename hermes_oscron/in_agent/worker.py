@@ -65,7 +65,7 @@ class Worker:
 
     def serve(self) -> dict[str, Any]:
         """Serve connections. Returns only in a fork that is to run a command, with its request."""
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so waiters that have ended are no zombies
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that waiters do not stay as zombies
         while True:
             ready, _, _ = select.select([self._listener.fileno(), self._stale], [], [], IDLE_S)
             if not ready or self._stale in ready:

@@ -1,8 +1,8 @@
 """Start a command of the agent in a fork of the agent worker of its profile (in_agent/worker.py has the protocol).
 
 Only in a unit of systemd: the fork is moved into the unit of the job, so that limits, stop, accounting and journal are
-the job's. Unless all is as it must be before the command begins, the caller starts it itself. After that, the worker is
-not needed any more; if the waiter of the fork is killed, the command is killed too.
+the job's. Unless all is as it must be before the command begins, the caller starts it itself. After that, the command
+does not need the worker; if the waiter of the fork is killed, the command is killed too.
 """
 
 import contextlib
@@ -141,7 +141,7 @@ def _request(connection: socket.socket, command: "Command") -> list[IO[bytes]]:
 
 
 def _begin(connection: socket.socket, waiter: int) -> int:
-    """Let the process of the `waiter`, a pidfd, begin the command; return the command's. Raises Unavailable, OSError.
+    """Make the process of the `waiter`, a pidfd, begin the command; return the command's. Raises Unavailable, OSError.
 
     If there is no answer in time, the waiter is killed: then it has announced the begin, or the command never begins.
     """

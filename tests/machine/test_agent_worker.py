@@ -70,7 +70,7 @@ def begin(site: Site, model: HeldModel, prompt: str) -> str:
 
 
 def end(site: Site, model: HeldModel, job_id: str) -> Any:
-    """Let the run of `job_id` go on; return its record after its end."""
+    """Answer the run of `job_id`; return its record after its end."""
     model.released.set()
     wait_for(lambda: not site.runner(job_id), RUN_S)
     return site.api.job(job_id)
