@@ -40,7 +40,8 @@ OF_MOST_RUNS = (
     "plugins.plugin_loader", "tools.checkpoint_manager", "tools.computer_use.cua_backend", "tools.mcp_tool",
     "tools.schema_sanitizer", "tools.tool_search")
 """Modules that a run imports when it needs them, which takes it 0.4 to 1 s of CPU. Not every agent has all of them."""
-THREADS_TIMEOUT_S = 10.0
+THREADS_TIMEOUT_S = 20.0
+"""The time for which a thread of the import may go on."""
 OF_ONE_PROCESS = ("HERMES_JOB_", "SYSTEMD_EXEC_PID", "INVOCATION_ID", "JOURNAL_STREAM", "LISTEN_", "MAINPID",
                   "MANAGERPID", "MEMORY_PRESSURE_", "MONITOR_", "NOTIFY_SOCKET", "TRIGGER_", "WATCHDOG_")
 """Prefixes of the variables that are different in each run or unit (systemd.exec(5))."""

@@ -26,8 +26,8 @@ from .log import log
 if TYPE_CHECKING:
     from .process import Command
 
-IMPORT_TIMEOUT_S = 30.0
-"""The time for a worker that has just been started. The agent's imports take 1 to 5 s."""
+IMPORT_TIMEOUT_S = 60.0
+"""The time for a worker that has just been started. The agent's imports take 2 s, on a busy machine up to a minute."""
 ANSWER_TIMEOUT_S = 10.0
 LOOK_INTERVAL_S = 0.1
 MAX_MESSAGE_BYTES = 65536

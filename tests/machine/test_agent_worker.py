@@ -14,7 +14,7 @@ from tests.machine.sites import Site, SystemSite, add_account, free_port
 
 WORKER, SOCKET = "hermes-oscron-agent@default.service", "hermes-oscron-agent@default.socket"
 FORK = "in_agent/worker.py"
-RUN_S = 60.0
+RUN_S = 180.0
 """More than a run takes on a busy machine, with the imports of the agent."""
 
 
