@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
+from ..errors import cause
 from ..runs.processes import cgroup_of
 from ..schedulers.systemd.systemctl import own_systemctl
 from .log import log
@@ -84,7 +85,7 @@ def start(command: "Command", stopped: Callable[[], bool]) -> WorkerProcess | No
     except (FileNotFoundError, ConnectionRefusedError):  # there is no socket, as with many profiles, or no busctl
         return None
     except (Unavailable, OSError) as reason:
-        log(f"The agent worker is not used: {reason}", sys.stderr)
+        log(f"The agent worker is not used: {cause(reason)}", sys.stderr)
         return None
 
 
