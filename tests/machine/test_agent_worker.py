@@ -121,9 +121,10 @@ def test_a_run_goes_on_when_the_worker_is_killed(site: Site, model: HeldModel) -
 
 def test_a_fork_whose_waiter_is_killed_is_an_interrupted_run_that_is_not_repeated(site: Site, model: HeldModel) -> None:
     job_id = begin(site, model, "Say waiter.")
-    unit = f"/hermes-job@default:{job_id}.service"
-    site.box.run(f"ps -eo pid,pgid,cgroup:200,args | awk '$1 != $2 && /worker.py/ && index($0, \"{unit}\") "
-                 "{print $1}' | xargs kill -9")
+    listed = [line.split() for line in site.box.run("ps -eo pid,pgid,cgroup:200,args ww").stdout.splitlines()]
+    [waiter] = [pid for pid, group, cgroup, *command in listed
+                if pid != group and f"/hermes-job@default:{job_id}.service" in cgroup and FORK in " ".join(command)]
+    site.box.run(f"kill -9 {waiter}")
     wait_for(lambda: not site.runner(job_id), RUN_S)
     assert "killed by SIGKILL" in site.api.job(job_id)["last_error"]
     wait_for(lambda: not processes(site, job_id))
