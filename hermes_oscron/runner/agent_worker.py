@@ -91,7 +91,7 @@ def start(command: "Command", stopped: Callable[[], bool]) -> WorkerProcess | No
 
 def socket_path(runtime_dir: str, profile: str) -> str:
     """Return the path of the socket of the worker of `profile`."""
-    return f"{runtime_dir}/hermes-oscron-agent/{profile}"
+    return f"{runtime_dir}/hermes-oscron-agent@{profile}"
 
 
 def begun(command: "Command", address: str, stopped: Callable[[], bool], move: Callable[[int], None]) -> WorkerProcess:
