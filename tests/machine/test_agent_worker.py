@@ -9,7 +9,7 @@ import pytest
 from tests.agent.model import Call, Model
 from tests.conftest import wait_for
 from tests.machine.agents import AGENT, PATH
-from tests.machine.box import Box
+from tests.machine.box import INSIDE, Box
 from tests.machine.sites import Site, SystemSite, add_account, free_port
 
 WORKER, SOCKET = "hermes-oscron-agent@default.service", "hermes-oscron-agent@default.socket"
@@ -173,3 +173,12 @@ def test_the_worker_can_be_disabled(site: Site, model: HeldModel) -> None:
         assert end(site, model, job_id)["last_status"] == "ok"
     finally:
         site.put(site.config, f'[exec]\nagent = "{AGENT}/hermes"\n')
+
+
+def test_at_last_uninstall_ends_the_worker_and_leaves_nothing_of_it(installed: Site) -> None:
+    installed.systemctl(f"start {WORKER}")
+    installed.administer(f"{INSIDE}/install.sh --uninstall")
+    assert "hermes" not in installed.systemctl("list-units --all")
+    runtime = "/run" if isinstance(installed, SystemSite) else "$XDG_RUNTIME_DIR"
+    assert not installed.run(f"ls -d {runtime}/*hermes*", check=False).stdout
+    assert FORK not in installed.box.run(f"ps -u {installed.user} -o args ww", check=False).stdout
