@@ -33,6 +33,7 @@ class Config(NamedTuple):
     hosts: tuple[str, ...] = ()
     scheduler: str = "auto"
     listen: str = ""
+    agent_worker: bool = True
 
 
 def path_of(root: str) -> str:
@@ -88,6 +89,10 @@ def _agent(value: Any) -> Any:
     return None
 
 
+def _true_or_false(value: Any) -> Any:
+    return value if isinstance(value, bool) else None
+
+
 def _seconds(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10**9:
         return float(value)
@@ -124,6 +129,7 @@ def _one_of(*allowed: str) -> Any:
 
 SETTINGS: dict[tuple[str, str], tuple[str, Callable[[Any], Any], str]] = {
     ("exec", "agent"): ("agent", _agent, '"auto", "none" or an absolute path'),
+    ("exec", "agent_worker"): ("agent_worker", _true_or_false, "true or false"),
     ("exec", "command"): ("command", _words, 'a list of words, like ["claude", "-p"]'),
     ("exec", "timeout"): ("timeout", _seconds, "a number of seconds above zero"),
     ("exec", "path"): ("path", _path, "absolute folders with colons between them, like \"/opt/bin:/usr/bin:/bin\""),

@@ -60,6 +60,7 @@ GUIDED = {
     "code that runs in the agent's Python": "in_agent/",
     "the rate limit": "web/rate_limit.py",
     "the runner's log": "runner/log.py",
+    "the agent worker": "in_agent/worker.py",
     "the end of a run": "runs/finish.py",
 }
 """The parts that a newcomer looks for, and their files."""

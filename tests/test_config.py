@@ -21,6 +21,7 @@ def test_every_setting_is_read(root: Path) -> None:
     assert load(root, """
         [exec]
         agent = "/opt/hermes/bin/hermes"
+        agent_worker = false
         command = ["claude", "-p"]
         timeout = 90
         network_wait = 0
@@ -35,7 +36,7 @@ def test_every_setting_is_read(root: Path) -> None:
         kind = "foreground"
     """) == Config("/opt/hermes/bin/hermes", ("claude", "-p"), 90.0, "/opt/bin:/usr/bin",
                     {"LANG": "C.UTF-8"}, 0.0, 3, "none", ("jobs.example.org", "10.0.0.1"),
-                    "foreground", "unix:/run/hermes-oscron")
+                    "foreground", "unix:/run/hermes-oscron", False)
 
 
 def test_an_unknown_setting_is_refused_by_its_name(root: Path) -> None:

@@ -123,4 +123,5 @@ def test_every_setting_is_described_with_its_default() -> None:
     for setting, default in described.items():
         expected = getattr(Config(), SETTINGS[setting][0])
         assert default == (f"Qq {expected}" if expected and isinstance(expected, str) else
+                           "true" if expected is True else
                            f"{expected:g}" if isinstance(expected, float) and expected else "none"), setting

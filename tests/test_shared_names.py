@@ -11,9 +11,10 @@ from hermes_oscron.cli.admin import serve
 from hermes_oscron.cli.group import LastingFailure
 from hermes_oscron.hermes import agent
 from hermes_oscron.hermes.home import home_of
-from hermes_oscron.in_agent import fire_due
+from hermes_oscron.in_agent import fire_due, worker
 from hermes_oscron.install import settings, uninstall, units
 from hermes_oscron.privileged import client, protocol, server
+from hermes_oscron.runner import agent_worker, start_agent_worker
 from hermes_oscron.runner import main as runner
 from hermes_oscron.schedulers.crontab import launchers
 from hermes_oscron.schedulers.systemd import path_watch
@@ -59,13 +60,24 @@ def test_the_watcher_names_installed_units() -> None:
                                                ("hermes-oscron-watch@.path", "work")])
 def test_the_path_units_watch_the_files_that_the_program_reads(unit: str, profile: str, tmp_path: Path) -> None:
     (tmp_path / "profiles" / "work").mkdir(parents=True)
-    settings = values(unit, "Wants")[0].replace("%i", "")
+    settings, socket = values(unit, "Wants")[0].replace("%i", "").split()
     watched = [value.replace("@ROOT@", str(tmp_path)).replace("%i", profile)
                for each in (unit, settings) for value in values(each, "PathChanged")]
     home = home_of(str(tmp_path), profile)
     assert {home.jobs_file, f"{home.path}/config.yaml"} <= set(watched)
     assert values(unit, "PathChanged") == values(unit, "PathChanged")[:1], "events at another path would hide some"
     assert values(settings, "PartOf")[0].replace("%i", "") == unit and settings in units.UNITS
+    assert unit in values("hermes-oscron-agent@.socket", "PartOf")[0].replace("%i", "").split()
+    assert socket.replace("default", "") == "hermes-oscron-agent@.socket"
+
+
+def test_the_runner_connects_to_the_socket_of_the_agent_worker() -> None:
+    assert values("hermes-oscron-agent@.socket", "ListenSequentialPacket") == [agent_worker.socket_path("%t", "%i")]
+    assert agent_worker.UNIT.fullmatch(service_of(INSTANCE))
+    [command] = values("hermes-oscron-agent@.service", "ExecStart")
+    assert command.split()[1:] == ["-I", "-m", start_agent_worker.__name__, "%i"]
+    assert agent_worker.OWN_DROP_IN.lstrip("/") in units.ACCOUNT_DROP_INS
+    assert start_agent_worker.LISTEN_FD == worker.LISTEN_FD
 
 
 def test_a_sync_is_requested_through_the_pipe_of_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,13 @@
 import os
 import re
 
-from ..config import Config
+from .. import config
 from ..errors import OscronError
 from .home import Home
 
 IN_AGENT = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/in_agent"
-FIRE_DUE_SCRIPT, MAINTAIN_SCRIPT, CHECK_PROVIDER_SCRIPT, FACTS_SCRIPT, REDACT_SCRIPT = (
-    f"{IN_AGENT}/{name}.py" for name in ("fire_due", "maintain", "check_provider", "facts", "redact"))
+FIRE_DUE_SCRIPT, MAINTAIN_SCRIPT, CHECK_PROVIDER_SCRIPT, FACTS_SCRIPT, REDACT_SCRIPT, WORKER_SCRIPT = (
+    f"{IN_AGENT}/{name}.py" for name in ("fire_due", "maintain", "check_provider", "facts", "redact", "worker"))
 INTERPRETER = rb"""(?m)^(?:\#!\s*|'''exec'\s+|exec\s+)["']?(/[^\s"']*python[0-9.]*)"""
 """The Python that a script by pip runs in: named in its first line or, if that would be too long, after an `exec`."""
 EXIT_UNSUPPORTED, EXIT_CLAIMED_ELSEWHERE = 69, 75
@@ -20,7 +20,7 @@ class AgentNotFound(OscronError):
     """oscron.toml names a file that is not the agent's command `hermes`; the text gives the file and the setting."""
 
 
-def python_of(root: str, settings: Config) -> str | None:
+def python_of(root: str, settings: config.Config) -> str | None:
     """Return the Python of the agent of the Hermes `root`; None if there is no agent. Raises AgentNotFound."""
     if settings.agent == "none":
         return None
@@ -43,6 +43,12 @@ def fire_command(python: str, job_id: str, owner: Home, occurrence: str | None) 
     imported from the shim's folder (python(1)).
     """
     return [python, "-P", FIRE_DUE_SCRIPT, job_id, owner.path, *([] if occurrence is None else [occurrence])]
+
+
+def worker_command(python: str, home: Home) -> list[str]:
+    """Return the command of the agent worker of `home`, with the files whose change makes it stale."""
+    files = [f"{folder}/{name}" for folder in {home.path, home.root} for name in (".env", "config.yaml")]
+    return [python, "-P", WORKER_SCRIPT, config.path_of(home.root), *files]
 
 
 def maintain_command(python: str, home: Home) -> list[str]:

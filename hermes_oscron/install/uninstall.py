@@ -81,7 +81,8 @@ def _remove_all(present: Target) -> None:
     layout, manager = present.layout, present.manager
     # First what could request a sync, which would arm the jobs again, and a sync in progress.
     manager.attempt("disable", "--now", *units.ENABLED, "hermes-oscron.service", *units.REMOVED)
-    manager.attempt("stop", "hermes-oscron-changed.service", "hermes-oscron-watch@*.path")
+    manager.attempt("stop", "hermes-oscron-changed.service", "hermes-oscron-watch@*.path",
+                    "hermes-oscron-agent@*.socket", "hermes-oscron-agent@*.service")
     _disarm(present)
     for name in REMOVED_STATE:
         forget_in_state(present.account, present.settings.root, name)

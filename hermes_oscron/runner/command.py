@@ -50,7 +50,7 @@ def command_for(record: Record, home: Home, settings: config.Config, scheduled: 
             # the agent ends a run that is inactive; one that is busy has no time limit, unless [exec] sets one
             argv = agent.fire_command(python, str(record["id"]), home, _due(record) if scheduled else None)
             return Command(argv, b"", place.path, {**environment, **_identity(record)}, by_agent=True,
-                           timeout=settings.timeout or math.inf)
+                           timeout=settings.timeout or math.inf, worker=place.profile if settings.agent_worker else "")
         _require_no_agent(record, home)
     environment |= env_file_variables(place, environment)
     if record.get("no_agent"):

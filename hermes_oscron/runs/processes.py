@@ -26,7 +26,7 @@ _is_subreaper = False
 def with_process_group(run: Run, group: int) -> Run:
     """Return `run` with the process group `group` of this machine."""
     return run._replace(group=group, boot=_boot_id(), uptime=time.clock_gettime(time.CLOCK_BOOTTIME),
-                        cgroup=_cgroup("self"))
+                        cgroup=cgroup_of("self"))
 
 
 @contextlib.contextmanager
@@ -62,6 +62,15 @@ def kill_leftover_processes(run: Run) -> None:
     deadline = time.monotonic() + KILL_TIMEOUT_S
     while _kill_marked(run) and time.monotonic() < deadline:  # they may have started others
         time.sleep(POLL_INTERVAL_S)
+
+
+def cgroup_of(pid: str) -> str:
+    """Return the cgroup of `pid` in the hierarchy of systemd, the last in the file (cgroups(7)); empty if unknown."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n").rpartition("\n")[2][:MAX_CGROUP_CHARS]
+    except OSError:
+        return ""
 
 
 def _become_subreaper() -> bool:
@@ -105,12 +114,12 @@ def _leftovers(run: Run, earlier: set[int]) -> set[int]:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    cgroup = _cgroup("self")
+    cgroup = cgroup_of("self")
     found = set[int]()
     unseen = set(_children(os.getpid())) - earlier
     while unseen:
         pid = unseen.pop()
-        if _cgroup(str(pid)) == cgroup and _mark_of(pid) in (run.mark, None):
+        if cgroup_of(str(pid)) == cgroup and _mark_of(pid) in (run.mark, None):
             found.add(pid)
             unseen |= set(_children(pid)) - found
     return found
@@ -123,7 +132,7 @@ def _kill_marked(run: Run) -> bool:
         with contextlib.suppress(OSError, ValueError):  # it has ended, or is not a process
             fd = os.pidfd_open(pid := int(name))  # so the process that is checked is the one that is killed
             try:
-                if _mark_of(pid) == run.mark and _cgroup(name) == run.cgroup:
+                if _mark_of(pid) == run.mark and cgroup_of(name) == run.cgroup:
                     signal.pidfd_send_signal(fd, signal.SIGKILL)
                     found = True
             finally:
@@ -151,15 +160,6 @@ def _mark_of(pid: int) -> str | None:
     prefix = f"{RUN_VARIABLE}=".encode()
     return next((each.removeprefix(prefix).decode("utf-8", "replace") for each in variables
                  if each.startswith(prefix)), None)
-
-
-def _cgroup(pid: str) -> str:
-    """Return the cgroup of `pid` in the hierarchy of systemd, the last in the file (cgroups(7)); empty if unknown."""
-    try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
-            return file.read().rstrip("\n").rpartition("\n")[2][:MAX_CGROUP_CHARS]
-    except OSError:
-        return ""
 
 
 def _boot_id() -> str:

@@ -21,6 +21,8 @@ A failed hermes-oscron-sync.socket is left to doctor: systemd starts no socket w
 """
 MAX_WATCHED_PROFILES = 10
 """The number of profiles besides `default` that are watched. The next regular sync notices changes in further ones."""
+AGENT_SOCKETS = "hermes-oscron-agent@*.socket"
+"""The sockets of the agent workers, which the path units start. One fails if its worker cannot be started."""
 WATCH_UNIT = re.compile(r"hermes-oscron-watch@(?P<profile>.+)\.path")
 
 
@@ -40,12 +42,13 @@ class PathWatcher:
         if self._systemctl.unreachable():
             return
         listed = self._systemctl.call("list-units", "--plain", "--no-legend", "--full", "--state=active,failed",
-                                      *TRIGGER_UNITS, "hermes-oscron-watch@*.path")
+                                      *TRIGGER_UNITS, "hermes-oscron-watch@*.path", AGENT_SOCKETS)
         lines = listed.replace("●", " ").splitlines()
         states = {unit: state for unit, _loaded, state, *_ in map(str.split, lines)}
         if CHANGED_PATH not in states:
             return
-        self._systemctl.start([unit for unit in TRIGGER_UNITS if states.get(unit) == "failed"])
+        self._systemctl.start([unit for unit, state in states.items() if state == "failed"
+                               and (unit in TRIGGER_UNITS or unit.endswith(".socket"))])
         active = {unit for unit, state in states.items() if state == "active"}
         wanted = {f"hermes-oscron-watch@{profile}.path" for profile in watchable(profiles)}
         self._systemctl.stop(sorted(unit for unit in active if WATCH_UNIT.fullmatch(unit) and unit not in wanted))

@@ -1,0 +1,201 @@
+"""Start a command of the agent in a fork of the agent worker of its profile (in_agent/worker.py has the protocol).
+
+Only in a unit of systemd: the fork is moved into the unit of the job, so that limits, stop, accounting and journal are
+the job's. Unless all is as it must be before the command begins, the caller starts it itself. After that, the command
+does not need the worker; if the waiter of the fork is killed, the command is killed too.
+"""
+
+import contextlib
+import json
+import os
+import re
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any
+
+from ..errors import cause
+from ..runs.processes import cgroup_of
+from ..schedulers.systemd.systemctl import own_systemctl
+from .log import log
+
+if TYPE_CHECKING:
+    from .process import Command
+
+IMPORT_TIMEOUT_S = 60.0
+"""The time for a worker that has just been started. The agent's imports take 2 s, on a busy machine up to a minute."""
+ANSWER_TIMEOUT_S = 10.0
+LOOK_INTERVAL_S = 0.1
+MAX_MESSAGE_BYTES = 65536
+ATTEMPTS = 2
+"""A worker that is stale ends, and the next connection starts another one."""
+UNIT = re.compile(r"hermes-job@.+\.service")
+SYSTEMD = "org.freedesktop.systemd1"
+OWN_DROP_IN = "/hermes-job@.service.d/account.conf"
+RESOURCE_CONTROL = re.compile(r"/(?:system|user)\.control/")
+"""The folders of `systemctl set-property`, whose settings belong to a cgroup (systemd.resource-control(5))."""
+
+
+class Unavailable(Exception):
+    """The command has not begun in the worker and never will; the text gives the reason."""
+
+
+class WorkerProcess:
+    """A command that has begun in a fork of the worker: as much of a Popen object as the runner uses.
+
+    `ended` is a descriptor that becomes readable at its end.
+    """
+
+    def __init__(self, connection: socket.socket, pid: int, pipes: list[IO[bytes]]) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.ended = connection.fileno()
+        self.stdin, self.stdout, self.stderr = pipes
+        self._connection = connection
+
+    def wait(self) -> int:
+        """Wait for the end, and return the exit status, negative for a signal. Without its waiter, kill the command."""
+        if self.returncode is None:
+            try:
+                self.returncode = int(json.loads(self._connection.recv(MAX_MESSAGE_BYTES))["ended"])
+            except (OSError, ValueError):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+                self.returncode = -signal.SIGKILL
+            self._connection.close()
+        return self.returncode
+
+
+def start(command: "Command", stopped: Callable[[], bool]) -> WorkerProcess | None:
+    """Begin `command` in a fork of its worker; return None if it has not begun, as if the run is `stopped` before."""
+    unit = os.path.basename(cgroup_of("self"))
+    if os.environ.get("SYSTEMD_EXEC_PID") != str(os.getpid()) or not UNIT.fullmatch(unit):
+        return None
+    systemctl = own_systemctl()
+    busctl = ["busctl", "--user" if systemctl.user else "--system"]
+    try:
+        _require_common_sandbox(busctl)
+        return begun(command, socket_path(systemctl.runtime_dir, command.worker), stopped,
+                     lambda pid: _move(busctl, unit, pid))
+    except (FileNotFoundError, ConnectionRefusedError):  # there is no socket, as with many profiles, or no busctl
+        return None
+    except (Unavailable, OSError) as reason:
+        log(f"The agent worker is not used: {cause(reason)}", sys.stderr)
+        return None
+
+
+def socket_path(runtime_dir: str, profile: str) -> str:
+    """Return the path of the socket of the worker of `profile`."""
+    return f"{runtime_dir}/hermes-oscron-agent@{profile}"
+
+
+def begun(command: "Command", address: str, stopped: Callable[[], bool], move: Callable[[int], None]) -> WorkerProcess:
+    """Return `command` after it has begun in a fork of the worker that listens at `address`.
+
+    `move` moves a process to where the command belongs. Raises Unavailable or OSError if it has not begun.
+    """
+    for _ in range(ATTEMPTS):
+        with contextlib.ExitStack() as undo:
+            connection = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            connection.connect(address)
+            pipes = [undo.enter_context(each) for each in _request(connection, command)]
+            answer = _answer(connection, IMPORT_TIMEOUT_S, stopped)
+            if "stale" in answer:
+                continue
+            if "waiter" not in answer:
+                raise Unavailable(str(answer.get("refused")))
+            waiter = os.pidfd_open(answer["waiter"])
+            undo.callback(os.close, waiter)
+            move(answer["waiter"])
+            pid = _begin(connection, waiter)
+            undo.pop_all()
+            os.close(waiter)
+            return WorkerProcess(connection, pid, pipes)
+    raise Unavailable("the agent or its configuration has just changed")
+
+
+def _request(connection: socket.socket, command: "Command") -> list[IO[bytes]]:
+    """Send `command`, and return our ends of its standard input, output and error. Raises OSError."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    message = {"argv": command.argv, "directory": command.directory, "environment": command.environment,
+               "umask": umask}
+    pipes = [os.pipe() for _ in range(3)]
+    ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
+    theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
+    opened = [os.fdopen(fd, mode, buffering=0) for fd, mode in zip(ours, ("wb", "rb", "rb"), strict=True)]
+    try:
+        socket.send_fds(connection, [json.dumps(message).encode()], theirs)
+    except OSError:
+        for file in opened:
+            file.close()
+        raise
+    finally:
+        for fd in theirs:
+            os.close(fd)
+    return opened
+
+
+def _begin(connection: socket.socket, waiter: int) -> int:
+    """Make the process of the `waiter`, a pidfd, begin the command; return the command's. Raises Unavailable, OSError.
+
+    If there is no answer in time, the waiter is killed: then it has announced the begin, or the command never begins.
+    """
+    connection.send(b'{"begin": true}')
+    if not select.select([connection], [], [], ANSWER_TIMEOUT_S)[0]:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(waiter, signal.SIGKILL)
+    return int(_received(connection)["begun"])
+
+
+def _answer(connection: socket.socket, timeout_s: float, stopped: Callable[[], bool]) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s
+    while not select.select([connection], [], [], LOOK_INTERVAL_S)[0]:
+        if stopped():
+            raise Unavailable("the run is being stopped")
+        if time.monotonic() > deadline:
+            raise Unavailable(f"it did not answer for {timeout_s:g} s")
+    return _received(connection)
+
+
+def _received(connection: socket.socket) -> dict[str, Any]:
+    """Return the next message. Raises Unavailable, OSError if there is none."""
+    message = connection.recv(MAX_MESSAGE_BYTES)
+    if not message:
+        raise Unavailable("it has ended; its journal has the reason")
+    found: dict[str, Any] = json.loads(message)
+    return found
+
+
+def _move(busctl: list[str], unit: str, pid: int) -> None:
+    """Move the process `pid` into `unit`, which is that of this process. Raises Unavailable, OSError."""
+    _call([*busctl, "call", SYSTEMD, "/org/freedesktop/systemd1", f"{SYSTEMD}.Manager", "AttachProcessesToUnit",
+           "ssau", unit, "", "1", str(pid)])
+    if cgroup_of(str(pid)) != cgroup_of("self"):
+        raise Unavailable(f"systemd has not moved its fork into {unit}")
+
+
+def _require_common_sandbox(busctl: list[str]) -> None:
+    """Raise Unavailable if a drop-in of the administrator is for the services of jobs, and so not for the worker's."""
+    shown = _call([*busctl, "get-property", SYSTEMD, "/org/freedesktop/systemd1/unit/self", f"{SYSTEMD}.Unit",
+                   "DropInPaths"])
+    for path in shlex.split(shown)[2:]:
+        if "/hermes-job@" in path and not path.endswith(OWN_DROP_IN) and not RESOURCE_CONTROL.search(path):
+            raise Unavailable(f"{path} does not apply to it")
+
+
+def _call(busctl: list[str]) -> str:
+    """Return the output of `busctl`. Raises Unavailable, OSError."""
+    try:
+        done = subprocess.run(busctl, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=ANSWER_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"systemd did not answer for {ANSWER_TIMEOUT_S:g} s") from None
+    if done.returncode:
+        raise Unavailable(" ".join(done.stderr.split()))
+    return done.stdout
