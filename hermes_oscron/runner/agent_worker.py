@@ -31,6 +31,7 @@ IMPORT_TIMEOUT_S = 60.0
 """The time for a worker that has just been started. The agent's imports take 2 s, on a busy machine up to a minute."""
 ANSWER_TIMEOUT_S = 10.0
 LOOK_INTERVAL_S = 0.1
+KILL_TIMEOUT_S = 5.0
 MAX_MESSAGE_BYTES = 65536
 ATTEMPTS = 2
 """A worker that is stale ends, and the next connection starts another one."""
@@ -64,8 +65,7 @@ class WorkerProcess:
             try:
                 self.returncode = int(json.loads(self._connection.recv(MAX_MESSAGE_BYTES))["ended"])
             except (OSError, ValueError):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self.pid, signal.SIGKILL)
+                _kill(self.pid)
                 self.returncode = -signal.SIGKILL
             self._connection.close()
         return self.returncode
@@ -170,6 +170,16 @@ def _received(connection: socket.socket) -> dict[str, Any]:
         raise Unavailable("it has ended; its journal has the reason")
     found: dict[str, Any] = json.loads(message)
     return found
+
+
+def _kill(group: int) -> None:
+    """Kill the process `group`, and wait until its leader is gone: until then its claim of the run counts."""
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+        while time.monotonic() < deadline:
+            os.kill(group, 0)
+            time.sleep(0.01)
 
 
 def _move(busctl: list[str], unit: str, pid: int) -> None:

@@ -40,6 +40,7 @@ def installed(request: pytest.FixtureRequest, machine: Box) -> Site:
         site.options = f"--account {site.user}"
     site.put(site.config, f'[exec]\nagent = "{AGENT}/hermes"\n')
     site.install()
+    site.run(f"{AGENT}/python -c 'import cron.scheduler, run_agent, openai.resources'")  # a cold disk takes a minute
     return site
 
 

@@ -171,7 +171,7 @@ def test_a_run_whose_waiter_is_killed_is_killed(worker: SmallAgent) -> None:
     pid = pid_in(worker.place / "begun")
     os.kill(waiters[0], signal.SIGKILL)
     assert result(process)[0] == -signal.SIGKILL
-    wait_for(lambda: not is_alive(pid))
+    assert not is_alive(pid)
 
 
 def test_a_client_that_is_killed_before_the_begin_has_begun_nothing(worker: SmallAgent) -> None:
