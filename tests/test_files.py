@@ -10,6 +10,7 @@ import pytest
 
 from hermes_oscron import files
 from hermes_oscron.hermes import jobs_file
+from hermes_oscron.hermes.home import Home
 
 from .conftest import needs_root
 
@@ -36,7 +37,7 @@ def test_temporary_files_of_a_killed_writer_are_removed_after_an_hour(tmp_path: 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A file that is a mount itself, as one that is mounted into a container."""
-    source, target = tmp_path / "source", tmp_path / "folder" / "jobs.json"
+    source, target = tmp_path / "source", tmp_path / "cron" / "jobs.json"
     target.parent.mkdir()
     for path in (source, target):
         path.write_bytes(b"old content")
@@ -79,7 +80,9 @@ def test_after_a_crash_the_error_names_the_whole_content(mounted: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     whole = Path(files.unfinished(str(mounted)))
     assert whole.read_bytes() == b'{"jobs": []}'
+    mounted.write_bytes(b'{"jobs"')
+    root = str(mounted.parents[1])
     with pytest.raises(jobs_file.NotAJobsFile, match=f"{whole} has the whole content"):
-        jobs_file.parse_records(b'{"jobs"', str(mounted))
+        jobs_file.read(Home("default", root, root))
     files.write_atomic(str(mounted), b"later")
     assert not whole.exists() and mounted.read_bytes() == b"later"

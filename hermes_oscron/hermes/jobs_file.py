@@ -246,12 +246,6 @@ def _parse_changes(text: bytes, known: _Document, signature: "Signature") -> _Do
     return _document_of(entries, others, signature)._replace(encoded=list(lines))
 
 
-def parse_records(content: bytes, path: str) -> list[Record]:
-    """Return the jobs in `content`, a jobs.json at `path`. Raises StateFileError."""
-    document = _parse(content, path, None)
-    return [document.entries[i] for i in document.places.values()]
-
-
 def _parse(text: bytes, path: str, signature: "Signature | None") -> _Document:
     try:
         content = _decode(text.decode("utf-8-sig"))
