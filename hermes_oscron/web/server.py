@@ -55,7 +55,7 @@ def serve(root: str, host: str | None, port: int | None, scheduler: str | None, 
         if isinstance(selection.configured, Foreground):
             reconciler.plans(datetime.datetime.now(datetime.UTC))  # unreadable jobs are reported here, not by a thread
             stack.enter_context(selection.configured.firing(reconciler.record_and_plan,
-                                                                 reconciler.watched_folders))
+                                                            reconciler.watched_folders))
             for sentence in reconciler.sync().started:
                 log.info("%s", sentence)
         elif scheduler:
