@@ -199,9 +199,11 @@ def _days(day: str, weekday: str) -> Days:
         return Days(every=True) if any_weekday else of_week
     if any_weekday:
         return of_month
-    if of_month.of_month == DAY.whole or of_week.weekdays == WEEKDAY.whole:
+    either = of_month._replace(weekdays=of_week.weekdays, nth=of_week.nth)
+    has_only_numbers = either == Days(of_month=of_month.of_month, weekdays=of_week.weekdays)
+    if has_only_numbers and (of_month.of_month == DAY.whole or of_week.weekdays == WEEKDAY.whole):
         return Days(every=True)
-    return of_month._replace(weekdays=of_week.weekdays, nth=of_week.nth)
+    return either
 
 
 def _is_star(text: str) -> bool:

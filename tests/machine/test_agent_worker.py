@@ -1,5 +1,6 @@
 """The agent worker under a real systemd: runs are forks of it, and belong to the units of their jobs."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +30,14 @@ class HeldModel(Model):
     def _wait(self, _call: Call) -> str:
         assert self.released.wait(RUN_S)
         return "The model was here."
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Box]:
+    """A machine of its own: there is one system installation, which other files have for another account."""
+    with contextlib.closing(Box()) as box:
+        box.boot()
+        yield box
 
 
 @pytest.fixture(scope="module", params=["system", "user"])
