@@ -21,7 +21,7 @@ from tests.machine.sites import Site, SystemSite, helper_works
 from tests.privileged.harmless import TIMER, assert_harmless
 
 ROOTS = "/etc /root /usr/local /run/systemd/system /opt/treasure"
-OURS = re.compile(r"hermes-(job|oscron|oscron-root|oscron-sync|oscron-changed|oscron-watch|oscron-settings)(@\S*)?"
+OURS = re.compile(r"hermes-(job|oscron|oscron-(root|sync|changed|watch|settings|agent))(@\S*)?"
                   r"\.(service|timer|socket|path)|system-hermes\S+\.slice")
 TREASURE = "the-treasure-of-root"
 ASK = """
