@@ -87,10 +87,11 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
         from ..runs.interrupted import finish_stale
 
         finish_stale(home, stale)
+    waited = False
     try:
         if trigger == SCHEDULE:
-            _wait_for_network(home, record)
-            _wait_for_turn(home, record, run_lock)
+            waited = _wait_for_network(home, record)
+            waited |= _wait_for_turn(home, record, run_lock)
             _require_not_paused(home, job_id, trigger)  # it may have been since
         before = jobs_file.find(home, job_id)
         if trigger == SCHEDULE:
@@ -112,6 +113,10 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
         return begun
     except BaseException as error:
         run_lock.release()  # nothing has begun, and the job stays due
+        if waited:  # a sync in that time has left the timer as it was
+            from .resync import resync
+
+            resync(home, None)
         if isinstance(error, JobNotFound):
             raise NotBegun(f"{error} It was deleted.") from None
         if isinstance(error, gateway.ClaimedElsewhere):
@@ -144,23 +149,25 @@ def _require_not_running(home: Home, job_id: str) -> None:
         raise AlreadyRunning(job_id, time.time() - other.started_at, other.queued)
 
 
-def _wait_for_network(home: Home, record: Record) -> None:
-    """Wait for the network if the job of `record` was missed while the machine was off or asleep.
+def _wait_for_network(home: Home, record: Record) -> bool:
+    """Wait for the network if the job of `record` was missed while the machine was off or asleep; return True if so.
 
     A job that waits has the lock of its run.
     """
     due = next_run_of(record)
     late_s = time.time() - due.timestamp() if due else 0.0
     if late_s < CAUGHT_UP_S:
-        return
+        return False
     from .network import wait_if_woken
 
-    with contextlib.suppress(config.ConfigError):  # the run fails with it
-        wait_if_woken(record, late_s, config.load(home.root))
+    try:
+        return wait_if_woken(record, late_s, config.load(home.root))
+    except config.ConfigError:  # the run fails with it
+        return False
 
 
-def _wait_for_turn(home: Home, record: Record, run_lock: lock.RunLock) -> None:
-    """Wait until the job of `record` may run, if the runs in progress are limited.
+def _wait_for_turn(home: Home, record: Record, run_lock: lock.RunLock) -> bool:
+    """Wait until the job of `record` may run, if the runs in progress are limited; return True if it was queued.
 
     A job that waits has the lock of its run. Raises StateFileError, OSError.
     """
@@ -170,9 +177,8 @@ def _wait_for_turn(home: Home, record: Record, run_lock: lock.RunLock) -> None:
     try:
         limit = limit_of(home, record, config.load(home.root))
     except (NoExecutor, config.ConfigError):
-        return  # the run reports it and fails
-    if limit:
-        wait_for_turn(home, record, run_lock, limit)
+        return False  # the run reports it and fails
+    return limit is not None and wait_for_turn(home, record, run_lock, limit)
 
 
 def _require_not_paused(home: Home, job_id: str, trigger: str) -> None:

@@ -145,7 +145,7 @@ def _record_stop(home: Home, job_id: str) -> bool:
     if job:
         log_end(job.record, None, STOPPED_IN_QUEUE)
         resync(home, job)
-    return True
+    return job is not None
 
 
 def _run(home: Home, job_id: str, trigger: str) -> int:

@@ -25,27 +25,28 @@ RTF_UP, RTF_REJECT = 0x0001, 0x0200
 """Flags of a route (linux/route.h)."""
 
 
-def wait_if_woken(record: Record, late_s: float, settings: Config) -> None:
+def wait_if_woken(record: Record, late_s: float, settings: Config) -> bool:
     """Wait for a default route if the job of `record`, which is `late_s` late, was missed before a boot or a resume.
 
-    A script waits only if `exec.network_wait` is set, since it may need no network.
+    Returns True if it has waited. A script waits only if `exec.network_wait` is set, since it may need no network.
     """
     default_s = 0.0 if record.get("no_agent") else DEFAULT_WAIT_S
     wait_s = default_s if settings.network_wait is None else settings.network_wait
     if wait_s <= 0 or has_default_route():
-        return
+        return False
     awake_s = awake_for_s()
     if awake_s > min(WAKE_WINDOW_S, late_s):
-        return
+        return False
     log(f"{subject(record)}: missed while the machine was off or asleep; waits up to {wait_s:g} s for the network, "
         f"since there is no default route")
     begun = time.monotonic()
     while not has_default_route():
         if time.monotonic() - begun >= wait_s:
             log(f"{subject(record)}: no network after {wait_s:g} s; runs without it")
-            return
+            return True
         time.sleep(min(POLL_INTERVAL_S, wait_s))
     log(f"{subject(record)}: the network is there after {time.monotonic() - begun:.1f} s")
+    return True
 
 
 def has_default_route() -> bool:

@@ -46,8 +46,8 @@ def limit_of(home: Home, record: Record, settings: Config) -> Limit | None:
     return None
 
 
-def wait_for_turn(home: Home, record: Record, run_lock: RunLock, limit: Limit) -> None:
-    """Wait until fewer than `limit` runs are in progress; until then the run is shown as queued.
+def wait_for_turn(home: Home, record: Record, run_lock: RunLock, limit: Limit) -> bool:
+    """Wait until fewer than `limit` runs are in progress; until then the run is shown as queued. Return True if it was.
 
     Raises StateFileError, OSError.
     """
@@ -63,8 +63,10 @@ def wait_for_turn(home: Home, record: Record, run_lock: RunLock, limit: Limit) -
                      f"({limit.source})")
 
     due_s = due.timestamp() if due else time.time()
-    if queue.wait(limit.queue, instance_name(home.profile, job_id), due_s, limit.runs, queued):
+    waited = queue.wait(limit.queue, instance_name(home.profile, job_id), due_s, limit.runs, queued)
+    if waited:
         _show_status("Running")
+    return waited
 
 
 def _show_status(text: str) -> None:

@@ -88,7 +88,8 @@ class Reconciler:
                 if turn:
                     time.sleep(TICK_NS / 1e9)  # so that `files` has those that the last round wrote
                 before, files = state_version(self._selection), in_sync.snapshot(self.root, time.time_ns())
-                report = self._reconcile(started)
+                postponed: set[str] = set()
+                report = self._reconcile(started, postponed)
                 armed += report.armed
                 disarmed += report.disarmed
                 if state_version(self._selection) == before:
@@ -96,7 +97,8 @@ class Reconciler:
             problems = report.problems + self._wrong_elapses(set(armed))
             if not problems:
                 note_sync(self.root)
-                in_sync.store(self.root, files)
+                if not postponed:
+                    in_sync.store(self.root, files)
         return SyncReport(armed, disarmed, list(started.values()), problems)
 
     def disarm(self) -> None:
@@ -182,11 +184,15 @@ class Reconciler:
             yield
         except (SchedulerError, StateFileError, OSError):
             set_active_scheduler(self.root, present.kind)
-            self._reconcile({})
+            self._reconcile({}, set())
             raise
 
-    def _reconcile(self, started: dict[str, str]) -> Report:
-        """Reconcile once, and add to `started` the overdue jobs that were started, with a sentence each."""
+    def _reconcile(self, started: dict[str, str], postponed: set[str]) -> Report:
+        """Reconcile once, and add to `started` the overdue jobs that were started, with a sentence each.
+
+        Jobs that run, and are armed otherwise than they should be, are added to `postponed`: the end of the run
+        requests a sync, and until then the armed jobs do not agree with the files.
+        """
         now, scheduler = self._clock.now(), self._selection.active
         homes = list(homes_of(self.root))
         problems: dict[str, Problem] = {}  # by subject, so that an unreadable profile is reported only once
@@ -212,8 +218,12 @@ class Reconciler:
                 unread.add(home.profile)
                 problems[home.profile] = Problem(home.profile, str(error), needs_edit=isinstance(error, NotAJobsFile))
 
-        report = reconcile(scheduler, plans, now,
-                           lambda instance: instance in running or split_instance(instance)[0] in unread)
+        def skip(instance: str) -> bool:
+            if instance in running:
+                postponed.add(instance)
+            return instance in running or split_instance(instance)[0] in unread
+
+        report = reconcile(scheduler, plans, now, skip)
         found = [*problems.values(), *report.problems]
         if scheduler.availability().reason == "" and disarmed_since(self.root) is None:
             # A job that became due during this sync has not fired if its timer or line was armed only now.

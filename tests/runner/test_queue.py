@@ -19,6 +19,7 @@ from hermes_oscron.hermes import job_store
 from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.runner import turn
 from hermes_oscron.runs import lock, queue
+from hermes_oscron.schedulers.active import set_active_scheduler
 from tests.cli.conftest import Cli
 from tests.conftest import Api, wait_for, write_script
 from tests.runner.jobs import (
@@ -349,6 +350,19 @@ def test_deleting_a_job_ends_its_queued_run_at_once(root: Path) -> None:
         waiting.wait(10)
     assert fire(third).returncode == 0
     assert "begin second" not in log(root) and left(root) == []
+
+
+def test_after_a_run_that_was_put_off_while_it_was_queued_a_sync_arms_its_job(root: Path) -> None:
+    """A sync leaves the timer of a job that is queued as it is. Here the request fails, since there is no systemd."""
+    limit(root, 1)
+    second = job(root, "second", 2)
+    with blocked(root), firing(second) as waiting:
+        wait_for_queued(root, 1)
+        change_record(root, second, next_run_at="2099-01-01T09:00:00+00:00")
+        set_active_scheduler(str(root), "systemd")
+        (root / "go").touch()
+        output = "".join(waiting.communicate(timeout=30))
+    assert "Skipped: " in output and "begin second" not in log(root) and "'hermes-oscron sync' repairs it" in output
 
 
 def test_nothing_begins_if_hermes_was_paused_while_it_was_queued(root: Path) -> None:

@@ -17,8 +17,10 @@ from hermes_oscron.hermes import in_sync, job_store
 from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.install.units import TEMPLATES
 from hermes_oscron.jobs.model import Job
+from hermes_oscron.runs import lock
 from hermes_oscron.schedulers.protocol import SchedulerError
 from hermes_oscron.state import State
+from tests.fuzz.world import Ledger
 
 from .world import DAILY, Refusing, put_record, reconciler, service
 
@@ -212,3 +214,16 @@ def test_a_command_that_has_not_armed_its_change_yet_is_awaited(unit: Unit) -> N
         os.close(lock)  # the other process still holds it
         assert not unit.syncs(CHANGED)
     assert time.monotonic() - began > 0.9
+
+
+def test_a_change_by_others_of_a_job_that_runs_is_synced_after_its_run(unit: Unit) -> None:
+    """A sync leaves the timer of a job that runs as it is."""
+    armed = Ledger(str(unit.root))
+    reconciler(unit.root, armed).sync()
+    run_lock = lock.acquire(home(unit), "odd")
+    assert run_lock
+    put_record(unit.root, schedule={"kind": "cron", "expr": "0 7 * * *"})
+    time.sleep(0.03)
+    assert reconciler(unit.root, armed).sync().problems == []
+    run_lock.release()
+    assert unit.syncs(CHANGED)
