@@ -240,7 +240,7 @@ def test_an_unexpected_exception_disarms_only_one_job(account: str, module: str,
         with site.unwatched():
             site.disarm_by_hand(good)
             told = site.run(f"{python} -c \"{verbs} main(['sync'])\"", check=False)
-            assert told.returncode == 1 and f"Error: default:{bad}: " in told.stderr and "ZeroDivision" in told.stderr
+            assert told.returncode == 78 and f"Error: default:{bad}: " in told.stderr and "ZeroDivision" in told.stderr
             assert site.armed(good) and not site.armed(bad)
             told = site.run(f"{python} -c \"{verbs} main(['doctor'])\"", check=False)
             assert told.returncode == 2 and f"WRONG: default:{bad}: " in told.stdout
