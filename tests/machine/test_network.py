@@ -13,7 +13,7 @@ def test_a_missed_prompt_waits_for_the_network_and_a_missed_script_does_not() ->
         box.boot()
         site = SystemSite(box, "hermes", free_port())
         site.install()
-        due = soon(12)
+        due = soon(20)
         prompt = site.api.create(prompt="summarise", name="mail", schedule=due)["id"]
         script = site.create("echo ran", schedule=due)["id"]
         later = site.api.create(prompt="say so", name="later", schedule="0 0 1 1 *")["id"]
