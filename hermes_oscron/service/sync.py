@@ -286,7 +286,7 @@ class Reconciler:
     def _start_overdue(self, instances: set[str], started: dict[str, str]) -> list[Problem]:
         """Start each of `instances` that is due and not running, oldest first, and add it to `started`."""
         problems = []
-        for instance in sorted(instances, key=lambda instance: (self._due_since(instance), instance)):
+        for instance in sorted(instances, key=lambda instance: (_due_since(self.root, instance), instance)):
             try:
                 profile, job_id = split_instance(instance)
                 home = home_of(self.root, profile)
@@ -296,7 +296,7 @@ class Reconciler:
                     continue
                 if paused(home):
                     continue
-                if reason := self._why_unrunnable(home, job):
+                if reason := _why_unrunnable(home, job):
                     problems.append(Problem(instance, f"It was due at {due.astimezone(job.zone):%Y-%m-%d %H:%M:%S %Z} "
                                                       f"and stays due: {reason}", needs_edit=True))
                     continue
@@ -309,18 +309,6 @@ class Reconciler:
             started[instance] = (f"{job.record.get('name') or job.id} ({job.id}): was due at "
                                  f"{due.astimezone(job.zone):%Y-%m-%d %H:%M:%S %Z}, had not run; started now.")
         return problems
-
-    def _due_since(self, instance: str) -> float:
-        """Return since when `instance` is due, as a unix time; infinite if that is unknown."""
-        with contextlib.suppress(JobNotFound, ProfileNotFound, StateFileError):  # met again, and handled, at its start
-            profile, job_id = split_instance(instance)
-            if due := job_store.find(home_of(self.root, profile), job_id).next_run_at:
-                return due.timestamp()
-        return math.inf
-
-    def _why_unrunnable(self, home: Home, job: Job) -> str | None:
-        settings = config.load(self.root)
-        return use_or_none(job.instance, job, lambda job: why_unrunnable(job.record, home, settings))
 
 
 def plans_of(home: Home, now: datetime.datetime) -> dict[str, Plan]:
@@ -335,3 +323,18 @@ def plans_of(home: Home, now: datetime.datetime) -> dict[str, Plan]:
     plans, _ = use_each(job_store.by_instance(home), lambda job: plan_of(job, now))
     return {instance: plan for instance, plan in plans.items()
             if plan and not (plan.schedule.kind == ONCE and split_instance(instance)[1] in running)}
+
+
+def _due_since(root: str, instance: str) -> float:
+    """Return since when `instance` is due, as a unix time; infinite if that is unknown."""
+    with contextlib.suppress(JobNotFound, ProfileNotFound, StateFileError):  # met again, and handled, at its start
+        profile, job_id = split_instance(instance)
+        if due := job_store.find(home_of(root, profile), job_id).next_run_at:
+            return due.timestamp()
+    return math.inf
+
+
+def _why_unrunnable(home: Home, job: Job) -> str | None:
+    """Return why every run of `job` fails on this machine; None if no reason is known. Raises ConfigError."""
+    settings = config.load(home.root)
+    return use_or_none(job.instance, job, lambda job: why_unrunnable(job.record, home, settings))
