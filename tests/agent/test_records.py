@@ -16,6 +16,7 @@ from hermes_oscron.service.preview import preview
 from tests.agent.test_fire import agent
 from tests.conftest import stored
 from tests.fuzz.world import Ledger
+from tests.manual_clock import ManualClock
 from tests.runner.jobs import reconciler, service
 from tests.service.world import diagnosis, selection
 
@@ -186,7 +187,7 @@ def test_a_repeat_count_is_read_as_the_newest_agent_reads_it(hermes: Path, repea
 @pytest.mark.parametrize("label", SHAPES)
 def test_a_job_of_any_shape_can_be_posted_back(hermes: Path, label: str) -> None:
     write(hermes, {label: SHAPES[label]})
-    here = service(hermes)
+    here = service(hermes, ManualClock(datetime.datetime.now(datetime.UTC)))  # no job becomes due in between
     for job in json.loads(json.dumps(here.list_jobs()["jobs"])):
         assert here.update(job["id"], job) == job
         assert here.update(job["id"], {**job, "name": "changed", "prompt": "other"})["name"] == "changed"

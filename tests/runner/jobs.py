@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hermes_oscron.clock import CLOCK, Clock
 from hermes_oscron.hermes import job_store, jobs_file
 from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.jobs.record import Record
@@ -27,9 +28,9 @@ LONG_AGO = "2026-01-01T09:00:00+00:00"
 MANUAL = ("--trigger", "manual")
 
 
-def service(root: Path) -> JobService:
+def service(root: Path, clock: Clock = CLOCK) -> JobService:
     """Return the commands on the jobs of `root`; only the test fires."""
-    return JobService(Selection(str(root), Foreground(str(root))))
+    return JobService(Selection(str(root), Foreground(str(root))), clock)
 
 
 def reconciler(root: Path) -> Reconciler:
