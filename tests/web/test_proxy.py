@@ -136,7 +136,7 @@ def nginx(site: str, folder: Path, token: str) -> Iterator[str]:
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={NAME}",
                     "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)
     (folder / "token.conf").write_text(f'proxy_set_header Authorization "Bearer {token}";\n')
-    for old, new in (("443", f"127.0.0.1:{port}"), ("/etc/ssl/hermes.pem", f"{folder}/cert.pem"),
+    for old, new in (("listen 443 ", f"listen 127.0.0.1:{port} "), ("/etc/ssl/hermes.pem", f"{folder}/cert.pem"),
                      ("/etc/ssl/private/hermes.key", f"{folder}/key.pem"),
                      ("/etc/nginx/hermes-oscron-token.conf", f"{folder}/token.conf")):
         assert old in site or old.startswith("/etc/nginx")
