@@ -165,7 +165,7 @@ def run(here: JobService, job_id: str, force: bool) -> None:
     elapsed = here.run(job_id, force)
     if elapsed is not None:
         present = here.progress(job_id)
-        state = "queued" if present and present.queued else "running"
+        state = present.state if present else "running"
         raise click.ClickException(f"{job_id} has been {state} for {elapsed} s; a job never runs twice at once.")
     click.echo(f"Started {job_id}.")
 

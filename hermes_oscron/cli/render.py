@@ -119,15 +119,11 @@ def _show_below_table(answer: Any, hidden: Mapping[str, int]) -> None:
 def _next_text(job: Any, run: Progress | None) -> str:
     """Return when `job` runs next, for the table, or for how long its `run` has been in progress."""
     if run:
-        return f"{_state_of(run)} {_span(run.elapsed)}"
+        return f"{run.state} {_span(run.elapsed)}"
     if not job["next_run_at"]:
         return str(job["state"])
     due = datetime.datetime.fromisoformat(job["next_run_at"])
     return "due now" if due <= datetime.datetime.now(datetime.UTC) else f"{due:%Y-%m-%d %H:%M}"
-
-
-def _state_of(run: Progress) -> str:
-    return "queued" if run.queued else "running"
 
 
 def show_job(job: Any, unit: str | None = None, run: Progress | None = None, reason: str | None = None) -> None:
@@ -135,7 +131,7 @@ def show_job(job: Any, unit: str | None = None, run: Progress | None = None, rea
 
     `run` is its run in progress, and `reason` is a sentence if the job never fires.
     """
-    running = f"{_state_of(run)} for {_span(run.elapsed)}" if run else None
+    running = f"{run.state} for {_span(run.elapsed)}" if run else None
     shown = {
         "Id": job["id"], "Name": job["name"], "Schedule": job["schedule_display"],
         "State": ", ".join(filter(None, (job["state"], running, job["held"]))),
@@ -171,7 +167,7 @@ def show_warning(warning: str) -> None:
 def show_runs(found: Any, folder: str, zones: Mapping[str, str], run: Progress | None) -> None:
     """Print the runs `found`, whose outputs are in `folder`, and for how long the one in progress has been, `run`."""
     if run:
-        click.echo(f"{_state_of(run).capitalize()} for {_span(run.elapsed)}.")
+        click.echo(f"{run.state.capitalize()} for {_span(run.elapsed)}.")
     elif not found:
         click.echo("No runs yet.")
     if not found:

@@ -19,6 +19,11 @@ class Progress(NamedTuple):
     elapsed: float
     queued: bool
 
+    @property
+    def state(self) -> str:
+        """The word for people: "queued" or "running"."""
+        return "queued" if self.queued else "running"
+
 
 def wait_until_started(request: requests.Request, end_of_start: EndOfStart, running: Callable[[], Run | None],
                        clock: Clock) -> dict[str, Any]:
