@@ -4,6 +4,7 @@ import contextlib
 import json
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -99,14 +100,20 @@ def test_records_of_an_editor_are_armed_or_reported(site: SystemSite) -> None:
 LINKS = {"cron/jobs.json": "../real.json", "cron": "cron-elsewhere", "config.yaml": "real.yaml", ".env": "real.env"}
 
 
+def create_armed(site: SystemSite) -> Any:
+    """Return a new job, after the check that it is armed and that doctor finds no problem."""
+    job = site.create(schedule="every 2h")
+    assert site.armed(job["id"]) and site.doctor()[0] == 0, site.doctor()[1]
+    return job
+
+
 @pytest.mark.parametrize("name", LINKS)
 def test_a_file_or_folder_that_is_a_link_works(site: SystemSite, name: str) -> None:
     target = f"{site.hermes}/{LINKS[name].removeprefix('../')}"
     site.create(schedule="every 2h")
     site.run(f"cd {site.hermes}; touch {name}; mv {name} {target}; ln -s {LINKS[name]} {name}")
     try:
-        job = site.create(schedule="every 2h")
-        assert site.armed(job["id"]) and site.doctor()[0] == 0, site.doctor()[1]
+        create_armed(site)
     finally:
         site.run(f"cd {site.hermes}; rm -f {name}; mv {target} {name} || true")
     site.clear()
@@ -115,15 +122,13 @@ def test_a_file_or_folder_that_is_a_link_works(site: SystemSite, name: str) -> N
 def test_a_home_that_is_a_link_and_a_jobs_json_that_is_mounted_work(site: SystemSite) -> None:
     site.run(f"mv {site.hermes} {site.home}/real; ln -s real {site.hermes}")
     try:
-        job = site.create(schedule="every 2h")
-        assert site.armed(job["id"]) and site.doctor()[0] == 0, site.doctor()[1]
+        create_armed(site)
     finally:
         site.run(f"rm {site.hermes}; mv {site.home}/real {site.hermes}")
     path = f"{site.hermes}/cron/jobs.json"
     site.box.run(f"cp -p {path} /opt/jobs.json; mount --bind /opt/jobs.json {path}")
     try:
-        job = site.create(schedule="every 2h")
-        assert site.armed(job["id"]) and site.doctor()[0] == 0, site.doctor()[1]
+        job = create_armed(site)
         site.verb("run", job["id"])
         wait_for(lambda: site.api.job(job["id"])["last_status"] == "ok", 20)
         assert job["id"] in site.box.run("cat /opt/jobs.json").stdout
