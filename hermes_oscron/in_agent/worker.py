@@ -45,7 +45,7 @@ THREADS_TIMEOUT_S = 20.0
 OF_ONE_PROCESS = ("HERMES_JOB_", "SYSTEMD_EXEC_PID", "INVOCATION_ID", "JOURNAL_STREAM", "LISTEN_", "MAINPID",
                   "MANAGERPID", "MEMORY_PRESSURE_", "MONITOR_", "NOTIFY_SOCKET", "TRIGGER_", "WATCHDOG_")
 """Prefixes of the variables that are different in each run or unit (systemd.exec(5))."""
-Signature = tuple[int, int, int, int]
+Signature = tuple[int, int, int]
 
 
 class Worker:
@@ -59,7 +59,7 @@ class Worker:
         _import_agent()
         self._files = {path: _signature(path) for path in {*files, *_sources()}}
         self._changed_early = any(changed > began for *_, changed in self._files.values())
-        self._folders = {folder: _signature(folder)[:3] for folder in map(os.path.dirname, _sources())}
+        self._folders = {folder: _signature(folder)[1] for folder in map(os.path.dirname, _sources())}
         self._stale, self._on_stale = os.pipe()
         gc.collect()
         gc.freeze()  # so that a collection in a fork does not copy these pages
@@ -140,7 +140,7 @@ class Worker:
     def _has_changed(self) -> bool:
         """Return True if a file of the agent or its configuration is not as it was before the import."""
         return (self._changed_early or any(_signature(path) != found for path, found in self._files.items())
-                or any(_signature(folder)[:3] != found for folder, found in self._folders.items()))
+                or any(_signature(folder)[1] != found for folder, found in self._folders.items()))
 
     def run(self, request: dict[str, Any]) -> None:
         """Run the command of `request` in this process, which becomes as a new one would be."""
@@ -183,12 +183,15 @@ def _sources() -> set[str]:
 
 
 def _signature(path: str) -> Signature:
-    """Return what changes with the content of `path`; it ends with the time of its last change of any kind."""
+    """Return the size of `path`, and the times in ns of the last change of its content and of any kind.
+
+    Not its inode number: a folder of an overlay file system has another one when the kernel has dropped it from memory.
+    """
     try:
         status = os.stat(path)
     except OSError:
-        return (0, 0, 0, 0)
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return (0, 0, 0)
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _shared(environment: dict[str, str]) -> dict[str, str]:

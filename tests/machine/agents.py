@@ -12,6 +12,8 @@ AGENT = f"{INSIDE}/{AGENT_ENVIRONMENT}/bin"
 HERMES = f"{AGENT}/python -m hermes_cli.main"
 """The agent's command. Its own script starts a Python by a path that does not exist inside."""
 PATH = f"{AGENT}:/usr/local/bin:/usr/bin:/bin"
+RUN_S = 180.0
+"""More than a run takes on a busy machine, with the imports of the agent."""
 
 
 def hermes(site: Site, arguments: str, home: str = "") -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.agent.model import Model
 from tests.conftest import wait_for
-from tests.machine.agents import PATH, agent, hermes
+from tests.machine.agents import PATH, RUN_S, agent, hermes
 from tests.machine.box import INSIDE, Box
 from tests.machine.sites import Site, add_account, free_port, soon
 
@@ -45,8 +45,8 @@ def test_a_job_created_over_http_runs_by_timer_agent_and_model(site: Site, model
     due = soon(3)
     job_id = site.api.create(prompt="Say ping.", schedule="0 9 * * *")["id"]
     site.verb("update", job_id, schedule=due, repeat=2)
-    wait_for(lambda: model.calls_with("Say ping."), 30)
-    wait_for(lambda: site.api.outputs(job_id), 30)
+    wait_for(lambda: model.calls_with("Say ping."), RUN_S)
+    wait_for(lambda: site.api.outputs(job_id), RUN_S)
     assert "The model was here." in site.api.outputs(job_id)[0]
     assert len(model.calls_with("Say ping.")) == 1
     assert model.calls[0].at >= datetime.datetime.fromisoformat(due).timestamp()
@@ -59,9 +59,9 @@ def test_a_job_of_hermes_cron_create_fires_and_is_disarmed_when_it_is_done(site:
     [job] = wait_for(lambda: site.api.get("/api/crons")["jobs"])
     wait_for(lambda: site.armed(job["id"]), 2)
     assert (job["name"], job["prompt"], job["next_run_at"]) == ("ponger", "Say pong.", due)
-    wait_for(lambda: model.calls_with("Say pong."), 30)
+    wait_for(lambda: model.calls_with("Say pong."), RUN_S)
     # the agent 0.19 removes what is done, 0.22 keeps it as completed
-    wait_for(lambda: all(job["state"] == "completed" for job in site.api.get("/api/crons")["jobs"]), 30)
+    wait_for(lambda: all(job["state"] == "completed" for job in site.api.get("/api/crons")["jobs"]), RUN_S)
     wait_for(lambda: not site.armed_timers())
     assert "The model was here." in site.api.outputs(job["id"])[0]
     assert len(model.calls_with("Say pong.")) == 1
@@ -107,8 +107,8 @@ def test_an_editor_s_change_is_armed_within_a_second(site: Site) -> None:
 def test_a_run_requested_through_the_agent_begins_once_and_at_once(site: Site, model: Model) -> None:
     job_id = site.api.create(prompt="Right away.", schedule="0 9 * * *")["id"]
     hermes(site, f"cron run {job_id}")
-    wait_for(lambda: model.calls_with("Right away."), 20)
-    wait_for(lambda: site.api.job(job_id)["last_status"] == "ok" and not site.api.running(), 20)
+    wait_for(lambda: model.calls_with("Right away."), RUN_S)
+    wait_for(lambda: site.api.job(job_id)["last_status"] == "ok" and not site.api.running(), RUN_S)
     time.sleep(2)
     assert len(model.calls_with("Right away.")) == 1
     assert site.api.job(job_id)["next_run_at"][11:16] == "09:00"
@@ -125,7 +125,7 @@ def test_a_new_profile_is_watched_and_its_jobs_run_in_it(site: Site, model: Mode
         [row] = site.api.get("/api/crons?all_profiles=1")["jobs"]
         assert (row["owner_profile"], row["read_only"]) == ("work", True)
         assert site.api.get("/api/crons")["other_profile_count"] == 1
-        wait_for(lambda: model.calls_with("Say work."), 30)
+        wait_for(lambda: model.calls_with("Say work."), RUN_S)
         assert model.calls_with("Say work.")[0].model == "work-model"
         wait_for(lambda: timer_of(site, "work", job_id) == "inactive", 20)
         assert "The model was here." in site.run(f"cat {home}/cron/output/{job_id}/*.md").stdout
@@ -153,18 +153,18 @@ def test_many_quick_writes_cause_few_syncs_and_every_job_is_armed(site: Site) ->
 
 def test_a_killed_run_is_recorded_and_the_next_run_succeeds(site: Site, model: Model) -> None:
     held = model.answer
-    model.answer = lambda _call: str(wait_for(lambda: site.api.job(job_id)["last_status"], 30))
+    model.answer = lambda _call: str(wait_for(lambda: site.api.job(job_id)["last_status"], RUN_S))
     job_id = site.api.create(schedule="0 9 * * *")["id"]
     try:
         site.verb("run", job_id)
-        wait_for(lambda: model.calls, 20)
+        wait_for(lambda: model.calls, RUN_S)
         site.systemctl(f"kill -s KILL hermes-job@default:{job_id}.service")
         job = wait_for(lambda: (job := site.api.job(job_id))["last_status"] and job)
     finally:
         model.answer = held
     assert job["last_status"] == "error" and "interrupted" in job["last_error"]
     site.verb("run", job_id)
-    wait_for(lambda: site.api.job(job_id)["last_status"] == "ok", 30)
+    wait_for(lambda: site.api.job(job_id)["last_status"] == "ok", RUN_S)
 
 
 def test_an_existing_home_is_adopted_with_ids_history_and_next_runs(machine: Box, model: Model) -> None:
@@ -192,8 +192,8 @@ save_jobs(jobs)
 
     site.install()
     assert site.armed_timers() == {f"hermes-job@default:{made[kind]}.timer" for kind in ("cron", "interval", "missed")}
-    wait_for(lambda: model.calls_with("Say missed"), 20)
-    wait_for(lambda: site.api.job(made["missed"])["last_status"] == "ok", 20)
+    wait_for(lambda: model.calls_with("Say missed"), RUN_S)
+    wait_for(lambda: site.api.job(made["missed"])["last_status"] == "ok", RUN_S)
     after = {job["id"]: job for job in site.api.get("/api/crons")["jobs"]}
     assert after.keys() == before.keys()
     for kind in ("cron", "interval"):

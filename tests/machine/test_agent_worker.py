@@ -3,20 +3,19 @@
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.agent.model import Call, Model
 from tests.conftest import wait_for
-from tests.machine.agents import AGENT, PATH
+from tests.machine.agents import AGENT, PATH, RUN_S
 from tests.machine.box import INSIDE, Box
 from tests.machine.sites import Site, SystemSite, add_account, free_port
 
 WORKER, SOCKET = "hermes-oscron-agent@default.service", "hermes-oscron-agent@default.socket"
 FORK = "in_agent/worker.py"
-RUN_S = 180.0
-"""More than a run takes on a busy machine, with the imports of the agent."""
 
 
 class HeldModel(Model):
@@ -110,6 +109,19 @@ def test_runs_are_forks_of_one_worker_in_the_units_of_their_jobs(site: Site, mod
         assert "The model was here." in site.outputs(job_id)
         wait_for(lambda job_id=job_id: not processes(site, job_id))
     assert len(model.calls_with("Say one.")) == len(model.calls_with("Say two.")) == 1
+
+
+def test_a_worker_stays_when_the_kernel_forgets_its_folders(site: Site, model: HeldModel) -> None:
+    """An overlay file system then gives them other inode numbers."""
+    first = begin(site, model, "Say before.")
+    worker, folder = worker_pid(site), "/usr/lib/python3*/json"
+    number = site.box.run(f"stat -c %i {folder}").stdout
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+    assert site.box.run(f"stat -c %i {folder}").stdout != number
+    second = begin(site, model, "Say after.")
+    assert worker_pid(site) == worker and processes(site, second, FORK)
+    for job_id in (first, second):
+        assert end(site, model, job_id)["last_status"] == "ok"
 
 
 def test_a_stop_of_the_unit_ends_the_fork_and_is_recorded(site: Site, model: HeldModel) -> None:
