@@ -16,7 +16,8 @@ DEFAULT_WAIT_S = 90.0
 WAKE_WINDOW_S = 300.0
 """No run waits later than this after a boot or a resume, so that a machine without a network is not slow for good."""
 POLL_INTERVAL_S = 0.5
-SYSTEMCTL_TIMEOUT_S = 5.0
+SYSTEMCTL_TIMEOUT_S = 20.0
+"""Process 1 is busy after a boot."""
 BOOTED = "/run/systemd/system"
 """systemd runs if this folder exists (sd_booted(3))."""
 SLEEP_UNITS = ("systemd-suspend.service", "systemd-hibernate.service", "systemd-hybrid-sleep.service",
@@ -66,7 +67,7 @@ def has_default_route() -> bool:
 
 def awake_for_s() -> float:
     """Return the seconds since the last boot or resume; the resume only if systemd runs."""
-    awake_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    awake_s, now = time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
     if not os.path.isdir(BOOTED):
         return awake_s
     import subprocess  # 17 ms, which only a run without a route needs to pay
@@ -79,7 +80,6 @@ def awake_for_s() -> float:
         return awake_s
     if "ActiveState=activating" in shown:  # the machine has just woken, and the service has not ended yet
         return 0.0
-    now = time.monotonic()
     times_us = [int(value) for _, _, value in (line.partition("Monotonic=") for line in shown.splitlines())
                 if value.isdecimal() and value != "0"]
     return min([awake_s, *(now - time_us / 1e6 for time_us in times_us)])

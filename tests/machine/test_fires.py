@@ -22,6 +22,7 @@ def test_every_kind_is_listed_by_systemd_with_its_next_fire(site: Site) -> None:
 
 def test_the_journal_has_only_the_start_the_output_and_the_end_of_a_run(site: Site) -> None:
     """A one-shot runs when it is due, and another job by hand. Its timer is started before and removed afterwards."""
+    wait_for(lambda: not site.box.run("pgrep -f '[h]ermes-cron-exec'", check=False).stdout, 60)  # of other tests
     since = site.box.run("journalctl --no-pager -n 0 --show-cursor").stdout.rpartition("cursor: ")[2].strip()
     job_id = site.create("echo to the journal; echo '<7>and this'", schedule=soon(2), name="mail")["id"]
     by_hand = site.create("echo now", schedule="every 7h")["id"]
