@@ -126,7 +126,7 @@ def test_a_worker_stays_when_the_kernel_forgets_its_folders(site: Site, model: H
 
 def test_a_stop_of_the_unit_ends_the_fork_and_is_recorded(site: Site, model: HeldModel) -> None:
     job_id = begin(site, model, "Say stop.")
-    assert processes(site, job_id, FORK)
+    assert processes(site, job_id, FORK), site.journal(job_id)
     site.systemctl(f"stop hermes-job@default:{job_id}.service")
     assert not processes(site, job_id)
     assert "stopped by SIGTERM" in site.api.job(job_id)["last_error"]
@@ -134,7 +134,7 @@ def test_a_stop_of_the_unit_ends_the_fork_and_is_recorded(site: Site, model: Hel
 
 def test_a_run_goes_on_when_the_worker_is_killed(site: Site, model: HeldModel) -> None:
     job_id = begin(site, model, "Say killed.")
-    assert processes(site, job_id, FORK)
+    assert processes(site, job_id, FORK), site.journal(job_id)
     site.systemctl(f"kill -s KILL {WORKER}")
     wait_for(lambda: worker_pid(site) == "0")
     assert end(site, model, job_id)["last_status"] == "ok"
@@ -183,7 +183,7 @@ def test_a_worker_that_cannot_start_costs_no_run_and_a_sync_restores_its_socket(
     site.oscron("sync")
     assert site.systemctl(f"show -P ActiveState {SOCKET}").strip() == "active"
     job_id = begin(site, model, "Say mended.")
-    assert processes(site, job_id, FORK)
+    assert processes(site, job_id, FORK), site.journal(job_id)
 
 
 def test_the_worker_can_be_disabled(site: Site, model: HeldModel) -> None:
