@@ -40,6 +40,8 @@ OF_MOST_RUNS = (
     "plugins.plugin_loader", "tools.checkpoint_manager", "tools.computer_use.cua_backend", "tools.mcp_tool",
     "tools.schema_sanitizer", "tools.tool_search")
 """Modules that a run imports when it needs them, which takes it 0.4 to 1 s of CPU. Not every agent has all of them."""
+NEGOTIATION_TIMEOUT_S = 15.0
+"""The time from a connection to the begin of its run that a worker which ends waits for."""
 THREADS_TIMEOUT_S = 20.0
 """The time for which a thread of the import may go on."""
 OF_ONE_PROCESS = ("HERMES_JOB_", "SYSTEMD_EXEC_PID", "INVOCATION_ID", "JOURNAL_STREAM", "LISTEN_", "MAINPID",
@@ -61,6 +63,7 @@ class Worker:
         self._changed_early = any(changed > began for *_, changed in self._files.values())
         self._folders = {folder: _signature(folder)[1] for folder in map(os.path.dirname, _sources())}
         self._stale, self._on_stale = os.pipe()
+        self._negotiated, self._negotiating = os.pipe()  # each waiter closes its copy of the second when a run begins
         gc.collect()
         gc.freeze()  # so that a collection in a fork does not copy these pages
 
@@ -70,11 +73,17 @@ class Worker:
         while True:
             ready, _, _ = select.select([self._listener.fileno(), self._stale], [], [], IDLE_S)
             if not ready or self._stale in ready:
-                os._exit(0)  # connections that wait start the next worker
+                self._end()
             connection, _ = self._listener.accept()
             with connection, contextlib.suppress(OSError):  # a client whose fork fails finds its connection closed
                 if os.fork() == 0:
                     return self._attend(connection)
+
+    def _end(self) -> None:
+        """Exit when no waiter is left in the worker's unit, where systemd kills it. New connections start another one."""
+        os.close(self._negotiating)
+        select.select([self._negotiated], [], [], NEGOTIATION_TIMEOUT_S)
+        os._exit(0)
 
     def _attend(self, connection: socket.socket) -> dict[str, Any]:
         """Be the waiter of `connection`. Returns only in the fork that is to run the command."""
@@ -100,6 +109,7 @@ class Worker:
         _send(connection, waiter=os.getpid())
         if not connection.recv(MAX_MESSAGE_BYTES):
             return None
+        os.close(self._negotiating)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a stop of the unit is for the command
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         held, release = os.pipe()

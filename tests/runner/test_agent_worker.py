@@ -75,7 +75,7 @@ def test_nothing_of_one_run_is_in_the_next_or_in_the_worker(worker: SmallAgent) 
     assert "HERMES_JOB_SECRET" not in seen["environment"]
     memory = subprocess.run(["grep", "-c", "hunter2", f"/proc/{worker.process.pid}/environ"], check=False)
     assert memory.returncode == 1
-    assert len(os.listdir(f"/proc/{worker.process.pid}/fd")) == 6, "the standard ones, the socket and a pipe"
+    assert len(os.listdir(f"/proc/{worker.process.pid}/fd")) == 8, "the standard ones, the socket and two pipes"
 
 
 def test_the_end_by_a_signal_is_reported(worker: SmallAgent) -> None:
@@ -112,6 +112,23 @@ def test_a_worker_whose_files_have_changed_makes_room_for_another(worker: SmallA
     new = json.loads(result(worker.begin(worker.command(SCRIPT)))[1])["imported_by"]
     starting.join()
     assert new == worker.process.pid != old
+
+
+def test_a_worker_that_ends_waits_for_the_begin_of_its_runs(worker: SmallAgent) -> None:
+    """Their waiters are in its unit until then, and systemd kills what is in the unit of a service that has ended."""
+
+    def move(_pid: int) -> None:
+        worker.settings.write_text("a: 2\n")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.connect(worker.address)
+            for file in agent_worker._request(connection, worker.command(SLEEPER)):
+                file.close()
+            assert json.loads(connection.recv(1000)) == {"stale": True}
+        time.sleep(0.5)
+        assert worker.process.poll() is None
+
+    assert result(worker.begin(worker.command(SCRIPT), move))[0] == 0
+    assert worker.process.wait(10) == 0
 
 
 def test_a_file_that_changes_during_the_import_makes_the_worker_stale(tmp_path: Path) -> None:
