@@ -31,7 +31,7 @@ from ..schedule.second_opinion import require_agreement
 from ..schedulers.active import disarmed_since
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Changes, SchedulerError
-from . import job_views
+from . import bookkeeping, job_views
 from .command_lock import command_lock
 from .elapses import wrong_elapses
 from .field_checks import check_on_machine, notes, refuse_other_kind, with_agent_fields
@@ -192,6 +192,7 @@ class JobService:
             except Exception:
                 job_store.remove(home, job.id)
                 raise
+            bookkeeping.note_changes(home, [job], now, self.clock.now())
         for warning in warnings:
             warn(warning)
         return self._view(home, job, now)
@@ -255,6 +256,7 @@ class JobService:
                 job_store.add(home, job)
                 raise
             job_store.note_armed(home)
+            bookkeeping.note_deleted(home, job_id, self.clock.now())
         run = stop_run.find(home, job_id)
         if not keep_outputs:
             lock.detach_run(home, job_id)
@@ -305,6 +307,7 @@ class JobService:
                     job_store.change(home, job_id,
                                      lambda current: lifecycle.undo(current, before, after, self.clock.now()))
                     raise
+                bookkeeping.note_changes(home, [after], now, self.clock.now())
         return self._view(home, after, now)
 
     def _apply_to_scheduler(self, home: Home, job: Job, now: datetime.datetime) -> None:

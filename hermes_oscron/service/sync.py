@@ -27,7 +27,7 @@ from ..schedulers.active import disarmed_since, note_sync, set_active_scheduler,
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan, Problem, Report, SchedulerError
 from ..schedulers.reconcile import reconcile
-from . import late, maintenance
+from . import bookkeeping, late, maintenance
 from .command_lock import command_lock
 from .elapses import wrong_elapses
 from .selection import Selection
@@ -99,6 +99,7 @@ class Reconciler:
                 note_sync(self.root)
                 if not postponed:
                     in_sync.store(self.root, files)
+        problems += bookkeeping.keep_all(self.root, self._clock.now(), problems)
         return SyncReport(armed, disarmed, list(started.values()), problems)
 
     def disarm(self) -> None:
@@ -111,6 +112,7 @@ class Reconciler:
             except SchedulerError:
                 set_disarmed(self.root, since is not None)
                 raise
+        bookkeeping.keep_all(self.root, self._clock.now())
 
     def arm(self) -> SyncReport:
         """Arm the jobs after `disarm`, and start those that were missed, once. Raises as `sync`, and OSError."""
@@ -155,6 +157,7 @@ class Reconciler:
             with contextlib.suppress(StateFileError, OSError):  # doctor reports a run that stays unrecorded
                 job_store.repair(home)
                 interrupted.record_interrupted_runs(home)
+                bookkeeping.keep(home, now, decide=False)
             with contextlib.suppress(StateFileError, JobNotFound, SchedulerError, OSError):  # tried again
                 gateway.take_over(home, now)
                 if paused(home):
