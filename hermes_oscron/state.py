@@ -46,7 +46,7 @@ class State(NamedTuple):
 
     @property
     def ledger(self) -> str:
-        """The ledger, an SQLite database; see `runs/ledger.py`. While it is written, there is a file with `-journal` too."""
+        """The ledger, an SQLite database; see `runs/ledger.py`. SQLite adds a `-journal` while it writes."""
         return f"{self.folder}/runs.db"
 
     @property
