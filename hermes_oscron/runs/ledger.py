@@ -134,9 +134,11 @@ def writing(home: Home, durable: bool = False, timeout_s: float = WRITE_TIMEOUT_
 def reading(home: Home) -> Iterator[Ledger]:
     """Read the ledger of `home`; one that is missing is empty. Raises LedgerError."""
     with _errors_of(home):
-        exists = os.path.exists(home.state.ledger)
-        ledger = _connect(home.state.ledger if exists else ":memory:", WRITE_TIMEOUT_S)
+        is_missing = not exists(home)
+        ledger = _connect(":memory:" if is_missing else home.state.ledger, WRITE_TIMEOUT_S)
         try:
+            if is_missing:
+                set_fact(ledger, "generation", "none")  # so that the same answer has the same cursor
             yield ledger
         finally:
             ledger.close()

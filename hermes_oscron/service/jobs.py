@@ -8,7 +8,7 @@ import contextlib
 import datetime
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .. import config
 from ..barrier import use_or_none
@@ -39,9 +39,6 @@ from .gateway_status import gateway_status
 from .job_views import JobView, Listing
 from .manual_start import Progress, progress_of, wait_until_started
 from .selection import Selection
-
-if TYPE_CHECKING:
-    from ..runs.recent import RecentRun
 
 Warn = Callable[[str], object]
 """Receives a sentence for each thing in a schedule that may not be meant."""
@@ -150,12 +147,6 @@ class JobService:
     def output(self, job_id: str, filename: str) -> str:
         """Return the output `filename` of `job_id`. Raises RunNotFound."""
         return outputs.read(self.home, job_id, filename)
-
-    def recent(self, since: float) -> "list[RecentRun]":
-        """Return the last runs of the active profile's jobs that ended after `since` (unix seconds), oldest first."""
-        from ..runs import recent  # reads the agent's database; 8 ms that no other command needs
-
-        return recent.ended_since(self.home, since)
 
     def delivery_options(self) -> dict[str, str]:
         """Return the values that `deliver` accepts, and a label for each."""
