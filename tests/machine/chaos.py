@@ -176,6 +176,8 @@ class Chaos:
             status, told = site.doctor()
             if status == 2:
                 self.wrong.append(f"{site.user}: after the last sync doctor still says: {told}")
+            if told := site.audit():
+                self.wrong.append(f"{site.user}: after the last sync the audit finds: {told}")
         self.until = time.time()
         self._on.clear()  # for doctor would see what is stopped here
         self.box.run("systemctl stop cron")
