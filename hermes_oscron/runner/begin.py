@@ -257,11 +257,12 @@ def _require_not_missed(job_id: str, home: Home) -> None:
     from ..hermes import job_store
     from ..jobs.due import is_missed
     from ..jobs.lifecycle import skip_missed
-    from ..runs.accounting import NO_CATCH_UP
-    from ..runs.entries import enter_decided
 
     now = datetime.datetime.now(datetime.UTC)
     if is_missed(job_store.find(home, job_id), now) and not agent_settings.catches_up(home):
+        from ..runs.accounting import NO_CATCH_UP
+        from ..runs.entries import enter_decided
+
         job = job_store.change(home, job_id, lambda job: skip_missed(job, now))
         enter_decided(home, job, now, NO_CATCH_UP)
         raise NotBegun(f"{job_id} missed its time, and cron.catch_up_missed is false; it is due next at "

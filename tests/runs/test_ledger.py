@@ -309,3 +309,21 @@ def test_a_ledger_is_not_created_by_reading(root: Path, home: Home) -> None:
     with ledger.reading(home) as books:
         assert ledger.select(books, "TRUE") == []
     assert not os.path.exists(home.state.ledger)
+
+
+ORDER = """
+import sys
+from hermes_oscron.runner import main
+sys.addaudithook(lambda event, arguments: event in ("subprocess.Popen", "sqlite3.connect", "import") and (
+    event != "import" or arguments[0] == "sqlite3") and print("EVENT", event, flush=True))
+sys.exit(main.main([sys.argv[1]]))
+"""
+
+
+def test_the_ledger_is_not_even_imported_before_the_job_starts(root: Path) -> None:
+    job_id = make_script(root, "true\n")
+    make_due(root, job_id)
+    ended = subprocess.run([sys.executable, "-c", ORDER, f"default:{job_id}"], check=True, capture_output=True,
+                           text=True, timeout=30)
+    events = [line.removeprefix("EVENT ") for line in ended.stdout.splitlines() if line.startswith("EVENT ")]
+    assert events == ["subprocess.Popen", "import", "sqlite3.connect", "sqlite3.connect"]
