@@ -327,3 +327,15 @@ def test_the_ledger_is_not_even_imported_before_the_job_starts(root: Path) -> No
                            text=True, timeout=30)
     events = [line.removeprefix("EVENT ") for line in ended.stdout.splitlines() if line.startswith("EVENT ")]
     assert events == ["subprocess.Popen", "import", "sqlite3.connect", "sqlite3.connect"]
+
+
+def test_a_missed_occurrence_without_catch_up_has_that_reason(root: Path) -> None:
+    (root / "config.yaml").write_text("cron:\n  catch_up_missed: false\n")
+    job_id = make_script(root, "true\n", schedule="every 10h")
+    due = datetime.datetime.now(UTC).replace(microsecond=0) - datetime.timedelta(hours=4)
+    note_since(root, job_id, due - datetime.timedelta(hours=1), due)
+    assert "catch_up_missed is false" in fire(job_id).stdout
+    [row] = rows(root, job_id)
+    assert (row.due, row.outcome, row.reason) == (
+        due.timestamp(), "missed", "It was missed, and cron.catch_up_missed is false.")
+    assert discrepancies(root) == []
