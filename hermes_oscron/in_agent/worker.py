@@ -80,7 +80,7 @@ class Worker:
                     return self._attend(connection)
 
     def _end(self) -> None:
-        """Exit when no waiter is left in the worker's unit, where systemd kills it. New connections start another one."""
+        """Exit when no waiter is left in the worker's unit, where systemd kills it. A connection starts another one."""
         os.close(self._negotiating)
         select.select([self._negotiated], [], [], NEGOTIATION_TIMEOUT_S)
         os._exit(0)
