@@ -111,7 +111,7 @@ def _peak_memory(uid: int) -> Iterator[list[float]]:
 
 
 def _require_order(model: Model, count: int) -> None:
-    """Check that all jobs have called the `model`, in the order of their dues but for those that run beside others."""
+    """Check that all jobs have called the `model`, in the order of their dues; those that run at once have none."""
     order = list(dict.fromkeys(int(number) for call in model.calls
                                for number in re.findall(r"Say number (\d+)\.", call.text)[:1]))
     beside = 2 * len(os.sched_getaffinity(0))

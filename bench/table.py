@@ -13,7 +13,7 @@ HEADING = "### "
 
 
 class Row(NamedTuple):
-    """What was measured, the median of it, what was measured beside it, and the target, if there is one."""
+    """The name of a measurement, its median, the same of something that was measured beside it, and the target."""
 
     what: str
     ours: str
