@@ -203,7 +203,7 @@ class Doctor:
                 jobs.update(job_store.by_instance(home))
                 overdue |= self._late_jobs(home, now)
                 if paused(home):
-                    waiting |= self._due_jobs(home, now)
+                    waiting |= late.unstarted(home, now, scheduler.resolution)
             except StateFileError:
                 unread.add(home.profile)
         drift = scheduler.drift(plans, now)
@@ -234,11 +234,6 @@ class Doctor:
 
         sentences, _ = use_each(jobs, sentence)
         return {instance: sentence for instance, sentence in sentences.items() if sentence}
-
-    def _due_jobs(self, home: Home, now: datetime.datetime) -> set[str]:
-        resolution = self._selection.active.resolution
-        due, _ = use_each(job_store.by_instance(home), lambda job: late.due_since(home, job, now, resolution))
-        return {instance for instance, since in due.items() if since}
 
     def _running(self) -> set[str]:
         """Return the instances that run, or whose run is starting or ending. Raises SchedulerError."""

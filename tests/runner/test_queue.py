@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import json
 import os
 import re
 import signal
@@ -20,8 +21,11 @@ from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.runner import turn
 from hermes_oscron.runs import lock, queue
 from hermes_oscron.schedulers.active import set_active_scheduler
+from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.service.selection import Selection
+from hermes_oscron.service.sync import Reconciler
 from tests.cli.conftest import Cli
-from tests.conftest import Api, wait_for, write_script
+from tests.conftest import Api, in_seconds, wait_for, write_script
 from tests.runner.jobs import (
     LONG_AGO,
     MANUAL,
@@ -278,6 +282,27 @@ def test_any_waiting_runner_can_be_killed(root: Path) -> None:
     assert record(root, ids[0])["last_run_at"] is None and record(root, ids[2])["last_run_at"] is None
     assert [fire(ids[killed]).returncode for killed in (0, 2)] == [0, 0]
     assert {"end job0", "end job2"} < set(log(root)) and left(root) == []
+
+
+def test_the_foreground_starts_a_queued_run_again_whose_runner_was_killed(root: Path, home: Home) -> None:
+    limit(root, 1)
+    scheduler = Foreground(str(root))
+    planner = Reconciler(Selection(str(root), scheduler))
+    with scheduler.firing(planner.record_and_plan, planner.watched_folders):
+        with blocked(root):
+            second = make_script(root, SCRIPT, "second.sh", name="second", schedule=in_seconds(3))
+            wait_for_queued(root, 1)
+            killed = runner_of(home, second)
+            os.kill(killed, signal.SIGKILL)
+            wait_for(lambda: queued(root) == ["second"] and runner_of(home, second) != killed, 30)
+        wait_for(lambda: "end second" in log(root), 30)
+        wait_for(lambda: record(root, second)["last_status"], 30)
+    assert log(root).count("begin second") == 1 and record(root, second)["state"] == "completed"
+
+
+def runner_of(home: Home, job_id: str) -> int:
+    """Return the process that holds the lock of the run of `job_id`."""
+    return int(json.loads(Path(f"{home.state.runs}/{job_id}").read_text()[:lock.PART_BYTES])["pid"])
 
 
 def test_a_waiting_runner_costs_no_processor_time(root: Path) -> None:
