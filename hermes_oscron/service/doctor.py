@@ -36,6 +36,7 @@ from .access import unusable_files
 from .command_lock import no_command
 from .elapses import wrong_elapses
 from .findings import PROBLEM, WARNING, Finding
+from .long_queued import long_queued
 from .selection import Selection
 from .surroundings import bad_path, surroundings
 from .sync import SYNC_LOCK_TIMEOUT_S, plans_of
@@ -99,6 +100,7 @@ class Doctor:
         found += unusable_files(home, jobs)
         found += self._unusable_jobs(home, jobs) + self._unrunnable_jobs(home, jobs) + self._past_runs(home, jobs)
         settings = config.load(self._selection.root)
+        found += long_queued(home, jobs, settings)
         if sentence := paused(home):
             found.append(Finding(PROBLEM, home.profile,
                                  f"{home.profile}: {sentence} Until then no job starts by itself."))

@@ -22,6 +22,8 @@ from hermes_oscron.runner import turn
 from hermes_oscron.runs import lock, queue
 from hermes_oscron.schedulers.active import set_active_scheduler
 from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.service.doctor import Doctor
+from hermes_oscron.service.findings import WARNING
 from hermes_oscron.service.selection import Selection
 from hermes_oscron.service.sync import Reconciler
 from tests.cli.conftest import Cli
@@ -343,6 +345,37 @@ def test_a_queued_run_is_shown_as_queued(root: Path, home: Home, api: Api) -> No
         assert f"{second} has been queued for" in Cli().refused("run", second)
         assert f"Skipped: {second} has been queued for" in fire(second).stdout
     assert "queued" not in api.get("/api/crons/status")
+
+
+def test_doctor_reports_runs_that_have_been_queued_for_more_than_an_hour(root: Path, home: Home) -> None:
+    limit(root, 1)
+    second, third = job(root, "second", 2), job(root, "third", 3)
+    scheduler = Foreground(str(root))
+    doctor = Doctor(Selection(str(root), scheduler))
+    with blocked(root) as blocker, firing(second), firing(third), scheduler.firing(lambda now: {}):
+        wait_for_queued(root, 2)
+        [first] = lock.running(home).keys() - {second, third}
+        began = backdate(home, first, 9000)
+        backdate(home, second, 3500)
+        assert not [found for found in doctor.diagnose() if "queued" in found.sentence]
+        since = backdate(home, second, 1000)
+        backdate(home, third, 4000)
+        [found] = [found for found in doctor.diagnose() if "queued" in found.sentence]
+    assert (found.severity, found.subject) == (WARNING, f"default:{second}")
+    assert found.sentence == (
+        f"default:{second}: its run has been queued since {since}, like 1 other of this profile for over an hour: at "
+        f"most 1 run at once (the agent's cron.max_parallel_jobs), and default:{first} has run since {began}. If a run "
+        f"does not end by itself, end it: 'kill {blocker.pid}' ends that of default:{first}.")
+
+
+def backdate(home: Home, job_id: str, seconds: float) -> str:
+    """Make the run of `job_id` begin `seconds` earlier, in its file; return that time as `doctor` prints it."""
+    with open(f"{home.state.runs}/{job_id}", "r+") as file:
+        run = json.loads(file.read(lock.PART_BYTES))
+        run["started_at"] -= seconds
+        file.seek(0)
+        file.write(json.dumps(run).ljust(lock.PART_BYTES - 1))
+    return f"{datetime.datetime.fromtimestamp(run['started_at'], datetime.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def test_the_unit_of_a_queued_run_shows_it(root: Path, tmp_path: Path) -> None:
