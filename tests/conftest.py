@@ -255,7 +255,7 @@ class StartLog(Foreground):
         super().__init__(root)
         self.started: list[str] = []
 
-    def start(self, instance: str) -> EndOfStart:
+    def start_runner(self, instance: str) -> EndOfStart:
         self.started.append(instance.partition(":")[2])
         return lambda: None
 

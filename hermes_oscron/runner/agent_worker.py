@@ -112,6 +112,7 @@ def begun(command: "Command", address: str, stopped: Callable[[], bool], move: C
             waiter = os.pidfd_open(answer["waiter"])
             undo.callback(os.close, waiter)
             move(answer["waiter"])
+            _require_not_stopped(stopped)
             pid = _begin(connection, waiter)
             undo.pop_all()
             os.close(waiter)
@@ -156,11 +157,16 @@ def _begin(connection: socket.socket, waiter: int) -> int:
 def _answer(connection: socket.socket, timeout_s: float, stopped: Callable[[], bool]) -> dict[str, Any]:
     deadline = time.monotonic() + timeout_s
     while not select.select([connection], [], [], LOOK_INTERVAL_S)[0]:
-        if stopped():
-            raise Unavailable("the run is being stopped")
+        _require_not_stopped(stopped)
         if time.monotonic() > deadline:
             raise Unavailable(f"it did not answer for {timeout_s:g} s")
     return _received(connection)
+
+
+def _require_not_stopped(stopped: Callable[[], bool]) -> None:
+    """Raise Unavailable if the run is `stopped`."""
+    if stopped():
+        raise Unavailable("the run is being stopped")
 
 
 def _received(connection: socket.socket) -> dict[str, Any]:

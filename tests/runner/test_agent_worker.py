@@ -224,6 +224,15 @@ def test_a_stop_during_the_import_ends_the_wait(tmp_path: Path) -> None:
         assert time.monotonic() - began < 5
 
 
+def test_a_stop_while_the_fork_is_moved_begins_nothing(worker: SmallAgent, tmp_path: Path) -> None:
+    moved: list[int] = []
+    command = worker.command(f"open({str(tmp_path / 'begun')!r}, 'w')")
+    with pytest.raises(Unavailable, match="being stopped"):
+        begun(command, worker.address, lambda: bool(moved), moved.append)
+    wait_for(lambda: not is_alive(moved[0]))
+    assert not (tmp_path / "begun").exists()
+
+
 def test_an_import_that_hangs_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_worker, "IMPORT_TIMEOUT_S", 0.3)
     with (contextlib.closing(SmallAgent(tmp_path, "import time\ntime.sleep(60)\n")) as worker,
