@@ -58,6 +58,13 @@ class _Write(NamedTuple):
     after: str | None
 
 
+class _Alone(NamedTuple):
+    """The job of the last call, if no other job was parsed, and the identity of the file."""
+
+    line: JobLine
+    signature: "Signature"
+
+
 class _Document(NamedTuple):
     """A jobs.json in memory: its entries, the encoded line of each if it is known, and the place of each job."""
 
@@ -87,6 +94,7 @@ def _document_of(entries: list[Any], others: dict[str, Any], signature: "Signatu
 
 
 _cache: dict[str, _Document] = {}
+_alone: dict[str, _Alone] = {}
 _last_write: dict[str, _Write] = {}
 
 
@@ -147,7 +155,7 @@ def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], R
             after = update(line.record)
             is_changed = after != line.record
             if is_changed:
-                _write(home, line.replaced_by(after))
+                _save_line(home, line.replaced_by(after), after)
         else:
             is_changed = _change_in_document(home, job_ids, update)
         if is_changed and fires_alike and fires_alike():
@@ -173,6 +181,7 @@ def _change_in_document(home: Home, job_ids: Iterable[str], update: Callable[[Re
 def forget(home: Home) -> None:
     """Free the memory that the jobs of `home` take; the next call reads them again."""
     _cache.pop(home.jobs_file, None)
+    _alone.pop(home.jobs_file, None)
 
 
 def note_armed(home: Home) -> None:
@@ -207,15 +216,23 @@ def _locked(home: Home) -> AbstractContextManager[None]:
 
 
 def _line_of(home: Home, job_id: str) -> JobLine | None:
-    """Return the job `job_id` without the others; None if they are in memory, or if only a whole parse shows it."""
+    """Return the job `job_id` without the others; None if those are in memory, as after this call if it has no line."""
     path = home.jobs_file
     if path in _cache or os.path.lexists(home.runtime_db):
         return None
-    try:
-        with open(path, "rb", opener=open_regular) as file:
-            return job_line(file.read(), job_id)
-    except OSError:  # a whole parse raises it with the reason
+    signature = file_signature(path)
+    known = _alone.get(path)
+    if known and known.signature == signature and known.line.record["id"] == job_id:
+        return known.line
+    if signature is None:
         return None
+    text, signature = _read(path)
+    line = job_line(text, job_id)
+    if line:
+        _alone[path] = _Alone(line, signature)
+    else:
+        _cache[path] = _parsed(text, path, None, signature)
+    return line
 
 
 def _load(home: Home) -> _Document:
@@ -229,19 +246,29 @@ def _load(home: Home) -> _Document:
         return known
     if current is None:
         return _document_of([], {}, None)
+    text, found = _read(path)
+    if known and known.signature and known.signature.content == text:
+        _cache[path] = known._replace(signature=found)
+    else:
+        _cache[path] = _parsed(text, path, known, found)
+    return _cache[path]
+
+
+def _read(path: str) -> "tuple[bytes, Signature]":
+    """Return the content of the file at `path`, and its identity. Raises StateFileError."""
     now = time.time_ns()
     try:
         with open(path, "rb", opener=open_regular) as file:
             status = os.fstat(file.fileno())
-            read = file.read()
-        found = Signature.of(status, None if mtime_is_final(status, now) else read)
-        if known and known.signature and known.signature.content == read:
-            _cache[path] = known._replace(signature=found)
-            return _cache[path]
+            text = file.read()
     except OSError as error:
         raise StateFileError(f"{path} cannot be read: {cause(error)}") from error
-    _cache[path] = _parse_lines(read, known, found) or _parse(read, path, found)
-    return _cache[path]
+    return text, Signature.of(status, None if mtime_is_final(status, now) else text)
+
+
+def _parsed(text: bytes, path: str, known: _Document | None, signature: "Signature") -> _Document:
+    """Return the document in `text`, the content of the file at `path`. Raises NotAJobsFile."""
+    return _parse_lines(text, known, signature) or _parse(text, path, signature)
 
 
 def _parse_lines(text: bytes, known: _Document | None, signature: "Signature") -> _Document | None:
@@ -290,6 +317,14 @@ def _save(home: Home, document: _Document) -> None:
     text = document.text()
     signature = Signature.of(_write(home, text), text)
     _cache[home.jobs_file] = document._replace(signature=signature, is_repaired=False)
+
+
+def _save_line(home: Home, text: bytes, record: Record) -> None:
+    """Replace the content of the file by `text`, in which the line of `record` is new. The lock must be held."""
+    signature = Signature.of(_write(home, text), text)
+    line = job_line(text, record["id"])
+    if line:
+        _alone[home.jobs_file] = _Alone(line, signature)
 
 
 def _write(home: Home, text: bytes) -> os.stat_result:
