@@ -150,6 +150,11 @@ class JobProcess:
         """Its process group."""
         return self._process.pid
 
+    @property
+    def waiter(self) -> int:
+        """The parent of what a fork of the agent worker has left behind; 0 for other commands, and in a unit."""
+        return 0 if isinstance(self._process, subprocess.Popen) else self._process.waiter
+
     def _forked(self, command: Command) -> "WorkerProcess | None":
         """Return `command` in a fork of its worker, if it has one that can run it."""
         if not command.worker:

@@ -25,7 +25,8 @@ class Run(NamedTuple):
 
     `group` is the job's process group on the machine while `boot` is its boot id. It existed `uptime` seconds after
     that boot (CLOCK_BOOTTIME, clock_gettime(2)). `cgroup` is that of the runner. A run
-    that is `queued` waits for its turn since `started_at`.
+    that is `queued` waits for its turn since `started_at`. `waiter`, if it is not 0, is the process of the agent worker
+    that is the parent of what the job has left behind.
     """
 
     job_id: str
@@ -37,6 +38,7 @@ class Run(NamedTuple):
     result: Result | None = None
     cgroup: str = ""
     queued: bool = False
+    waiter: int = 0
 
     @property
     def mark(self) -> str:
