@@ -229,7 +229,7 @@ def test_a_stop_while_the_fork_is_moved_begins_nothing(worker: SmallAgent, tmp_p
     moved: list[int] = []
     command = worker.command(f"open({str(tmp_path / 'begun')!r}, 'w')")
     with pytest.raises(Unavailable, match="being stopped"):
-        begun(command, worker.address, lambda: bool(moved), moved.append)
+        begun(command, lambda: connect(worker.address), lambda: bool(moved), moved.append)
     wait_for(lambda: not is_alive(moved[0]))
     assert not (tmp_path / "begun").exists()
 
