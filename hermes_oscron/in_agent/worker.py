@@ -10,7 +10,8 @@ when a file of the agent or one of FILE… changes. The client is runner/agent_w
 5. When it has ended, the waiter answers `{ended: STATUS}`, negative for a signal.
 
 So a connection that ends without `begun` is a command that has not begun and never will. The worker itself reads no
-request, so it has no secret of a run. Waiters and commands do not need it: it may end at any time.
+request, so it has no secret of a run. After `{begin: true}` a waiter and its command do not need it. If it is killed
+before, the command does not begin; if it ends by itself, it waits for the waiters that are still in its unit.
 """
 
 import contextlib
