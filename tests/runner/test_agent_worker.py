@@ -121,7 +121,7 @@ def test_a_worker_that_ends_waits_for_the_begin_of_its_runs(worker: SmallAgent) 
         worker.settings.write_text("a: 2\n")
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             connection.connect(worker.address)
-            for file in agent_worker._request(connection, worker.command(SLEEPER)):
+            for file in agent_worker._request(connection, worker.command(SCRIPT)):
                 file.close()
             assert json.loads(connection.recv(1000)) == {"stale": True}
         time.sleep(0.5)
