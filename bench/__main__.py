@@ -1,7 +1,4 @@
-"""python -m bench [NAME…]: run all benchmarks, or some, and write their tables into bench/README.md.
-
-All of them take 40 minutes.
-"""
+"""python -m bench [NAME…]: run all benchmarks, or some, and write their tables into bench/README.md."""
 
 import importlib
 import sys

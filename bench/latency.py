@@ -32,7 +32,7 @@ def rows() -> Iterator[Row]:
 
         def late(name: str, due: str) -> list[float]:
             stamps, dues = (box.run(f"cat {STAMP}/{each}").stdout.split() for each in (name, due))
-            return [1000 * (float(at) - float(time)) for at, time in zip(stamps, dues, strict=True)]
+            return [1000 * (float(at) - float(second)) for at, second in zip(stamps, dues, strict=True)]
 
         ours, bare = late("ours", "due"), late("bare", "bare-due")
         yield Row("due second to the first instruction of a script, median / worst",

@@ -44,7 +44,8 @@ def rows() -> Iterator[Row]:
         before = sum(map(cpu_of_process, pids))
         time.sleep(IDLE_S)
         used = sum(map(cpu_of_process, pids)) - before
-        with subprocess.Popen([program.with_name("python"), "-c", "input()"], stdin=subprocess.PIPE) as python:
+        python_command = [program.with_name("python"), "-c", "import sys; sys.stdin.read()"]
+        with subprocess.Popen(python_command, stdin=subprocess.PIPE) as python:
             time.sleep(1)
             empty = memory_of_process(python.pid)
         yield Row("CPU of the runners", f"{1000 * used / IDLE_S:.1f} ms a second")

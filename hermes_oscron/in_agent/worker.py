@@ -12,7 +12,8 @@ of FILE… changes. The client is runner/agent_worker.py. Each message is a JSON
    command has left behind, until the client closes the connection.
 
 So a connection that ends without `begun` is a command that has not begun and never will. The worker itself reads no
-request, so it has no secret of a run. Waiters and commands do not need it: it may end at any time.
+request, so it has no secret of a run. After `{begin: true}` a waiter and its command do not need it. If it is killed
+before, the command does not begin; if it ends by itself, it waits for the waiters that are still in its unit.
 """
 
 import contextlib
