@@ -1,27 +1,30 @@
-"""From the due second to the model server's first request: our timers and the agent, beside the agent's own gateway."""
+"""Prompts spread over minutes: from the due second to the model's first request, beside the agent's own gateway."""
 
 import datetime
 import json
 import random
 import statistics
 import time
+from collections.abc import Iterator
 
+from bench.machine import booted
+from bench.table import Row
 from tests.agent.model import Model
 from tests.machine.agents import PATH, agent
 from tests.machine.box import Box
 from tests.machine.sites import Site, add_account, free_port
 from tests.machine.test_gateway import gateway
 
+TITLE = "Twelve prompts spread over four minutes"
 JOBS = 12
 SPAN_S = 240
-"""The jobs are spread over this time: the gateway looks once a minute, so where in the minute counts."""
+"""The gateway looks once a minute, so where in the minute a job is due counts."""
 
 
-def main() -> None:
-    box, model = Box(), Model()
-    try:
-        box.boot()
-        ours, theirs = _account(box, "ours", model), _account(box, "theirs", model)
+def rows() -> Iterator[Row]:
+    model = Model()
+    with booted() as box:
+        ours, theirs = account(Site, box, "ours", model), account(Site, box, "theirs", model)
         ours.install()
         with gateway(theirs):
             now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -32,25 +35,16 @@ def main() -> None:
                 agent(site, f"answer = [create_job('{site.user}, job %d.' % i, due)['id'] "
                             f"for i, due in enumerate({times})]")
             time.sleep((dues[-1] - datetime.datetime.now(datetime.UTC)).total_seconds() + 75)
-        medians = []
-        for site, name in ((ours, "timer, runner, agent"), (theirs, "the agent's gateway")):
-            late = [min(call.at for call in model.calls_with(f"{site.user}, job {i}.")) - due.timestamp()
-                    for i, due in enumerate(dues)]
-            medians.append(statistics.median(late))
-            print(f"{name:<24} median {medians[-1]:6.1f} s   worst {max(late):6.1f} s")
-        print(f"ratio of medians {medians[0] / medians[1]:.2f}")
-    finally:
-        box.close()
-        model.close()
+    model.close()
+    late = {site: [min(call.at for call in model.calls_with(f"{site.user}, job {i}.")) - due.timestamp()
+                   for i, due in enumerate(dues)] for site in (ours, theirs)}
+    said = [f"{statistics.median(late[site]):.1f} / {max(late[site]):.1f} s" for site in (ours, theirs)]
+    yield Row("due second to the model's first request, median / worst", said[0], f"the agent's gateway: {said[1]}")
 
 
-def _account(box: Box, name: str, model: Model) -> Site:
-    """Add an account whose agent calls `model`."""
+def account(kind: type[Site], box: Box, name: str, model: Model) -> Site:
+    """Add an account whose agent calls `model`; return its installation of `kind`, which is not installed yet."""
     add_account(box, name)
-    site = Site(box, name, free_port(), PATH=PATH)
+    site = kind(box, name, free_port(), PATH=PATH)
     site.put(f"{site.hermes}/config.yaml", model.config)
     return site
-
-
-if __name__ == "__main__":
-    main()

@@ -5,13 +5,17 @@ And what a fire costs that is not due, beside an empty Python.
 
 import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from bench.machine import installed
+from bench.table import Row, per_size
 from bench.verbs import ROUNDS, fill
 from tests.machine.sites import CrontabSite, Site
 
+TITLE = "A crontab, with 10 / 1,000 lines"
 SIZES = (10, 1000)
+BARE = "crontab -l | crontab -"
 PYTHON = ".local/share/hermes-oscron/current/bin/python"
 
 
@@ -22,7 +26,7 @@ def timed_inside(site: Site, command: str) -> float:
     return statistics.median(int(nanoseconds) / 1e6 for nanoseconds in took.stdout.split())
 
 
-def main() -> None:
+def rows() -> Iterator[Row]:
     with installed(CrontabSite) as site:
         far = site.create(schedule="0 9 1 1 *")["id"]
         costs: dict[int, dict[str, float]] = {}
@@ -42,14 +46,10 @@ def main() -> None:
                 job_id = timed("create", {"prompt": "x", "schedule": "30 8 * * 1,3"})["job"]["id"]
                 timed("delete", {"job_id": job_id})
             costs[size] = {verb: statistics.median(times) for verb, times in taken.items()}
-            costs[size]["crontab -l | crontab -"] = timed_inside(site, "crontab -l | crontab -")
-        print(f"{'ms':<24}" + "".join(f"{size:>9}" for size in SIZES))
-        for verb in costs[SIZES[0]]:
-            print(f"{verb:<24}" + "".join(f"{costs[size][verb]:9.1f}" for size in SIZES))
+            costs[size][BARE] = timed_inside(site, BARE)
         fire = timed_inside(site, f"{site.hermes}/cron/oscron/bin/hermes-cron-exec default:{far}")
         empty = timed_inside(site, f"{site.home}/{PYTHON} -c pass")
-        print(f"a fire that is not due {fire:.0f} ms, an empty Python {empty:.0f} ms: ratio {fire / empty:.1f}")
-
-
-if __name__ == "__main__":
-    main()
+    bare = per_size([costs[size][BARE] for size in SIZES], "ms")
+    for verb in ("create", "delete"):
+        yield Row(f"{verb} over HTTP", per_size([costs[size][verb] for size in SIZES], "ms"), f"`{BARE}`: {bare}")
+    yield Row("a fire that is not due", f"{fire:.0f} ms", f"an empty Python: {empty:.0f} ms")

@@ -3,15 +3,18 @@
 import datetime
 import statistics
 import time
+from collections.abc import Iterator
 
 from bench.machine import installed
+from bench.table import Row
 from tests.conftest import wait_for
 
+TITLE = "One fire"
 ROUNDS = 15
 STAMP = "/var/lib/stamps"
 
 
-def main() -> None:
+def rows() -> Iterator[Row]:
     with installed() as site:
         box = site.box
         box.run(f"mkdir -m 777 {STAMP}; printf '#!/bin/sh\\ndate +%%s.%%N >>{STAMP}/bare\\n' >/root/bare.sh; "
@@ -27,15 +30,11 @@ def main() -> None:
                     f"--on-calendar='{bare_due:%Y-%m-%d %H:%M:%S} UTC' /root/bare.sh")
             wait_for(lambda due=bare_due: time.time() > due.timestamp() + 1)
 
-        def stamps(name: str) -> list[float]:
-            return [float(line) for line in box.run(f"cat {STAMP}/{name}").stdout.split()]
+        def late(name: str, due: str) -> list[float]:
+            stamps, dues = (box.run(f"cat {STAMP}/{each}").stdout.split() for each in (name, due))
+            return [1000 * (float(at) - float(second)) for at, second in zip(stamps, dues, strict=True)]
 
-        ours = [1000 * (at - due) for at, due in zip(stamps("ours"), stamps("due"), strict=True)]
-        bare = [1000 * (at - due) for at, due in zip(stamps("bare"), stamps("bare-due"), strict=True)]
-        for name, late in (("hermes-job@ timer, runner, script", ours), ("bare timer, script", bare)):
-            print(f"{name:<36} median {statistics.median(late):6.1f} ms   worst {max(late):6.1f} ms")
-        print(f"ratio of medians {statistics.median(ours) / statistics.median(bare):.1f}")
-
-
-if __name__ == "__main__":
-    main()
+        ours, bare = late("ours", "due"), late("bare", "bare-due")
+        yield Row("due second to the first instruction of a script, median / worst",
+                  f"{statistics.median(ours):.0f} / {max(ours):.0f} ms",
+                  f"a bare timer: {statistics.median(bare):.0f} / {max(bare):.0f} ms", "35 ms")

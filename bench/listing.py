@@ -13,13 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.table import Row
 from tests.conftest import start_server
 
+TITLE = "Reading over HTTP"
 SECONDS, CLIENTS, CHANGES = 5.0, 4, 15
 
 
-def main() -> None:
-    for jobs in (1000, 5000):
+def rows() -> Iterator[Row]:
+    for jobs, first_target, list_target, status_target in ((1000, "5 ms", "1,500 a second", ""),
+                                                           (5000, "20 ms", "", "3,000 a second")):
         with serving(jobs) as (_, url):
             token = Path(os.environ["HERMES_HOME"], "cron/oscron/token").read_text().strip()
             port = int(url.rpartition(":")[2])
@@ -27,12 +30,14 @@ def main() -> None:
             known, _ = rate(port, "/api/crons", token, {"If-None-Match": "*"})
             status, _ = rate(port, "/api/crons/status", token)
             health, _ = rate(port, "/health", token)
-            for name, found in ((f"GET /api/crons, {size // 1024} KiB", listed), ("the same, 304", known),
-                                ("GET /api/crons/status", status)):
-                print(f"{name} at {jobs} jobs: {found:.0f} a second; /health: {health:.0f}; ratio {found / health:.2f}")
+            beside = f"`/health`: {health:,.0f} a second"
+            yield Row(f"`GET /api/crons` at {jobs:,} jobs, {size // 1024:,} KiB, unchanged", f"{listed:,.0f} a second",
+                      beside, list_target)
+            yield Row(f"the same with `If-None-Match`, {jobs:,} jobs", f"{known:,.0f} a second", beside)
+            yield Row(f"`GET /api/crons/status` at {jobs:,} jobs", f"{status:,.0f} a second", beside, status_target)
             changed, unchanged = first_list_ms(port, token)
-            print(f"first list after a change at {jobs} jobs: {changed:.1f} ms; the next one: {unchanged:.1f} ms",
-                  flush=True)
+            yield Row(f"the first list after a change, {jobs:,} jobs", f"{changed:.1f} ms",
+                      f"the next one: {unchanged:.1f} ms", first_target)
 
 
 @contextmanager
@@ -100,7 +105,3 @@ def call(connection: http.client.HTTPConnection, token: str, method: str, path: 
     content = response.read()
     assert response.status == (304 if headers else 200), content
     return content
-
-
-if __name__ == "__main__":
-    main()

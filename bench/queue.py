@@ -1,6 +1,6 @@
-"""Measure the memory and the processor time of runs that wait in the queue, and the time from one run to the next.
+"""Runs that wait in the queue: their memory and processor time, and the time from one run to the next.
 
-A hundred prompts are due at once; a program that does nothing runs them. The installation is that of `bench.overhead`.
+A hundred prompts are due at once; a program that does nothing runs them.
 """
 
 import datetime
@@ -8,20 +8,22 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from bench.machine import cpu_of_process, memory_of_process, programs
+from bench.table import Row
+
+TITLE = "A hundred runs due at once, four in progress"
 RUNS, LIMIT = 100, 4
 IDLE_S = 10.0
 
 
-def main() -> None:
+def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True)
-        subprocess.run([place / "venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "."], check=True)
         home = place / "hermes"
         (home / "cron").mkdir(parents=True)
         (home / "oscron.toml").write_text(
@@ -32,32 +34,25 @@ def main() -> None:
         (home / "cron/jobs.json").write_text(json.dumps({"jobs": [
             {"id": f"job{number}", "prompt": "x", "schedule": {"kind": "cron", "expr": "0 9 * * *"}, "next_run_at": due}
             for number in range(RUNS)]}))
-        runners = [subprocess.Popen([place / "venv/bin/hermes-cron-exec", f"default:job{number}"],
-                                    stdout=subprocess.DEVNULL) for number in range(RUNS)]
+        program = programs(place) / "hermes-cron-exec"
+        runners = [subprocess.Popen([program, f"default:job{number}"], stdout=subprocess.DEVNULL)
+                   for number in range(RUNS)]
         while sum(path.name[0].isdigit() for path in (home / "cron/oscron/shared-queue").glob("*")) < RUNS - LIMIT:
             time.sleep(0.1)
         time.sleep(3)
         pids = [runner.pid for runner in runners]
-        before = sum(map(cpu_ms, pids))
+        before = sum(map(cpu_of_process, pids))
         time.sleep(IDLE_S)
-        print(f"CPU of {RUNS} runners    {(sum(map(cpu_ms, pids)) - before) / IDLE_S:6.1f} ms a second")
-        print(f"memory of each (PSS)   {statistics.median(map(pss_mib, pids)):6.1f} MiB")
+        used = sum(map(cpu_of_process, pids)) - before
+        python_command = [program.with_name("python"), "-c", "import sys; sys.stdin.read()"]
+        with subprocess.Popen(python_command, stdin=subprocess.PIPE) as python:
+            time.sleep(1)
+            empty = memory_of_process(python.pid)
+        yield Row("CPU of the runners", f"{1000 * used / IDLE_S:.1f} ms a second")
+        yield Row("memory of a waiting runner (PSS)", f"{statistics.median(map(memory_of_process, pids)):.1f} MiB",
+                  f"an empty Python: {empty:.1f} MiB")
         begun = time.monotonic()
         (place / "go").touch()
         for runner in runners:
             runner.wait()
-        print(f"from run to run        {1000 * (time.monotonic() - begun) / RUNS:6.1f} ms")
-
-
-def cpu_ms(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def pss_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-
-
-if __name__ == "__main__":
-    main()
+        yield Row("from run to run", f"{1000 * (time.monotonic() - begun) / RUNS:.0f} ms")

@@ -37,7 +37,8 @@ MOUNTED = (errno.EBUSY, errno.EXDEV)
 
 LOCK_TIMEOUT_S = 30.0
 """The agent waits as long. Every holder needs only milliseconds."""
-LOCK_POLL_INTERVAL_S = 0.003
+LOCK_POLL_INTERVAL_S, MAX_LOCK_POLL_INTERVAL_S = 0.003, 0.1
+"""The limits of the time between two tries, a tenth of the wait so far: hundreds of runs may wait for one lock."""
 
 
 class StateFileError(OscronError):
@@ -238,12 +239,13 @@ def locked(path: str, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
 
 def wait_for_lock(fd: int, path: str, timeout_s: float = LOCK_TIMEOUT_S) -> None:
     """Lock `fd`, which is `path` opened, exclusively. Raises StateFileError after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
+    began = time.monotonic()
     while not try_lock(fd):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout_s:
             raise StateFileError(f"{path} has been locked by another process for {timeout_s:.0f} s; "
                                  f"'fuser {path}' shows which.")
-        time.sleep(LOCK_POLL_INTERVAL_S)
+        time.sleep(min(max(waited / 10, LOCK_POLL_INTERVAL_S), MAX_LOCK_POLL_INTERVAL_S))
 
 
 def wait_until_unlocked(fd: int) -> None:

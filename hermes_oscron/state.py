@@ -65,6 +65,16 @@ class State(NamedTuple):
         return f"{self.folder}/agent.json"
 
     @property
+    def agent_worker(self) -> str:
+        """The socket of the agent worker without systemd; see `runner/worker_socket.py`."""
+        return f"{self.folder}/agent-worker"
+
+    @property
+    def agent_worker_lock(self) -> str:
+        """Held by a run that creates this socket."""
+        return f"{self.folder}/agent-worker.lock"
+
+    @property
     def token(self) -> str:
         """The token of the API."""
         return f"{self.folder}/token"

@@ -16,6 +16,7 @@ from hermes_oscron.install import settings, uninstall, units
 from hermes_oscron.privileged import client, protocol, server
 from hermes_oscron.runner import agent_worker, start_agent_worker
 from hermes_oscron.runner import main as runner
+from hermes_oscron.runs.model import RUN_VARIABLE
 from hermes_oscron.schedulers.crontab import launchers
 from hermes_oscron.schedulers.systemd import path_watch
 from hermes_oscron.schedulers.systemd.scheduler import SERVICE, TIMER, service_of, unit_of
@@ -143,5 +144,6 @@ def test_the_time_limits_of_roots_helper_are_in_order() -> None:
 def test_the_agents_python_and_the_runner_use_the_same_exit_codes() -> None:
     assert (agent.EXIT_UNSUPPORTED, agent.EXIT_CLAIMED_ELSEWHERE) == (
         fire_due.EXIT_UNSUPPORTED, fire_due.EXIT_CLAIMED_ELSEWHERE) == (os.EX_UNAVAILABLE, os.EX_TEMPFAIL)
+    assert fire_due.RUN_VARIABLE == RUN_VARIABLE
     for code in (fire_due.EXIT_UNSUPPORTED, fire_due.EXIT_CLAIMED_ELSEWHERE):
         assert re.search(rf"\b{code} if", fire_due.__doc__ or "")

@@ -45,10 +45,13 @@ def fire_command(python: str, job_id: str, owner: Home, occurrence: str | None) 
     return [python, "-P", FIRE_DUE_SCRIPT, job_id, owner.path, *([] if occurrence is None else [occurrence])]
 
 
-def worker_command(python: str, home: Home) -> list[str]:
-    """Return the command of the agent worker of `home`, with the files whose change makes it stale."""
+def worker_command(python: str, home: Home, socket: str) -> list[str]:
+    """Return the command of the agent worker of `home`, with the files whose change makes it stale.
+
+    `socket` is the path of its socket, which it removes; "" if that is systemd's.
+    """
     files = [f"{folder}/{name}" for folder in {home.path, home.root} for name in (".env", "config.yaml")]
-    return [python, "-P", WORKER_SCRIPT, config.path_of(home.root), *files]
+    return [python, "-P", WORKER_SCRIPT, socket, config.path_of(home.root), *files]
 
 
 def maintain_command(python: str, home: Home) -> list[str]:

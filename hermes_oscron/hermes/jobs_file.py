@@ -4,11 +4,8 @@ Keys that we do not use are kept. The file is replaced as a whole or not at all,
 overwritten.
 """
 
-import datetime
-import json
 import operator
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -29,9 +26,7 @@ from ..jobs.record import Record
 from . import in_sync
 from .entries import entries_of, entry_name, is_record, why_unusable
 from .home import Home
-
-HEAD, SEPARATOR, TAIL = b'{"jobs": [\n', b",\n", b"\n],\n"
-"""The text around the lines of a file that we have written; each line is a job."""
+from .jobs_text import HEAD, SEPARATOR, TAIL, JobLine, decode, encode, is_rest, job_line, whole
 
 
 class JobNotFound(OscronError):
@@ -63,6 +58,13 @@ class _Write(NamedTuple):
     after: str | None
 
 
+class _Alone(NamedTuple):
+    """The job of the last call, if no other job was parsed, and the identity of the file."""
+
+    line: JobLine
+    signature: "Signature"
+
+
 class _Document(NamedTuple):
     """A jobs.json in memory: its entries, the encoded line of each if it is known, and the place of each job."""
 
@@ -73,17 +75,13 @@ class _Document(NamedTuple):
     signature: "Signature | None"
     is_repaired: bool = False
     """The file has the entries in another form."""
-    write: "_Write | None" = None
-    """The write of this process that made the file."""
 
     def text(self) -> bytes:
         """Return the content of the file: one job a line. Entries that are not encoded yet are encoded now, once."""
         for i, line in enumerate(self.encoded):
             if line is None:
-                self.encoded[i] = _encode(self.entries[i])
-        others = {**self.others, "updated_at": datetime.datetime.now().astimezone().isoformat()}
-        lines: bytes = SEPARATOR.join(self.encoded)  # type: ignore[arg-type]  # no None is left
-        return HEAD + lines + TAIL + _encode(others)[1:] + b"\n"
+                self.encoded[i] = encode(self.entries[i])
+        return whole(self.encoded, self.others)  # type: ignore[arg-type]  # no None is left
 
 
 def _document_of(entries: list[Any], others: dict[str, Any], signature: "Signature | None") -> _Document:
@@ -96,6 +94,8 @@ def _document_of(entries: list[Any], others: dict[str, Any], signature: "Signatu
 
 
 _cache: dict[str, _Document] = {}
+_alone: dict[str, _Alone] = {}
+_last_write: dict[str, _Write] = {}
 
 
 def read(home: Home) -> list[Record]:
@@ -126,7 +126,8 @@ def repair(home: Home) -> None:
 
 def find(home: Home, job_id: str) -> Record:
     """Return the job `job_id`; not to be changed. Raises JobNotFound, StateFileError."""
-    return _record_of(_load(home), home, job_id)
+    line = _line_of(home, job_id)
+    return line.record if line else _record_of(_load(home), home, job_id)
 
 
 def add(home: Home, record: Record) -> None:
@@ -147,31 +148,46 @@ def change_each(home: Home, job_ids: Iterable[str], update: Callable[[Record], R
     `update` must not alter the record that it gets. If `fires_alike` returns True after all updates, what is
     armed needs no change. Raises JobNotFound, StateFileError.
     """
+    job_ids = list(job_ids)
     with _locked(home):
-        document = _load(home)
-        entries, encoded = list(document.entries), list(document.encoded)
-        for job_id in job_ids:
-            before = _record_of(document, home, job_id)
-            after = update(before)
-            if after != before:
-                at = document.places[job_id]
-                entries[at], encoded[at] = after, None
-        if entries != document.entries:
-            _save(home, document._replace(entries=entries, encoded=encoded))
-            if fires_alike and fires_alike():
-                note_armed(home)
+        line = _line_of(home, job_ids[0]) if len(job_ids) == 1 else None
+        if line:
+            after = update(line.record)
+            is_changed = after != line.record
+            if is_changed:
+                _save_line(home, line.replaced_by(after), after)
+        else:
+            is_changed = _change_in_document(home, job_ids, update)
+        if is_changed and fires_alike and fires_alike():
+            note_armed(home)
+
+
+def _change_in_document(home: Home, job_ids: Iterable[str], update: Callable[[Record], Record]) -> bool:
+    """Do the part of `change_each` that changes and writes the file; return True if it was changed."""
+    document = _load(home)
+    entries, encoded = list(document.entries), list(document.encoded)
+    for job_id in job_ids:
+        before = _record_of(document, home, job_id)
+        after = update(before)
+        if after != before:
+            at = document.places[job_id]
+            entries[at], encoded[at] = after, None
+    if entries == document.entries:
+        return False
+    _save(home, document._replace(entries=entries, encoded=encoded))
+    return True
 
 
 def forget(home: Home) -> None:
     """Free the memory that the jobs of `home` take; the next call reads them again."""
     _cache.pop(home.jobs_file, None)
+    _alone.pop(home.jobs_file, None)
 
 
 def note_armed(home: Home) -> None:
     """Store that the armed jobs agree with the last write of this process, if they agreed with the file before it."""
-    known = _cache.get(home.jobs_file)
-    if known and known.write:
-        in_sync.follow(home, known.write.before, known.write.after)
+    if write := _last_write.get(home.jobs_file):
+        in_sync.follow(home, write.before, write.after)
 
 
 def remove(home: Home, job_id: str) -> Record:
@@ -199,6 +215,26 @@ def _locked(home: Home) -> AbstractContextManager[None]:
     return locked(f"{home.cron_dir}/.jobs.lock")
 
 
+def _line_of(home: Home, job_id: str) -> JobLine | None:
+    """Return the job `job_id` without the others; None if those are in memory, as after this call if it has no line."""
+    path = home.jobs_file
+    if path in _cache or os.path.lexists(home.runtime_db):
+        return None
+    signature = file_signature(path)
+    known = _alone.get(path)
+    if known and known.signature == signature and known.line.record["id"] == job_id:
+        return known.line
+    if signature is None:
+        return None
+    text, signature = _read(path)
+    line = job_line(text, job_id)
+    if line:
+        _alone[path] = _Alone(line, signature)
+    else:
+        _cache[path] = _parsed(text, path, None, signature)
+    return line
+
+
 def _load(home: Home) -> _Document:
     """Return the jobs.json of `home`, from memory while the file is unchanged."""
     path = home.jobs_file
@@ -210,23 +246,33 @@ def _load(home: Home) -> _Document:
         return known
     if current is None:
         return _document_of([], {}, None)
+    text, found = _read(path)
+    if known and known.signature and known.signature.content == text:
+        _cache[path] = known._replace(signature=found)
+    else:
+        _cache[path] = _parsed(text, path, known, found)
+    return _cache[path]
+
+
+def _read(path: str) -> "tuple[bytes, Signature]":
+    """Return the content of the file at `path`, and its identity. Raises StateFileError."""
     now = time.time_ns()
     try:
         with open(path, "rb", opener=open_regular) as file:
             status = os.fstat(file.fileno())
-            read = file.read()
-        found = Signature.of(status, None if mtime_is_final(status, now) else read)
-        if known and known.signature and known.signature.content == read:
-            _cache[path] = known._replace(signature=found)
-            return _cache[path]
+            text = file.read()
     except OSError as error:
         raise StateFileError(f"{path} cannot be read: {cause(error)}") from error
-    _cache[path] = (known and _parse_changes(read, known, found)) or _parse(read, path, found)
-    return _cache[path]
+    return text, Signature.of(status, None if mtime_is_final(status, now) else text)
 
 
-def _parse_changes(text: bytes, known: _Document, signature: "Signature") -> _Document | None:
-    """Return the document in `text`, of which only the lines that `known` lacks are parsed.
+def _parsed(text: bytes, path: str, known: _Document | None, signature: "Signature") -> _Document:
+    """Return the document in `text`, the content of the file at `path`. Raises NotAJobsFile."""
+    return _parse_lines(text, known, signature) or _parse(text, path, signature)
+
+
+def _parse_lines(text: bytes, known: _Document | None, signature: "Signature") -> _Document | None:
+    """Return the document in `text`, of which only the lines that `known` lacks are parsed, and none needs encoding.
 
     Returns None for a text that is not as `_Document.text` writes it, or whose entries need a repair.
     """
@@ -234,21 +280,22 @@ def _parse_changes(text: bytes, known: _Document, signature: "Signature") -> _Do
         return None
     jobs, rest = text[len(HEAD):].rsplit(TAIL, 1)
     lines = jobs.split(SEPARATOR)
-    parsed = {line: entry for line, entry in zip(known.encoded, known.entries, strict=True) if line is not None}
+    parsed = {line: entry for line, entry in zip(known.encoded, known.entries, strict=True)
+              if line is not None} if known else {}
     try:
-        entries = [parsed[line] if line in parsed else _decode(line.decode()) for line in lines]
-        others = _decode("{" + rest.decode())
+        entries = [parsed[line] if line in parsed else decode(line.decode()) for line in lines]
+        others = decode("{" + rest.decode())
     except (ValueError, RecursionError):
         return None
     repaired = entries_of(entries)
-    if not others or not isinstance(others, dict) or "jobs" in others or any(map(operator.is_not, repaired, entries)):
+    if not is_rest(others) or any(map(operator.is_not, repaired, entries)):
         return None
     return _document_of(entries, others, signature)._replace(encoded=list(lines))
 
 
 def _parse(text: bytes, path: str, signature: "Signature | None") -> _Document:
     try:
-        content = _decode(text.decode("utf-8-sig"))
+        content = decode(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         whole = unfinished(path)
         remedy = (f"A write of it was cut off; {whole} has the whole content: copy it over {path}."
@@ -265,44 +312,31 @@ def _parse(text: bytes, path: str, signature: "Signature | None") -> _Document:
     return _document_of(entries, others, signature)._replace(is_repaired=is_repaired)
 
 
-def _decode(text: str) -> Any:
-    """Parse the JSON `text`. Raises ValueError."""
-    try:
-        return json.loads(text, strict=False, parse_float=_finite)
-    except json.JSONDecodeError:
-        raise
-    except (ValueError, RecursionError):
-        from . import unreadable  # a fire need not pay for this import
-
-        return json.loads(unreadable.with_stand_ins(text), strict=False)
-
-
-def _finite(number: str) -> float:
-    """Return the float `number`. Raises ValueError for one that Python would read as infinite."""
-    value = float(number)
-    if value in (float("inf"), -float("inf")):
-        raise ValueError(f"{number:.20} is beyond the numbers that Python has")
-    return value
-
-
-def _encode(value: Any) -> bytes:
-    """Return `value` as JSON."""
-    encoded = json.dumps(value).encode()
-    if f"{__package__}.unreadable" in sys.modules:
-        from . import unreadable
-
-        return unreadable.with_originals(encoded)
-    return encoded
-
-
 def _save(home: Home, document: _Document) -> None:
     """Replace the file by `document`. The lock must be held."""
     text = document.text()
+    signature = Signature.of(_write(home, text), text)
+    _cache[home.jobs_file] = document._replace(signature=signature, is_repaired=False)
+
+
+def _save_line(home: Home, text: bytes, record: Record) -> None:
+    """Replace the content of the file by `text`, in which the line of `record` is new. The lock must be held."""
+    signature = Signature.of(_write(home, text), text)
+    line = job_line(text, record["id"])
+    if line:
+        _alone[home.jobs_file] = _Alone(line, signature)
+
+
+def _write(home: Home, text: bytes) -> os.stat_result:
+    """Replace the content of the file by `text`, and return its new status. The lock must be held.
+
+    Raises StateFileError.
+    """
     before = in_sync.identity(home.jobs_file)
     try:
         write_atomic(home.jobs_file, text)
-        signature = Signature.of(os.stat(home.jobs_file), text)
+        status = os.stat(home.jobs_file)
     except OSError as error:
         raise StateFileError(f"{home.jobs_file} cannot be written: {cause(error)} It was not changed.") from error
-    write = _Write(before, in_sync.identity(home.jobs_file))
-    _cache[home.jobs_file] = document._replace(signature=signature, is_repaired=False, write=write)
+    _last_write[home.jobs_file] = _Write(before, in_sync.identity(home.jobs_file))
+    return status

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 EXIT_UNSUPPORTED, EXIT_CLAIMED_ELSEWHERE = 69, 75  # EX_UNAVAILABLE, EX_TEMPFAIL of sysexits(3)
+RUN_VARIABLE = "HERMES_JOB_RUN"
 TICK_LOCK_TIMEOUT_S = 2.0
 """A tick of the agent holds the lock for milliseconds; `hermes cron tick` longer, but by then it takes no other job."""
 
@@ -47,7 +48,7 @@ def run_once(job_id: str, owner_home: str, next_run_at: str | None = None) -> in
 
     def claim(job: dict[str, Any]) -> dict[str, Any] | None:
         """Return `job` as it is claimed; None if another program has it."""
-        if not job.get("enabled", True) or job.get("state") == "paused":
+        if not job.get("enabled", True) or job.get("state") == "paused" or _is_claimed_by_runner(job):
             execution = create_execution(job_id, source=Oscron.name)
             return {**job, "execution_id": execution["id"]}  # a manual run, which the runner has claimed
         if hasattr(CronScheduler, "claim_fire"):
@@ -85,6 +86,15 @@ def run_once(job_id: str, owner_home: str, next_run_at: str | None = None) -> in
     if not runs:
         return _status(*outcome.marks[0][:2] if outcome.marks else (False, "the agent kept no record of the run"))
     return _status(runs[0]["status"] == "completed", runs[0]["error"] or f"the agent left the run {runs[0]['status']}")
+
+
+def _is_claimed_by_runner(job: dict[str, Any]) -> bool:
+    """Return True if the runner of this run has claimed `job`, which was paused then, and may have been resumed since.
+
+    The owner of the claim and the mark of the run end with the time at which the run began.
+    """
+    claim, began = job.get("fire_claim"), os.environ.get(RUN_VARIABLE, "").rpartition("@")[2]
+    return isinstance(claim, dict) and began != "" and str(claim.get("by")).rpartition(":")[2] == began
 
 
 class _Outcome:

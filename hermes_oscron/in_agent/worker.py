@@ -1,19 +1,23 @@
-"""worker.py FILE…: import the Hermes agent once, and run commands of its Python in forks of this process.
+"""worker.py SOCKET FILE…: import the Hermes agent once, and run commands of its Python in forks of this process.
 
-systemd starts it for a connection to its socket (sd_listen_fds(3)). It discards itself after IDLE_S without one, and
-when a file of the agent or one of FILE… changes. The client is runner/agent_worker.py. Each message is a JSON object:
+systemd starts it for a connection to its socket (sd_listen_fds(3)), or a run does; then SOCKET is the path of the
+socket, and otherwise empty. It discards itself after IDLE_S without a connection, and when a file of the agent or one
+of FILE… changes. The client is runner/agent_worker.py. Each message is a JSON object:
 
 1. The client sends a command, `{argv, directory, environment, umask}`, with its standard descriptors.
 2. The worker forks a waiter, which answers `{waiter: PID}`, `{refused: REASON}`, or `{stale: true}`: try once more.
-3. The client moves the waiter into the unit of the job, and sends `{begin: true}`.
+3. The client moves the waiter into the unit of the job, if there is one, and sends `{begin: true}`.
 4. The waiter forks the command, which does nothing yet, and answers `{begun: PID}`. Only then does the command begin.
-5. When it has ended, the waiter answers `{ended: STATUS}`, negative for a signal.
+5. When it has ended, the waiter answers `{ended: STATUS}`, negative for a signal. It is the parent of what the
+   command has left behind, until the client closes the connection.
 
 So a connection that ends without `begun` is a command that has not begun and never will. The worker itself reads no
-request, so it has no secret of a run. Waiters and commands do not need it: it may end at any time.
+request, so it has no secret of a run. After `{begin: true}` a waiter and its command do not need it. If it is killed
+before, the command does not begin; if it ends by itself, it waits for the waiters that are still in its unit.
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -42,20 +46,26 @@ OF_MOST_RUNS = (
 """Modules that a run imports when it needs them, which takes it 0.4 to 1 s of CPU. Not every agent has all of them."""
 NEGOTIATION_TIMEOUT_S = 15.0
 """The time from a connection to the begin of its run that a worker which ends waits for."""
+REQUEST_TIMEOUT_S = 1.0
+"""The time for the request on a connection that is then refused."""
+PR_SET_CHILD_SUBREAPER = 36
 THREADS_TIMEOUT_S = 20.0
 """The time for which a thread of the import may go on."""
 OF_ONE_PROCESS = ("HERMES_JOB_", "SYSTEMD_EXEC_PID", "INVOCATION_ID", "JOURNAL_STREAM", "LISTEN_", "MAINPID",
                   "MANAGERPID", "MEMORY_PRESSURE_", "MONITOR_", "NOTIFY_SOCKET", "TRIGGER_", "WATCHDOG_")
 """Prefixes of the variables that are different in each run or unit (systemd.exec(5))."""
+PASSED_ON = ("Uid", "Gid", "Groups", "Cap", "NoNewPrivs", "Seccomp", "Cpus_allowed", "Mems_allowed")
+"""Prefixes of the lines of proc_pid_status(5) that a process passes on to its children."""
 Signature = tuple[int, int, int]
 
 
 class Worker:
     """The imported agent, and all that must still be as it was at the import when a command begins."""
 
-    def __init__(self, listener: socket.socket, files: list[str]) -> None:
+    def __init__(self, listener: socket.socket, path: str, files: list[str]) -> None:
         """Import the agent. Raises an exception if that fails, or if forks of this process would not be safe."""
         self._listener = listener
+        self._path, self._socket = path, _signature(path)
         self._environment = dict(os.environ)
         began = time.time_ns()
         _import_agent()
@@ -71,16 +81,29 @@ class Worker:
         """Serve connections. Returns only in a fork that is to run a command, with its request."""
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that waiters do not stay as zombies
         while True:
-            ready, _, _ = select.select([self._listener.fileno(), self._stale], [], [], IDLE_S)
-            if not ready or self._stale in ready:
+            if self._must_end():
                 self._end()
             connection, _ = self._listener.accept()
             with connection, contextlib.suppress(OSError):  # a client whose fork fails finds its connection closed
                 if os.fork() == 0:
                     return self._attend(connection)
 
+    def _must_end(self) -> bool:
+        """Return True if there has been no connection for IDLE_S, or if the worker is stale, and none waits."""
+        ready, _, _ = select.select([self._listener.fileno(), self._stale], [], [], IDLE_S)
+        if not ready or self._stale in ready:
+            self.remove_name()
+            return not (self._path and select.select([self._listener], [], [], 0)[0])
+        return False
+
+    def remove_name(self) -> None:
+        """Remove the name of the socket, so that the next run starts another worker. A socket of systemd stays."""
+        if self._path and _signature(self._path) == self._socket:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+
     def _end(self) -> None:
-        """Exit when no waiter is left in the worker's unit, where systemd kills it. New connections start another one."""
+        """Exit when no waiter is left in the worker's unit, where systemd kills it. A connection starts another one."""
         os.close(self._negotiating)
         select.select([self._negotiated], [], [], NEGOTIATION_TIMEOUT_S)
         os._exit(0)
@@ -103,7 +126,7 @@ class Worker:
         """Return the request in the fork that is to run it; None in the waiter, when all is done."""
         text, descriptors, _, _ = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 3, socket.MSG_CMSG_CLOEXEC)
         request: dict[str, Any] = json.loads(text)
-        if refusal := self._refusal(request):
+        if refusal := self._refusal(request, connection):
             _send(connection, **refusal)
             return None
         _send(connection, waiter=os.getpid())
@@ -113,6 +136,7 @@ class Worker:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a stop of the unit is for the command
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         held, release = os.pipe()
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         pid = os.fork()
         if pid == 0:
             connection.close()
@@ -127,25 +151,36 @@ class Worker:
             os.close(each)
         _send(connection, begun=pid)
         os.write(release, b"!")
-        _, status = os.waitpid(pid, 0)
-        _send(connection, ended=os.waitstatus_to_exitcode(status))
+        _wait(pid, connection)
         return None
 
-    def _refusal(self, request: dict[str, Any]) -> dict[str, Any] | None:
+    def _refusal(self, request: dict[str, Any], connection: socket.socket) -> dict[str, Any] | None:
         """Return the answer to a `request` that this worker must not run; None if it may."""
-        if self._has_changed():
+        try:
+            different = self._difference(request, connection)
+        except OSError as error:
+            return {"refused": f"it cannot compare the run with itself: {error}"}
+        if self._has_changed() or (different and self._path):  # a run starts another, which is as the run must be
+            self.remove_name()
             os.write(self._on_stale, b"!")
             return {"stale": True}
-        if request["argv"][:2] != sys.orig_argv[:2]:
-            return {"refused": f"it runs {sys.orig_argv[0]}"}
-        ours, theirs = _shared(self._environment), _shared(request["environment"])
-        if different := sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)):
-            return {"refused": f"its environment has another {', '.join(different)}"}
+        if different:
+            return {"refused": different}
         try:
             os.chdir(request["directory"])
         except OSError as error:
             return {"refused": str(error)}
         return None
+
+    def _difference(self, request: dict[str, Any], connection: socket.socket) -> str:
+        """Return how the command of `request` would run in another way in a process of its own; "" if it would not."""
+        if request["argv"][:2] != sys.orig_argv[:2]:
+            return f"it runs {sys.orig_argv[0]}"
+        ours, theirs = _shared(self._environment), _shared(request["environment"])
+        if self._path:
+            ours, theirs = ours | _passed_on(os.getpid()), theirs | _passed_on(_peer(connection))
+        different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+        return f"its environment has another {', '.join(different)}" if different else ""
 
     def _has_changed(self) -> bool:
         """Return True if a file of the agent or its configuration is not as it was before the import."""
@@ -208,27 +243,77 @@ def _shared(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(OF_ONE_PROCESS)}
 
 
+def _passed_on(pid: int) -> dict[str, str]:
+    """Return all that the process `pid` passes on to its children beside its environment, by a name for each.
+
+    It is empty if `pid` is 0, a process that the namespace of this one does not show. Raises OSError.
+    """
+    if not pid:
+        return {}
+    found = {"nice": str(os.getpriority(os.PRIO_PROCESS, pid)), "root": os.readlink(f"/proc/{pid}/root")}
+    for name in os.listdir(f"/proc/{pid}/ns"):
+        if not name.endswith("_for_children"):
+            found[f"{name} namespace"] = os.readlink(f"/proc/{pid}/ns/{name}")
+    for name in ("cgroup", "limits", "oom_score_adj", "status"):
+        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+            found[name] = "".join(line for line in file if name != "status" or line.startswith(PASSED_ON))
+    return found
+
+
+def _peer(connection: socket.socket) -> int:
+    """Return the process at the other end of `connection` (SO_PEERCRED, unix(7))."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[:4], sys.byteorder)
+
+
+def _wait(pid: int, connection: socket.socket) -> None:
+    """Announce the end of `pid`, and stay the parent of what it has left behind until the client has ended that.
+
+    If the client is gone, stay until nothing is left: the next run of the job, or the next sync, ends it.
+    """
+    while (ended := os.wait())[0] != pid:
+        pass
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # from here on the kernel reaps those that end
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    try:
+        _send(connection, ended=os.waitstatus_to_exitcode(ended[1]))
+        connection.recv(MAX_MESSAGE_BYTES)
+    except OSError:
+        with contextlib.suppress(ChildProcessError):
+            os.wait()  # returns when there is no child
+
+
 def _send(connection: socket.socket, **message: Any) -> None:
     connection.send(json.dumps(message).encode())
 
 
-def refuse_all(listener: socket.socket) -> None:
-    """Close the connections that wait: systemd would start this process again for them at once."""
+def refuse_all(listener: socket.socket, reason: str) -> None:
+    """Refuse the connections that wait: systemd would start this process again for them at once."""
     listener.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:
-            listener.accept()[0].close()
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(REQUEST_TIMEOUT_S)
+                connection.recv(MAX_MESSAGE_BYTES)  # a request that is not read would discard the answer
+                _send(connection, refused=reason)
 
 
-def main(*files: str) -> None:
+def main(path: str, *files: str) -> None:
     """Serve, and in a fork run a command. Does not return in the worker."""
     listener = socket.socket(fileno=LISTEN_FD)
     listener.set_inheritable(False)
     try:
-        worker = Worker(listener, list(files))
+        worker = Worker(listener, path, list(files))
     except BaseException as error:
-        print(f"The agent cannot be imported: {error!r}", file=sys.stderr, flush=True)
-        refuse_all(listener)
+        reason = f"The agent cannot be imported: {error!r}"
+        print(reason, file=sys.stderr, flush=True)
+        if path:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        refuse_all(listener, reason)
         os._exit(1)
     request = worker.serve()
     worker.run(request)

@@ -1,8 +1,9 @@
 """Start a command of the agent in a fork of the agent worker of its profile (in_agent/worker.py has the protocol).
 
-Only in a unit of systemd: the fork is moved into the unit of the job, so that limits, stop, accounting and journal are
-the job's. Unless all is as it must be before the command begins, the caller starts it itself. After that, the command
-does not need the worker; if the waiter of the fork is killed, the command is killed too.
+In a unit of systemd the fork is moved into the unit of the job, so that limits, stop, accounting and journal are the
+job's. Elsewhere it stays with the worker, which is in the same cgroup, and the runner ends what it leaves behind.
+Unless all is as it must be before the command begins, the caller starts it itself. After that, the command does not
+need the worker; if the waiter of the fork is killed, the command is killed too.
 """
 
 import contextlib
@@ -20,9 +21,11 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import cause
-from ..runs.processes import cgroup_of
+from ..hermes.home import hermes_root, home_of
+from ..runs.processes import cgroup_of, reap_adopted
 from ..schedulers.systemd.systemctl import own_systemctl
 from .log import log
+from .worker_socket import NoWorker, connect, connection_to
 
 if TYPE_CHECKING:
     from .process import Command
@@ -49,11 +52,13 @@ class Unavailable(Exception):
 class WorkerProcess:
     """A command that has begun in a fork of the worker: as much of a Popen object as the runner uses.
 
-    `ended` is a descriptor that becomes readable at its end.
+    `ended` is a descriptor that becomes readable at its end. Its `waiter`, if it is not 0, is the parent of what it has
+    left behind, until this process ends.
     """
 
-    def __init__(self, connection: socket.socket, pid: int, pipes: list[IO[bytes]]) -> None:
+    def __init__(self, connection: socket.socket, pid: int, pipes: list[IO[bytes]], waiter: int) -> None:
         self.pid = pid
+        self.waiter = waiter
         self.returncode: int | None = None
         self.ended = connection.fileno()
         self.stdin, self.stdout, self.stderr = pipes
@@ -67,26 +72,39 @@ class WorkerProcess:
             except (OSError, ValueError):
                 _kill(self.pid)
                 self.returncode = -signal.SIGKILL
+            if self.waiter:
+                self._connection.detach()  # it stays open
             self._connection.close()
         return self.returncode
 
 
 def start(command: "Command", stopped: Callable[[], bool]) -> WorkerProcess | None:
     """Begin `command` in a fork of its worker; return None if it has not begun, as if the run is `stopped` before."""
-    unit = os.path.basename(cgroup_of("self"))
-    if os.environ.get("SYSTEMD_EXEC_PID") != str(os.getpid()) or not UNIT.fullmatch(unit):
-        return None
-    systemctl = own_systemctl()
-    busctl = ["busctl", "--user" if systemctl.user else "--system"]
     try:
-        _require_common_sandbox(busctl)
-        return begun(command, socket_path(systemctl.runtime_dir, command.worker), stopped,
-                     lambda pid: _move(busctl, unit, pid))
-    except (FileNotFoundError, ConnectionRefusedError):  # there is no socket, as with many profiles, or no busctl
-        return None
+        if os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()):  # systemd.exec(5)
+            return _begun_in_unit(command, stopped)
+        home = home_of(hermes_root(), command.worker)
+        return begun(command, lambda: connection_to(home), stopped, None)
+    except (FileNotFoundError, ConnectionRefusedError, NoWorker):
+        return None  # there is no socket, as with many profiles or on a full disk, or no busctl
     except (Unavailable, OSError) as reason:
         log(f"The agent worker is not used: {cause(reason)}", sys.stderr)
         return None
+
+
+def _begun_in_unit(command: "Command", stopped: Callable[[], bool]) -> WorkerProcess | None:
+    """Return `command` after it has begun in the unit of this process; None if that is not of a job.
+
+    Raises Unavailable or OSError if it has not begun.
+    """
+    unit = os.path.basename(cgroup_of("self"))
+    if not UNIT.fullmatch(unit):
+        return None
+    systemctl = own_systemctl()
+    busctl = ["busctl", "--user" if systemctl.user else "--system"]
+    _require_common_sandbox(busctl)
+    address = socket_path(systemctl.runtime_dir, command.worker)
+    return begun(command, lambda: connect(address), stopped, lambda pid: _move(busctl, unit, pid))
 
 
 def socket_path(runtime_dir: str, profile: str) -> str:
@@ -94,15 +112,16 @@ def socket_path(runtime_dir: str, profile: str) -> str:
     return f"{runtime_dir}/hermes-oscron-agent@{profile}"
 
 
-def begun(command: "Command", address: str, stopped: Callable[[], bool], move: Callable[[int], None]) -> WorkerProcess:
-    """Return `command` after it has begun in a fork of the worker that listens at `address`.
+def begun(command: "Command", connected: Callable[[], socket.socket], stopped: Callable[[], bool],
+          move: Callable[[int], None] | None) -> WorkerProcess:
+    """Return `command` after it has begun in a fork of the worker to which `connected` returns a connection.
 
-    `move` moves a process to where the command belongs. Raises Unavailable or OSError if it has not begun.
+    `move`, if it is given, moves a process to where the command belongs. Raises Unavailable or OSError if it has not
+    begun, and what `connected` raises.
     """
     for _ in range(ATTEMPTS):
         with contextlib.ExitStack() as undo:
-            connection = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-            connection.connect(address)
+            connection = undo.enter_context(connected())
             pipes = [undo.enter_context(each) for each in _request(connection, command)]
             answer = _answer(connection, IMPORT_TIMEOUT_S, stopped)
             if "stale" in answer:
@@ -111,11 +130,13 @@ def begun(command: "Command", address: str, stopped: Callable[[], bool], move: C
                 raise Unavailable(str(answer.get("refused")))
             waiter = os.pidfd_open(answer["waiter"])
             undo.callback(os.close, waiter)
-            move(answer["waiter"])
+            if move:
+                move(answer["waiter"])
+            _require_not_stopped(stopped)
             pid = _begin(connection, waiter)
             undo.pop_all()
             os.close(waiter)
-            return WorkerProcess(connection, pid, pipes)
+            return WorkerProcess(connection, pid, pipes, 0 if move else answer["waiter"])
     raise Unavailable("the agent or its configuration has just changed")
 
 
@@ -156,18 +177,23 @@ def _begin(connection: socket.socket, waiter: int) -> int:
 def _answer(connection: socket.socket, timeout_s: float, stopped: Callable[[], bool]) -> dict[str, Any]:
     deadline = time.monotonic() + timeout_s
     while not select.select([connection], [], [], LOOK_INTERVAL_S)[0]:
-        if stopped():
-            raise Unavailable("the run is being stopped")
+        _require_not_stopped(stopped)
         if time.monotonic() > deadline:
             raise Unavailable(f"it did not answer for {timeout_s:g} s")
     return _received(connection)
+
+
+def _require_not_stopped(stopped: Callable[[], bool]) -> None:
+    """Raise Unavailable if the run is `stopped`."""
+    if stopped():
+        raise Unavailable("the run is being stopped")
 
 
 def _received(connection: socket.socket) -> dict[str, Any]:
     """Return the next message. Raises Unavailable, OSError if there is none."""
     message = connection.recv(MAX_MESSAGE_BYTES)
     if not message:
-        raise Unavailable("it has ended; its journal has the reason")
+        raise Unavailable("it has ended without an answer")
     found: dict[str, Any] = json.loads(message)
     return found
 
@@ -178,6 +204,7 @@ def _kill(group: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
         while time.monotonic() < deadline:
+            reap_adopted(0)
             os.kill(group, 0)
             time.sleep(0.01)
 

@@ -172,14 +172,14 @@ def _run(home: Home, job_id: str, trigger: str) -> int:
 def _execute(home: Home, begun: Begun) -> int:
     """Execute the job of a run that has begun, and record how it ended. End the processes that it leaves behind."""
     if os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()):  # systemd.exec(5): a unit's, which systemd ends
-        return _execute_job(home, begun)
+        return _execute_job(home, begun, [])
     from ..runs.processes import leftovers_ended
 
-    with leftovers_ended(begun.run):
-        return _execute_job(home, begun)
+    with leftovers_ended(begun.run) as waiters:
+        return _execute_job(home, begun, waiters)
 
 
-def _execute_job(home: Home, begun: Begun) -> int:
+def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
     from .process import JobProcess, ProcessResult, SpawnError
 
     run, run_lock, command = begun.run, begun.run_lock, begun.command
@@ -190,7 +190,9 @@ def _execute_job(home: Home, begun: Begun) -> int:
         process = JobProcess(command._replace(environment={**command.environment, RUN_VARIABLE: run.mark}))
         from ..runs.processes import with_process_group
 
-        run = with_process_group(run, process.group)
+        run = with_process_group(run, process.group, process.waiter)
+        if process.waiter:
+            waiters.append(process.waiter)
         with contextlib.suppress(OSError):  # needed only to kill the job if this runner is gone
             run_lock.write(run)
         from ..hermes import job_store

@@ -135,11 +135,11 @@ class JobProcess:
     """A command that has been started, and its output so far."""
 
     def __init__(self, command: Command) -> None:
-        """Start `command` in a process group of its own. Raises SpawnError."""
+        """Start `command` in a process group of its own. Raises SpawnError, also if a signal requests our end first."""
         command = _in_any_locale(command)
         self._signals = _SignalPipe()
         self._stdin = command.stdin
-        self._process = self._forked(command) or _spawned(command)
+        self._process = self._forked(command) or self._spawned(command)
         assert self._process.stdout and self._process.stderr
         self._redactor = _redactor(command)
         self._out = _Stream(self._process.stdout, 1, self._redactor)
@@ -150,6 +150,11 @@ class JobProcess:
         """Its process group."""
         return self._process.pid
 
+    @property
+    def waiter(self) -> int:
+        """The parent of what a fork of the agent worker has left behind; 0 for other commands, and in a unit."""
+        return 0 if isinstance(self._process, subprocess.Popen) else self._process.waiter
+
     def _forked(self, command: Command) -> "WorkerProcess | None":
         """Return `command` in a fork of its worker, if it has one that can run it."""
         if not command.worker:
@@ -157,6 +162,12 @@ class JobProcess:
         from .agent_worker import start  # 20 ms, in place of the second that the agent's imports take
 
         return start(command, self.is_stopped)
+
+    def _spawned(self, command: Command) -> "subprocess.Popen[bytes]":
+        """Start `command` in a process of its own. Raises SpawnError, also if a worker was waited for until a stop."""
+        if self._signals.received:
+            raise SpawnError(_stopped_by(self._signals.received, "begun"))
+        return _spawned(command)
 
     def is_stopped(self) -> bool:
         """Return True if a signal has requested our end, also after the command has ended."""
@@ -266,8 +277,8 @@ def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out:
     return killed_for
 
 
-def _stopped_by(number: int) -> str:
-    return f"stopped by {signal.Signals(number).name} before it had ended."
+def _stopped_by(number: int, what: str = "ended") -> str:
+    return f"stopped by {signal.Signals(number).name} before it had {what}."
 
 
 def _terminate(process: "subprocess.Popen[bytes] | WorkerProcess") -> float:

@@ -232,7 +232,8 @@ def _parse(job_id: str, content: bytes, modified: float) -> Run:
         return Run(job_id, started_at, str(fields["trigger"]), int(fields.get("group", 0)),
                    str(fields.get("boot", "")), float(fields.get("uptime", 0)),
                    _parse_result(content[PART_BYTES:], started_at), str(fields.get("cgroup", "")),
-                   bool(fields.get("queued")), float(fields.get("due", 0)), float(fields.get("queued_at", 0)))
+                   bool(fields.get("queued")), float(fields.get("due", 0)), float(fields.get("queued_at", 0)),
+                   int(fields.get("waiter", 0)))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, modified, SCHEDULE)
 

@@ -31,7 +31,8 @@ class Run(NamedTuple):
     `group` is the job's process group on the machine while `boot` is its boot id. It existed `uptime` seconds after
     that boot (CLOCK_BOOTTIME, clock_gettime(2)). `cgroup` is that of the runner. A run
     that is `queued` waits for its turn since `started_at`; one that has waited was queued at `queued_at`. `due` is the
-    occurrence that it answers, or when it was requested.
+    occurrence that it answers, or when it was requested. `waiter`, if it is not 0, is the process of the agent worker
+    that is the parent of what the job has left behind.
     """
 
     job_id: str
@@ -45,6 +46,7 @@ class Run(NamedTuple):
     queued: bool = False
     due: float = 0.0
     queued_at: float = 0.0
+    waiter: int = 0
 
     @property
     def mark(self) -> str:

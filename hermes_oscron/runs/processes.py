@@ -1,7 +1,8 @@
 """The processes of a run: those that it leaves behind when it ends, and those that remain when its runner is gone.
 
 systemd ends what remains in the cgroup of a unit. Elsewhere the runner does the same: as a child subreaper it is the
-parent of every descendant whose own parent has ended (PR_SET_CHILD_SUBREAPER(2const)).
+parent of every descendant whose own parent has ended (PR_SET_CHILD_SUBREAPER(2const)). For a fork of the agent worker,
+which does not descend from the runner, its waiter is that (in_agent/worker.py).
 """
 
 import contextlib
@@ -21,46 +22,59 @@ POLL_INTERVAL_S = 0.01
 MAX_CGROUP_CHARS = 1000
 
 _is_subreaper = False
+_spared = set[int]()
+"""The children of this process that do not belong to its run."""
 
 
-def with_process_group(run: Run, group: int) -> Run:
-    """Return `run` with the process group `group` of this machine."""
+def with_process_group(run: Run, group: int, waiter: int = 0) -> Run:
+    """Return `run` with the process group `group` of this machine, and the `waiter` of a fork of the agent worker."""
     return run._replace(group=group, boot=_boot_id(), uptime=time.clock_gettime(time.CLOCK_BOOTTIME),
-                        cgroup=cgroup_of("self"))
+                        cgroup=cgroup_of("self"), waiter=waiter)
 
 
 @contextlib.contextmanager
-def leftovers_ended(run: Run) -> Iterator[None]:
+def leftovers_ended(run: Run) -> Iterator[list[int]]:
     """After the block, end the processes that `run` has left behind.
 
-    Processes that have moved to another cgroup, as by `systemd-run --scope`, and runs that `run` has started stay.
+    The block gets a list for the waiters of the run. Processes that have moved to another cgroup, as by `systemd-run
+    --scope`, and runs that `run` has started stay.
     """
     global _is_subreaper
     _is_subreaper = _become_subreaper()
-    earlier = set(_children(os.getpid())) if _is_subreaper else set()  # such as logger(1)
+    if _is_subreaper:
+        _spared.update(_children(os.getpid()))  # such as logger(1)
+    waiters = list[int]()
     try:
-        yield
+        yield waiters
     finally:
         if _is_subreaper:
-            _end_leftovers(run, earlier)
+            _end_leftovers(run, waiters)
+        if not all(os.path.exists(f"/proc/{waiter}") for waiter in waiters):  # what it had adopted is another's now
+            kill_leftover_processes(with_process_group(run, 0))
+
+
+def spare(child: int) -> None:
+    """Do not end the process `child` with the run: it serves others too."""
+    _spared.add(child)
 
 
 def reap_adopted(job: int) -> None:
     """Reap the children that have ended, up to `job`, so that those of a long run do not accumulate as zombies."""
     if _is_subreaper:
-        while (child := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and child.si_pid != job:
-            os.waitpid(child.si_pid, 0)
+        with contextlib.suppress(ChildProcessError):  # there is none if the job is a fork of the agent worker
+            while (child := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and child.si_pid != job:
+                os.waitpid(child.si_pid, 0)
 
 
 def kill_leftover_processes(run: Run) -> None:
     """Kill the remaining processes of `run`, whose runner is gone. systemd has done so already, and cron never does."""
     if not run.boot or run.boot != _boot_id():
         return
-    if run.group > 1 and not _pgid_was_reused(run):
+    if run.group > 1 and not _was_reused(run.group, run):
         with contextlib.suppress(OSError):
             os.killpg(run.group, signal.SIGKILL)
     deadline = time.monotonic() + KILL_TIMEOUT_S
-    while _kill_marked(run) and time.monotonic() < deadline:  # they may have started others
+    while _kill_marked(run) | _kill_adopted(run) and time.monotonic() < deadline:  # they may have started others
         time.sleep(POLL_INTERVAL_S)
 
 
@@ -98,14 +112,14 @@ def _become_subreaper() -> bool:
         return False
 
 
-def _end_leftovers(run: Run, earlier: set[int]) -> None:
-    """Send SIGTERM to the leftovers of `run`, which are not `earlier`, and SIGKILL after LEFTOVERS_TIMEOUT_S.
+def _end_leftovers(run: Run, waiters: list[int]) -> None:
+    """Send SIGTERM to the leftovers of `run`, and SIGKILL after LEFTOVERS_TIMEOUT_S.
 
     Only to those that are found twice: a run that was started just now shows its own environment after execve(2).
     """
     kill_at = time.monotonic() + LEFTOVERS_TIMEOUT_S
     found, asked, foreign = set[int](), set[int](), set[int]()
-    while left := _leftovers(run, earlier) - foreign:
+    while left := _leftovers(run, waiters) - foreign:
         must_die = time.monotonic() >= kill_at
         for pid in left & found if must_die else (left & found) - asked:
             asked.add(pid)
@@ -121,20 +135,41 @@ def _end_leftovers(run: Run, earlier: set[int]) -> None:
         time.sleep(POLL_INTERVAL_S)
 
 
-def _leftovers(run: Run, earlier: set[int]) -> set[int]:
-    """Return the descendants of this process that belong to `run`, without those that descend from `earlier` ones."""
+def _leftovers(run: Run, waiters: list[int]) -> set[int]:
+    """Return the descendants of this process and of `waiters` that belong to `run`, without those of spared ones."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     cgroup = cgroup_of("self")
+    own = _descendants(set(_children(os.getpid())) - _spared, cgroup, {run.mark, None})
+    return own.union(*(_adopted(waiter, cgroup, run) for waiter in waiters))
+
+
+def _adopted(waiter: int, cgroup: str, run: Run) -> set[int]:
+    """Return the descendants of `waiter` that belong to `run`; a fork without execve(2) shows the worker's mark."""
+    return _descendants(set(_children(waiter)), cgroup, {run.mark, None, _mark_of(waiter)})
+
+
+def _descendants(unseen: set[int], cgroup: str, marks: set[str | None]) -> set[int]:
+    """Return those of `unseen`, and of their descendants, that are in `cgroup` and have one of `marks`."""
     found = set[int]()
-    unseen = set(_children(os.getpid())) - earlier
     while unseen:
         pid = unseen.pop()
-        if cgroup_of(str(pid)) == cgroup and _mark_of(pid) in (run.mark, None):
+        if cgroup_of(str(pid)) == cgroup and _mark_of(pid) in marks:
             found.add(pid)
             unseen |= set(_children(pid)) - found
     return found
+
+
+def _kill_adopted(run: Run) -> bool:
+    """Kill the descendants of the waiter of `run`, if it is alive; return False if there are none."""
+    if not run.waiter or _was_reused(run.waiter, run):
+        return False
+    found = _adopted(run.waiter, run.cgroup, run)
+    for pid in found:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    return bool(found)
 
 
 def _kill_marked(run: Run) -> bool:
@@ -183,9 +218,9 @@ def _boot_id() -> str:
         return ""
 
 
-def _pgid_was_reused(run: Run) -> bool:
-    """Return True if the number of the group belongs to a process that began after it (`starttime`, proc(5))."""
-    began = _began(run.group)  # without one its leader is gone, and the rest of the group is the job's
+def _was_reused(pid: int, run: Run) -> bool:
+    """Return True if the number `pid` belongs to a process that began after that of `run` (`starttime`, proc(5))."""
+    began = _began(pid)  # without one its leader is gone, and the rest of the group is the job's
     return began is not None and began / os.sysconf("SC_CLK_TCK") > run.uptime + 0.1
 
 

@@ -13,6 +13,7 @@ import os
 import select
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ..files import locked, make_private_dir, try_lock, wait_until_unlocked
 
@@ -24,6 +25,13 @@ LOOK_INTERVAL_S, BLIND_LOOK_INTERVAL_S = 60.0, 0.25
 """The first run looks as often for a turn; the second if it cannot see a process, as in another container."""
 RUNNING = "running:"
 LOCK = ".lock"
+
+
+class Turn(NamedTuple):
+    """The turn of a run: its instance, and the process of its runner."""
+
+    instance: str
+    pid: int
 
 
 def wait(queue: str, instance: str, due: float, limit: int, queued: Callable[[], object]) -> bool:
@@ -61,6 +69,20 @@ def wait(queue: str, instance: str, due: float, limit: int, queued: Callable[[],
             os.close(ahead)
 
 
+def has_ticket(queue: str, instance: str) -> bool:
+    """Return True if a run of `instance` waits in the folder `queue`, or its runner was killed there."""
+    profile, _, job_id = instance.partition(":")
+    with contextlib.suppress(FileNotFoundError):
+        return any(name.endswith(f":{job_id}:{profile}") for name in os.listdir(queue) if not name.startswith(RUNNING))
+    return False
+
+
+def turns(queue: str) -> list[Turn]:
+    """Return the runs that have their turn in the folder `queue`. Raises StateFileError, OSError."""
+    with _locked(queue):
+        return _running(queue)
+
+
 def _locked(queue: str) -> contextlib.AbstractContextManager[None]:
     return locked(f"{queue}/{LOCK}")
 
@@ -93,13 +115,14 @@ def _ahead(queue: str, name: str) -> int | None:
     return None
 
 
-def _running(queue: str) -> list[int]:
-    """Return the processes of the runs that have their turn. The lock of the queue is held."""
+def _running(queue: str) -> list[Turn]:
+    """Return the runs that have their turn. The lock of the queue is held."""
     found = []
     for name in os.listdir(queue):
         if name.startswith(RUNNING) and (fd := _open_live(queue, name)) is not None:
             os.close(fd)
-            found.append(int(name.rpartition(":")[2]))
+            instance, _, pid = name.removeprefix(RUNNING).rpartition(":")
+            found.append(Turn(instance, int(pid)))
     return found
 
 
@@ -116,14 +139,14 @@ def _open_live(queue: str, name: str) -> int | None:
     return None
 
 
-def _wait_for_end(processes: list[int]) -> None:
-    """Wait until one of `processes` has ended, or it is time to look again."""
+def _wait_for_end(running: list[Turn]) -> None:
+    """Wait until one of the runs has ended, or it is time to look again."""
     ended, fds = select.poll(), list[int]()
-    for pid in processes:
+    for _, pid in running:
         with contextlib.suppress(OSError):  # it has just ended, or is not of our PID namespace
             fds.append(os.pidfd_open(pid))
             ended.register(fds[-1], select.POLLIN)
-    ended.poll(1000 * (LOOK_INTERVAL_S if len(fds) == len(processes) else BLIND_LOOK_INTERVAL_S))
+    ended.poll(1000 * (LOOK_INTERVAL_S if len(fds) == len(running) else BLIND_LOOK_INTERVAL_S))
     for fd in fds:
         os.close(fd)
 

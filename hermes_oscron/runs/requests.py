@@ -20,7 +20,7 @@ ANSWER_BYTES = 4096
 """Size of a request. It is written in advance, so that the runner can answer also when the disk is full."""
 UNFINISHED_AGE_S = 60.0
 """The age of a request, still under its temporary name, whose command must have been killed."""
-RETRY_INTERVAL_S = 600.0
+RETRY_INTERVAL_S = 60.0
 """A job whose runner is killed at every start is retried at once at most this often; the regular syncs retry it too."""
 
 

@@ -56,6 +56,7 @@ class Foreground:
         self._lock_path = State(root).foreground_lock
         self._fires_here = False
         self._upcoming: dict[str, _Upcoming] = {}
+        self._runners: dict[str, EndOfStart] = {}
 
     def availability(self) -> Availability:
         """Return whether a `serve` fires the jobs."""
@@ -72,11 +73,21 @@ class Foreground:
 
     def start(self, instance: str) -> EndOfStart:
         """Start the runner of `instance`. Raises SchedulerError."""
+        end_of_start = self.start_runner(instance)
+        if self._fires_here:
+            self._runners[instance] = end_of_start
+        return end_of_start
+
+    def start_runner(self, instance: str) -> EndOfStart:
+        """Start the process of `start`. Raises SchedulerError."""
         return spawn.start_detached(_runner_command(instance), inherit_output=self._fires_here)
 
     def running(self) -> set[str]:
-        """Return nothing: a runner locks its run a moment after it was started."""
-        return set()
+        """Return the instances whose last runner was started here and lives: it locks its run a moment after that."""
+        for instance, end_of_start in list(self._runners.items()):  # other threads start runners too
+            if end_of_start() is not None:
+                self._runners.pop(instance, None)
+        return set(self._runners)
 
     def next_elapses(self, instances: Sequence[str]) -> dict[str, datetime.datetime | None]:
         """Return nothing: the thread computes each time from jobs.json."""

@@ -36,6 +36,7 @@ from .access import unusable_files
 from .command_lock import no_command
 from .elapses import wrong_elapses
 from .findings import PROBLEM, WARNING, Finding
+from .long_queued import long_queued
 from .selection import Selection
 from .surroundings import bad_path, surroundings
 from .sync import SYNC_LOCK_TIMEOUT_S, plans_of
@@ -99,6 +100,7 @@ class Doctor:
         found += unusable_files(home, jobs)
         found += self._unusable_jobs(home, jobs) + self._unrunnable_jobs(home, jobs) + self._past_runs(home, jobs)
         settings = config.load(self._selection.root)
+        found += long_queued(home, jobs, settings)
         if sentence := paused(home):
             found.append(Finding(PROBLEM, home.profile,
                                  f"{home.profile}: {sentence} Until then no job starts by itself."))
@@ -203,7 +205,7 @@ class Doctor:
                 jobs.update(job_store.by_instance(home))
                 overdue |= self._late_jobs(home, now)
                 if paused(home):
-                    waiting |= self._due_jobs(home, now)
+                    waiting |= late.unstarted(home, now, scheduler.resolution)
             except StateFileError:
                 unread.add(home.profile)
         drift = scheduler.drift(plans, now)
@@ -234,11 +236,6 @@ class Doctor:
 
         sentences, _ = use_each(jobs, sentence)
         return {instance: sentence for instance, sentence in sentences.items() if sentence}
-
-    def _due_jobs(self, home: Home, now: datetime.datetime) -> set[str]:
-        resolution = self._selection.active.resolution
-        due, _ = use_each(job_store.by_instance(home), lambda job: late.due_since(home, job, now, resolution))
-        return {instance for instance, since in due.items() if since}
 
     def _running(self) -> set[str]:
         """Return the instances that run, or whose run is starting or ending. Raises SchedulerError."""

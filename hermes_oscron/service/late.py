@@ -1,17 +1,48 @@
 """Jobs that were due and have not started."""
 
 import datetime
+from collections.abc import Set
 
-from ..hermes import claims
+from ..barrier import use_each
+from ..hermes import claims, job_store
 from ..hermes.emergency_stop import paused
 from ..hermes.home import Home
 from ..jobs.due import ceil_to
 from ..jobs.model import Job
 from ..jobs.record import hold_of, is_used_up
-from ..runs import lock
+from ..runs import interrupted, lock, requests
 
 GRACE = datetime.timedelta(seconds=5)
 """A job that is due for longer than this, and does not run, was not started."""
+RESTART_INTERVAL = datetime.timedelta(seconds=requests.RETRY_INTERVAL_S)
+"""A job whose runner ends before its run begins is started at most as often."""
+NEVER = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+
+
+class Restarts:
+    """The times at which the foreground, which has no regular sync, starts jobs that were due and have not started.
+
+    The first is GRACE after that was noticed: what has ended the runner may be about to end the server too.
+    """
+
+    def __init__(self) -> None:
+        self._times: dict[str, datetime.datetime] = {}
+        self._held = frozenset[str]()
+
+    def take(self, unstarted: Set[str], held: Set[str], now: datetime.datetime) -> set[str]:
+        """Return those of the `unstarted` instances to start at `now`. The `held` ones start as soon as they may."""
+        latest = now + RESTART_INTERVAL
+        due = {instance for instance in unstarted if instance in self._held or self._times.get(instance, latest) <= now}
+        waiting = {instance: min(time, latest)  # the clock may have been set back
+                   for instance, time in self._times.items() if time > now}
+        self._times = {**dict.fromkeys(unstarted, now + GRACE), **waiting, **dict.fromkeys(due, latest)}
+        self._held = frozenset(held)
+        return due
+
+    @property
+    def next(self) -> datetime.datetime:
+        """The time at which `take` is to be called again."""
+        return min(self._times.values(), default=NEVER)
 
 
 def due_at(job: Job, resolution: datetime.timedelta) -> datetime.datetime | None:
@@ -31,6 +62,13 @@ def due_since(home: Home, job: Job, now: datetime.datetime,
     """Return since when `job` is due, if it is and does not run, else None."""
     due = due_at(job, resolution)
     return None if due is None or now < due or claims.holder(job.record, now) or lock.find(home, job.id) else due
+
+
+def unstarted(home: Home, now: datetime.datetime, resolution: datetime.timedelta) -> set[str]:
+    """Return the instances of `home` that are due at `now` and do not run. Raises StateFileError."""
+    jobs = {job.instance: job for job in interrupted.with_unrecorded_runs(home, job_store.read(home))}
+    due, _ = use_each(jobs, lambda job: due_since(home, job, now, resolution))
+    return {instance for instance, since in due.items() if since}
 
 
 def sentence(home: Home, job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> str | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ from .command_lock import command_lock
 from .elapses import wrong_elapses
 from .selection import Selection
 from .state_version import state_version, watched_folders
+
+log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 5
 """The most rounds of one sync, which starts another round if jobs changed during the last one."""
@@ -69,7 +72,7 @@ class Reconciler:
         self.root = selection.root
         self._selection = selection
         self._clock = clock
-        self._paused_profiles: set[str] = set()
+        self._restarts = late.Restarts()
         self._planned: _Planned | None = None
 
     def sync(self) -> SyncReport:
@@ -130,12 +133,12 @@ class Reconciler:
     def record_and_plan(self, now: datetime.datetime) -> dict[str, Plan]:
         """Record the runs that ended unrecorded, and return `plans`, for the foreground, which has no regular sync.
 
-        Where `hermes resume` has ended a pause since the last call, the jobs that became due in it are started. While
-        nothing changes, the answer is the same object and costs next to nothing. Raises StateFileError if jobs cannot
-        be read.
+        Jobs that are due and have not started are started, for example after `hermes resume`. While nothing changes,
+        the answer is the same object and costs next to nothing. Raises StateFileError if jobs cannot be read.
         """
         known, version = self._planned, state_version(self._selection)
-        if known and known.version == version and known.since <= now < known.kept_at + KEEPING_INTERVAL:
+        if (known and known.version == version
+                and known.since <= now < min(known.kept_at + KEEPING_INTERVAL, self._restarts.next)):
             return known.plans
         self._keep_records(now)
         kept = state_version(self._selection)
@@ -153,6 +156,7 @@ class Reconciler:
         """Do what a sync does to records. What cannot be read or written is tried again."""
         with contextlib.suppress(config.ConfigError, SchedulerError, OSError):  # a run needs the same and reports it
             maintenance.start_if_due(self.root)
+        unstarted, held = set[str](), set[str]()
         for home in homes_of(self.root):
             with contextlib.suppress(StateFileError, OSError):  # doctor reports a run that stays unrecorded
                 job_store.repair(home)
@@ -160,12 +164,14 @@ class Reconciler:
                 bookkeeping.keep(home, now, decide=False)
             with contextlib.suppress(StateFileError, JobNotFound, SchedulerError, OSError):  # tried again
                 gateway.take_over(home, now)
-                if paused(home):
-                    self._paused_profiles.add(home.profile)
-                elif home.profile in self._paused_profiles:
-                    self._refresh_records(home, now)
-                    self._start_overdue(self._overdue(home, now), {})
-                    self._paused_profiles.remove(home.profile)
+                found = late.unstarted(home, now, self._selection.active.resolution)
+                (held if paused(home) else unstarted).update(found)
+        with contextlib.suppress(SchedulerError, OSError):
+            is_armed, started = disarmed_since(self.root) is None, dict[str, str]()
+            unstarted -= self._selection.active.running()
+            self._start_overdue(self._restarts.take(unstarted if is_armed else set(), held, now), started)
+            for sentence in started.values():
+                log.info("%s", sentence)
 
     @contextlib.contextmanager
     def _switch_scheduler(self) -> Iterator[None]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.agent.model import Model
-from tests.runner.jobs import configure
+from tests.runner.jobs import configure, kill
+from tests.runner.workers import own_workers
 
 AGENT_ENVIRONMENT = os.environ.get("AGENT_ENVIRONMENT", ".agent-venv")
 """The folder of the checkout in which ./tests/run has installed the agent."""
@@ -24,8 +25,10 @@ def model() -> Iterator[Model]:
 
 
 @pytest.fixture
-def hermes(root: Path, model: Model) -> Path:
+def hermes(root: Path, model: Model) -> Iterator[Path]:
     """`root` as the agent's own home, whose prompts the agent runs with `model`."""
     (root / "config.yaml").write_text(model.config)
     configure(root, f'[exec]\nagent = "{AGENT}/hermes"\n')
-    return root
+    yield root
+    for worker in own_workers(root):
+        kill(worker)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from hermes_oscron.runner import agent_worker
 from hermes_oscron.runner.agent_worker import Unavailable
 from hermes_oscron.runner.command import command_for
 from hermes_oscron.runner.process import Command
-from tests.agent.model import Model
+from tests.agent.model import Call, Model
 from tests.agent.test_fire import executions
 from tests.conftest import wait_for
-from tests.runner.jobs import default_home, make, page, record
-from tests.runner.workers import Listener, result
+from tests.runner.jobs import MANUAL, default_home, fire, make, page, record
+from tests.runner.workers import Listener, own_workers, result
 
 
 def command_of(root: Path, job_id: str) -> Command:
@@ -27,7 +28,7 @@ def command_of(root: Path, job_id: str) -> Command:
 def worker_of(root: Path, place: Path) -> Listener:
     python = agent.python_of(str(root), config.load(str(root)))
     assert python
-    return Listener(place, agent.worker_command(python, default_home(root)), os.environ)
+    return Listener(place, agent.worker_command(python, default_home(root), ""), os.environ)
 
 
 def test_the_agent_runs_prompts_in_forks_of_one_worker(hermes: Path, model: Model, tmp_path: Path) -> None:
@@ -54,3 +55,26 @@ def test_a_change_of_the_agent_s_settings_discards_its_worker(hermes: Path, tmp_
         with pytest.raises((Unavailable, OSError)):
             worker.begin(command_of(hermes, job_id))
         assert wait_for(lambda: worker.process.poll() is not None)
+
+
+def test_without_systemd_runs_are_forks_of_a_worker_that_the_first_one_starts(
+        hermes: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SYSTEMD_EXEC_PID", raising=False)
+    seen = []
+
+    def answer(_call: Call) -> str:
+        listed = subprocess.run(["ps", "-axww", "-o", "ppid=,args="], capture_output=True, text=True, check=True).stdout
+        seen.append((own_workers(hermes), listed))
+        return "The model was here."
+
+    model.answer = answer
+    for _ in range(2):
+        job_id = make(hermes, prompt="Say four.")
+        ended = fire(job_id, *MANUAL)
+        assert (ended.returncode, ended.stderr) == (0, ""), ended
+        assert "The model was here." in page(hermes, job_id)
+        assert f"{agent.FIRE_DUE_SCRIPT} {job_id}" not in seen[-1][1]
+    [worker] = seen[0][0]
+    for workers, listed in seen:
+        assert workers == [worker]
+        assert sum(line.split()[0] == str(worker) for line in listed.splitlines()) == 1, "the waiter"

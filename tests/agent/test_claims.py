@@ -119,6 +119,29 @@ def test_a_claim_lost_while_the_agent_is_imported_is_skipped_and_not_recorded(
         other.wait()
 
 
+@pytest.mark.parametrize("schedule", ["0 9 * * *", "in 1h"])
+def test_a_manual_run_of_a_job_that_is_resumed_while_the_agent_is_imported_is_not_lost(
+        hermes: Path, model: Model, schedule: str) -> None:
+    job_id = make(hermes, schedule=schedule)
+    service(hermes).pause(job_id)
+    late = hermes / "late"
+    late.mkdir()
+    (late / "sitecustomize.py").write_text(
+        f"import os, sys, time\nif any('fire_due.py' in each for each in sys.orig_argv):\n"
+        f"    open({str(hermes / 'importing')!r}, 'w').close()\n"
+        f"    while not os.path.exists({str(hermes / 'go')!r}):\n        time.sleep(0.05)\n")
+    with firing(job_id, *MANUAL, PYTHONPATH=str(late)) as runner:
+        wait_for(lambda: (hermes / "importing").exists(), 60)
+        due = service(hermes).resume(job_id)["next_run_at"]
+        (hermes / "go").touch()
+        output = "".join(runner.communicate(timeout=60))
+        assert runner.returncode == 0 and "Skipped" not in output, output
+    after = record(hermes, job_id)
+    assert len(model.calls) == 1 and executions(hermes, job_id) == ["completed"] and len(pages(hermes, job_id)) == 1
+    assert (after["last_status"], after["fire_claim"]) == ("ok", None)
+    assert (after["state"], after["next_run_at"]) == ("scheduled", due)
+
+
 def test_a_script_that_runs_is_started_by_no_part_of_the_agent(hermes: Path) -> None:
     code = ("from cron.jobs import claim_job_for_fire, get_due_jobs; from cron import scheduler_provider as p\n"
             "answer = [get_due_jobs(), claim_job_for_fire('{job_id}')]\n"

@@ -30,9 +30,10 @@ class Box:
 
     def __init__(self) -> None:
         self._place = Path(tempfile.mkdtemp(prefix="oscron-box-"))
+        self.name = self._place.name
         self._root = self._place / "root"
         self._container: subprocess.Popen[bytes] | None = None
-        self._cgroups = [Path(where, self._place.name) for where in CGROUPS if (where / "cgroup.procs").exists()]
+        self._cgroups = [Path(where, self.name) for where in CGROUPS if (where / "cgroup.procs").exists()]
         self.leader = 0
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self._place], check=True)
         for folder in ("upper", "work", "root"):

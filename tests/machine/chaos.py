@@ -233,7 +233,7 @@ class Chaos:
         if not victim:
             self._run(site, dice)
             with contextlib.suppress(AssertionError):
-                victim = wait_for(lambda: next(iter(self._processes(words, site)), None), 3)
+                victim = wait_for(lambda: next(iter(self._processes(words, site)), None), 1)
         if victim and (job := self._job_of(victim)):
             time.sleep(dice.uniform(0, 0.5))
             with self._fault(what, [site], [job], kills=True):

@@ -85,14 +85,15 @@ def again(site: Site, variables: str = "", options: str = "", check: bool = True
 def state(box: Box) -> str:
     """Return the files of hermes-oscron on the machine, with their times, its units, and the accounts.
 
-    Other tests put files into the /tmp of the machine below, which shines through.
+    Other tests put files into the /tmp of the machine below, which shines through. systemd-private-* and the folders in
+    propagate are those of the services that run now, of which some end when they are idle.
     """
     return str(box.run(
         "find /etc /usr/local /var/lib /var/spool/cron /home /root /tmp /run /run/user/* -xdev "
         "'(' -path '*hermes*' -o -path '*oscron*' ')' ! -path '*/.cache/*' ! -path '*__pycache__*' "
-        "! -path '*/cron/*' ! -path '/tmp/pytest-of-*' ! -path '/tmp/oscron-box-*' "
-        "! -name 'hermes-job@*' ! -path '*/invocation:*' ! -path '*/units/*' '(' -type f -printf "
-        "'%p %s %T@\\n' -o -printf '%p %l\\n' ')' | sort; "
+        "! -path '*/cron/*' ! -path '/tmp/pytest-of-*' ! -path '/tmp/oscron-box-*' ! -path '/tmp/systemd-private-*' "
+        "! -name 'hermes-job@*' ! -path '*/invocation:*' ! -path '*/units/*' "
+        "! -path '/run/systemd/propagate/*' '(' -type f -printf '%p %s %T@\\n' -o -printf '%p %l\\n' ')' | sort; "
         "cat /etc/passwd; ls /var/lib/systemd/linger; systemctl list-unit-files '*hermes*'", check=False).stdout)
 
 

@@ -14,7 +14,7 @@ def test_a_missed_prompt_waits_for_the_network_and_a_missed_script_does_not() ->
         box.boot()
         site = SystemSite(box, "hermes", free_port())
         site.install()
-        due = soon(20)
+        due = soon(30)
         prompt = site.api.create(prompt="summarise", name="mail", schedule=due)["id"]
         script = site.create("echo ran", schedule=due)["id"]
         later = site.api.create(prompt="say so", name="later", schedule="0 0 1 1 *")["id"]

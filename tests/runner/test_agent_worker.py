@@ -17,6 +17,7 @@ from hermes_oscron.in_agent import worker as worker_module
 from hermes_oscron.runner import agent_worker
 from hermes_oscron.runner.agent_worker import Unavailable, begun
 from hermes_oscron.runner.process import Command
+from hermes_oscron.runner.worker_socket import connect
 from tests.conftest import wait_for
 from tests.runner.jobs import is_alive, pid_in
 from tests.runner.workers import SmallAgent, result
@@ -121,7 +122,7 @@ def test_a_worker_that_ends_waits_for_the_begin_of_its_runs(worker: SmallAgent) 
         worker.settings.write_text("a: 2\n")
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             connection.connect(worker.address)
-            for file in agent_worker._request(connection, worker.command(SLEEPER)):
+            for file in agent_worker._request(connection, worker.command(SCRIPT)):
                 file.close()
             assert json.loads(connection.recv(1000)) == {"stale": True}
         time.sleep(0.5)
@@ -220,8 +221,17 @@ def test_a_stop_during_the_import_ends_the_wait(tmp_path: Path) -> None:
     with contextlib.closing(SmallAgent(tmp_path, "import time\ntime.sleep(60)\n")) as worker:
         began = time.monotonic()
         with pytest.raises(Unavailable, match="being stopped"):
-            begun(worker.command(SCRIPT), worker.address, lambda: True, lambda _pid: None)
+            begun(worker.command(SCRIPT), lambda: connect(worker.address), lambda: True, lambda _pid: None)
         assert time.monotonic() - began < 5
+
+
+def test_a_stop_while_the_fork_is_moved_begins_nothing(worker: SmallAgent, tmp_path: Path) -> None:
+    moved: list[int] = []
+    command = worker.command(f"open({str(tmp_path / 'begun')!r}, 'w')")
+    with pytest.raises(Unavailable, match="being stopped"):
+        begun(command, lambda: connect(worker.address), lambda: bool(moved), moved.append)
+    wait_for(lambda: not is_alive(moved[0]))
+    assert not (tmp_path / "begun").exists()
 
 
 def test_an_import_that_hangs_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,8 +250,3 @@ def test_the_worker_ends_when_it_is_idle(tmp_path: Path, monkeypatch: pytest.Mon
         os.killpg(process.pid, signal.SIGKILL)
         assert result(process)[0] == -signal.SIGKILL
     assert worker_module.IDLE_S == 60.0
-
-
-def test_outside_a_unit_there_is_no_worker(worker: SmallAgent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SYSTEMD_EXEC_PID", raising=False)
-    assert agent_worker.start(worker.command(SCRIPT)._replace(worker="default"), lambda: False) is None

@@ -109,6 +109,16 @@ def test_a_command_that_cannot_be_started_is_reported(argv: list[str], directory
     assert str(refused.value) == told
 
 
+def test_a_stop_while_the_worker_does_not_answer_starts_no_process(tmp_path: Path) -> None:
+    class Waiting(JobProcess):
+        def _forked(self, command: Command) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SpawnError, match=r"^stopped by SIGTERM before it had begun\.$"):
+        Waiting(Command(["touch", f"{tmp_path}/begun"], b"", "/", dict(os.environ)))
+    assert not (tmp_path / "begun").exists()
+
+
 def test_the_command_gets_only_the_given_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_OURS", "1")
     outcome = JobProcess(Command(["/usr/bin/env"], b"", "/", {"ONE": "1", "TWO": "é"})).wait(SECOND)

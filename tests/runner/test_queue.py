@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import json
 import os
 import re
 import signal
@@ -20,8 +21,13 @@ from hermes_oscron.hermes.home import Home, home_of
 from hermes_oscron.runner import turn
 from hermes_oscron.runs import lock, queue
 from hermes_oscron.schedulers.active import set_active_scheduler
+from hermes_oscron.schedulers.foreground import Foreground
+from hermes_oscron.service.doctor import Doctor
+from hermes_oscron.service.findings import WARNING
+from hermes_oscron.service.selection import Selection
+from hermes_oscron.service.sync import Reconciler
 from tests.cli.conftest import Cli
-from tests.conftest import Api, wait_for, write_script
+from tests.conftest import Api, in_seconds, wait_for, write_script
 from tests.runner.jobs import (
     LONG_AGO,
     MANUAL,
@@ -280,6 +286,27 @@ def test_any_waiting_runner_can_be_killed(root: Path) -> None:
     assert {"end job0", "end job2"} < set(log(root)) and left(root) == []
 
 
+def test_the_foreground_starts_a_queued_run_again_whose_runner_was_killed(root: Path, home: Home) -> None:
+    limit(root, 1)
+    scheduler = Foreground(str(root))
+    planner = Reconciler(Selection(str(root), scheduler))
+    with scheduler.firing(planner.record_and_plan, planner.watched_folders):
+        with blocked(root):
+            second = make_script(root, SCRIPT, "second.sh", name="second", schedule=in_seconds(3))
+            wait_for_queued(root, 1)
+            killed = runner_of(home, second)
+            os.kill(killed, signal.SIGKILL)
+            wait_for(lambda: queued(root) == ["second"] and runner_of(home, second) != killed, 30)
+        wait_for(lambda: "end second" in log(root), 30)
+        wait_for(lambda: record(root, second)["last_status"], 30)
+    assert log(root).count("begin second") == 1 and record(root, second)["state"] == "completed"
+
+
+def runner_of(home: Home, job_id: str) -> int:
+    """Return the process that holds the lock of the run of `job_id`."""
+    return int(json.loads(Path(f"{home.state.runs}/{job_id}").read_text()[:lock.PART_BYTES])["pid"])
+
+
 def test_a_waiting_runner_costs_no_processor_time(root: Path) -> None:
     limit(root, 1)
     with blocked(root), contextlib.ExitStack() as stack:
@@ -318,6 +345,37 @@ def test_a_queued_run_is_shown_as_queued(root: Path, home: Home, api: Api) -> No
         assert f"{second} has been queued for" in Cli().refused("run", second)
         assert f"Skipped: {second} has been queued for" in fire(second).stdout
     assert "queued" not in api.get("/api/crons/status")
+
+
+def test_doctor_reports_runs_that_have_been_queued_for_more_than_an_hour(root: Path, home: Home) -> None:
+    limit(root, 1)
+    second, third = job(root, "second", 2), job(root, "third", 3)
+    scheduler = Foreground(str(root))
+    doctor = Doctor(Selection(str(root), scheduler))
+    with blocked(root) as blocker, firing(second), firing(third), scheduler.firing(lambda now: {}):
+        wait_for_queued(root, 2)
+        [first] = lock.running(home).keys() - {second, third}
+        began = backdate(home, first, 9000)
+        backdate(home, second, 3500)
+        assert not [found for found in doctor.diagnose() if "queued" in found.sentence]
+        since = backdate(home, second, 1000)
+        backdate(home, third, 4000)
+        [found] = [found for found in doctor.diagnose() if "queued" in found.sentence]
+    assert (found.severity, found.subject) == (WARNING, f"default:{second}")
+    assert found.sentence == (
+        f"default:{second}: its run has been queued since {since}, like 1 other of this profile for over an hour: at "
+        f"most 1 run at once (the agent's cron.max_parallel_jobs), and default:{first} has run since {began}. If a run "
+        f"does not end by itself, end it: 'kill {blocker.pid}' ends that of default:{first}.")
+
+
+def backdate(home: Home, job_id: str, seconds: float) -> str:
+    """Make the run of `job_id` begin `seconds` earlier, in its file; return that time as `doctor` prints it."""
+    with open(f"{home.state.runs}/{job_id}", "r+") as file:
+        run = json.loads(file.read(lock.PART_BYTES))
+        run["started_at"] -= seconds
+        file.seek(0)
+        file.write(json.dumps(run).ljust(lock.PART_BYTES - 1))
+    return f"{datetime.datetime.fromtimestamp(run['started_at'], datetime.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def test_the_unit_of_a_queued_run_shows_it(root: Path, tmp_path: Path) -> None:

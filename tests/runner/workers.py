@@ -10,6 +10,7 @@ from pathlib import Path
 from hermes_oscron.hermes.agent import WORKER_SCRIPT
 from hermes_oscron.runner.agent_worker import WorkerProcess, begun
 from hermes_oscron.runner.process import Command
+from hermes_oscron.runner.worker_socket import connect
 
 SCHEDULER = "import os\nPID = os.getpid()\n"
 
@@ -32,7 +33,7 @@ class Listener:
                                         preexec_fn=lambda: os.dup2(listener, 3))
 
     def begin(self, command: Command, move: Callable[[int], None] = lambda _pid: None) -> WorkerProcess:
-        return begun(command, self.address, lambda: False, move)
+        return begun(command, lambda: connect(self.address), lambda: False, move)
 
     def close(self) -> None:
         self.process.kill()
@@ -53,13 +54,21 @@ class SmallAgent(Listener):
         self.settings = place / "config.yaml"
         self.settings.write_text("a: 1\n")
         self.environment = {**os.environ, "PYTHONPATH": f"{place}/agent", "PYTHONDONTWRITEBYTECODE": "1"}
-        super().__init__(place, [sys.executable, "-P", WORKER_SCRIPT, str(self.settings)], self.environment)
+        super().__init__(place, [sys.executable, "-P", WORKER_SCRIPT, "", str(self.settings)], self.environment)
 
     def command(self, script: str, **environment: str) -> Command:
         """Return a command of the agent's Python that runs `script`."""
         (self.place / "script.py").write_text(script)
         return Command([sys.executable, "-P", f"{self.place}/script.py", "an argument"], b"", str(self.place),
                        {**self.environment, "HERMES_JOB_RUN": "this@1", **environment}, by_agent=True)
+
+
+def own_workers(root: Path) -> list[int]:
+    """Return the workers of `root` that run without systemd, without their waiters and forks."""
+    listed = subprocess.run(["ps", "-axww", "-o", "pid=,sid=,stat=,args="], capture_output=True, text=True,
+                            check=True).stdout.splitlines()
+    found = [line.split(None, 3) for line in listed if f" {root}/cron/oscron/agent-worker " in line]
+    return [int(pid) for pid, session, state, _ in found if pid == session and state[0] != "Z"]
 
 
 def result(process: WorkerProcess) -> tuple[int, str, str]:

@@ -19,7 +19,7 @@ from hermes_oscron.schedulers.protocol import Plan
 from hermes_oscron.service.selection import Selection
 from hermes_oscron.service.sync import Reconciler
 
-from ..conftest import StartLog, wait_for, write_jobs
+from ..conftest import StartLog, TimedApi, wait_for, write_jobs
 
 ARMED_S = 10.0
 """It takes some milliseconds, and longer on a busy machine; without the news of the kernel it would take 60 s."""
@@ -170,3 +170,12 @@ def test_a_folder_that_cannot_be_read_stops_no_thread(
     (root / "profiles").unlink()
     write_jobs(root, job("a"))
     wait_for(lambda: planning.plans and list(planning.plans) == ["default:a"], ARMED_S)
+
+
+def test_a_job_whose_runner_lives_is_not_started_again(timed_api: TimedApi) -> None:
+    """On a busy machine it takes a while until a runner has locked its run."""
+    job_id = timed_api.create(prompt="x", schedule="in 1h")["id"]
+    timed_api.advance(3600)
+    for _ in range(20):
+        timed_api.advance(5)
+    assert timed_api.started == [job_id]

@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import os
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from hermes_oscron.config import Config
 from hermes_oscron.hermes import job_store
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.jobs.record import instant
+from hermes_oscron.runs import lock
+from hermes_oscron.runs.model import SCHEDULE, Run
 from hermes_oscron.schedulers.active import active_scheduler, last_sync, set_active_scheduler
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.protocol import ChangeWatcher, EndOfStart, Scheduler, SchedulerError
@@ -350,3 +354,40 @@ def test_a_job_of_any_profile_that_was_held_by_a_pause_is_started_by_the_foregro
         (home / "ESTOP").unlink()
     here.record_and_plan(datetime.datetime.now(datetime.UTC))
     assert sorted(ledger.ran) == ["default:a", "work:a"]
+
+
+def starts_by_the_foreground(here: Reconciler, ledger: Ledger) -> list[int]:
+    """Return the seconds, of three minutes, at which the foreground starts a job whose runner ends at once."""
+    begun, starts = datetime.datetime.now(datetime.UTC), list[int]()
+    for second in range(180):
+        here.record_and_plan(begun + datetime.timedelta(seconds=second))
+        starts += [second] * (len(ledger.ran) - len(starts))
+    return starts
+
+
+def test_a_due_job_whose_runner_ends_at_once_is_started_by_the_foreground_once_a_minute(root: Path) -> None:
+    write_jobs(root, {**LATE_JOB, "next_run_at": "2026-01-02T09:00:00+00:00"})
+    ledger = Ledger(str(root))
+    assert starts_by_the_foreground(reconciler(root, ledger), ledger) == [5, 65, 125]
+
+
+@pytest.mark.parametrize("reason", ["ran", "paused", "claimed", "used up", "disarmed", "Hermes is paused", "queued"])
+def test_the_foreground_starts_no_job_that_must_not_start(root: Path, home: Home, reason: str) -> None:
+    claim = {"at": datetime.datetime.now(datetime.UTC).isoformat(), "by": f"{os.uname().nodename}:{os.getpid()}:f00d"}
+    changes: dict[str, dict[str, Any]] = {
+        "ran": {"next_run_at": "2099-01-02T09:00:00+00:00"}, "paused": {"state": "paused", "enabled": False},
+        "claimed": {"fire_claim": claim},
+        "used up": {"schedule": {"kind": "once", "run_at": "2026-01-02T09:00:00+00:00"},
+                    "repeat": {"times": 1, "completed": 1}}}
+    write_jobs(root, {**LATE_JOB, "next_run_at": "2026-01-02T09:00:00+00:00", **changes.get(reason, {})})
+    ledger = Ledger(str(root))
+    if reason == "disarmed":
+        reconciler(root, ledger).disarm()
+    if reason == "Hermes is paused":
+        (root / "ESTOP").touch()
+    run_lock = lock.acquire(home, "a") if reason == "queued" else None
+    if run_lock:
+        run_lock.write(Run("a", time.time(), SCHEDULE, queued=True))
+    assert starts_by_the_foreground(reconciler(root, ledger), ledger) == []
+    if run_lock:
+        run_lock.release()
