@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
+from ..errors import OscronError
 from ..files import StateFileError, make_private_dir
 from ..hermes.home import Home
 
@@ -38,7 +39,8 @@ CREATE UNIQUE INDEX occurrence ON runs (job, due, attempt);
 CREATE INDEX begun ON runs (job, started) WHERE started IS NOT NULL;
 CREATE INDEX by_time ON runs (due, id);
 CREATE INDEX in_order ON runs (seq) WHERE seq IS NOT NULL;
-CREATE INDEX unfinished ON runs (id) WHERE outcome IS NULL;
+CREATE INDEX by_outcome ON runs (outcome, due, id);
+CREATE INDEX by_trigger ON runs (trigger, due, id);
 CREATE TABLE schedules (
     job TEXT NOT NULL, since REAL NOT NULL, state TEXT NOT NULL, kind TEXT NOT NULL, expression TEXT NOT NULL,
     zone TEXT NOT NULL, phase REAL, PRIMARY KEY (job, since)
@@ -49,6 +51,8 @@ INSERT INTO facts VALUES ('generation', lower(hex(randomblob(4))));
 PRAGMA user_version = {VERSION};
 """
 """Times are in unix seconds. `docs/ledger.md` describes each column."""
+LAST_SEQ = "(SELECT coalesce(max(seq), 0) FROM runs WHERE seq IS NOT NULL)"
+"""The last row that has ended. Without the condition SQLite does not use the index, and reads the whole table."""
 
 Ledger = sqlite3.Connection
 Text = TypeVar("Text", str, str | None)
@@ -118,7 +122,7 @@ def writing(home: Home, durable: bool = False, timeout_s: float = WRITE_TIMEOUT_
     The ledger is created if it is missing. Raises LedgerError.
     """
     with _errors_of(home):
-        make_private_dir(home.state.folder)
+        make_private_dir(home.state.unentered)  # now, since a disk that is full has no room for a folder
         os.close(os.open(home.state.ledger, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         ledger = _connect(home.state.ledger, timeout_s)
         try:
@@ -126,6 +130,10 @@ def writing(home: Home, durable: bool = False, timeout_s: float = WRITE_TIMEOUT_
             ledger.execute("BEGIN IMMEDIATE")
             yield ledger
             ledger.execute("COMMIT")
+        except (OscronError, OSError, sqlite3.Error):
+            raise
+        except Exception as error:  # such as a value that this version does not know; it must not stop a run
+            raise LedgerError(f"{home.state.ledger} cannot be used: {type(error).__name__}: {error}.") from error
         finally:
             ledger.close()
 
@@ -167,7 +175,7 @@ def set_fact(ledger: Ledger, key: str, value: object) -> None:
 
 def position(books: Ledger) -> str:
     """Return the cursor after the last run that has ended."""
-    last = books.execute("SELECT coalesce(max(seq), 0) FROM runs").fetchone()[0]
+    last = books.execute(f"SELECT {LAST_SEQ}").fetchone()[0]
     return f"{fact(books, 'generation')}-{last}"
 
 
@@ -210,19 +218,22 @@ def _latest_end(ledger: Ledger, job: str) -> float:
 
 
 def end_row(ledger: Ledger, row: int, end: End) -> None:
-    """Write how the row with the id `row` ended. A reason from its begin is kept if there is no other."""
+    """Write how the row with the id `row` ended. A reason from its begin is kept if there is no other.
+
+    A row that has ended before keeps its place in the order of the ends.
+    """
     end = end._replace(reason=_storable(end.reason), delivery_error=_storable(end.delivery_error))
     ledger.execute(
         "UPDATE runs SET ended = ?, outcome = ?, reason = coalesce(?, reason), exit_code = ?, signal = ?, cpu_s = ?, "
-        "memory_bytes = ?, usage = ?, delivery_error = ?, output = ?, "
-        "seq = (SELECT coalesce(max(seq), 0) + 1 FROM runs) WHERE id = ?", (*end, row))
+        f"memory_bytes = ?, usage = ?, delivery_error = ?, output = ?, seq = coalesce(seq, {LAST_SEQ} + 1) "
+        "WHERE id = ?", (*end, row))
 
 
 def insert_not_run(ledger: Ledger, job: str, name: str, due: float, outcome: str, reason: str) -> None:
     """Insert the row of an occurrence that does not run, unless it has a row."""
     ledger.execute(
         "INSERT OR IGNORE INTO runs (job, name, trigger, due, outcome, reason, host, seq) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM runs))",
+        f"VALUES (?, ?, ?, ?, ?, ?, ?, {LAST_SEQ} + 1)",
         (job, _storable(name), SCHEDULE, due, outcome, reason, os.uname().nodename))
 
 
