@@ -7,6 +7,7 @@ run in the run's own file until the row is on the disk. A ledger that cannot be 
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
@@ -19,6 +20,8 @@ WRITE_TIMEOUT_S, BEGIN_TIMEOUT_S = 10.0, 0.5
 """The time to wait for another process that writes; at the begin of a run it is short, because its job runs already."""
 MANUAL, SCHEDULE, CATCH_UP, RETRY = "manual", "schedule", "catch-up", "retry"
 """The reasons for a run. A catch-up is the late run of an occurrence that was missed."""
+COMPLETE_SINCE = "complete_since"
+"""The fact since when the last run of each job is in the ledger."""
 TRIGGERS = (SCHEDULE, MANUAL, CATCH_UP, RETRY)
 BY_SCHEDULE = (SCHEDULE, CATCH_UP)
 OK, ERROR, TIMEOUT, INTERRUPTED, STOPPED, SKIPPED, MISSED = (
@@ -41,6 +44,7 @@ CREATE INDEX by_time ON runs (due, id);
 CREATE INDEX in_order ON runs (seq) WHERE seq IS NOT NULL;
 CREATE INDEX by_outcome ON runs (outcome, due, id);
 CREATE INDEX by_trigger ON runs (trigger, due, id);
+CREATE INDEX by_output ON runs (job, output) WHERE output IS NOT NULL;
 CREATE TABLE schedules (
     job TEXT NOT NULL, since REAL NOT NULL, state TEXT NOT NULL, kind TEXT NOT NULL, expression TEXT NOT NULL,
     zone TEXT NOT NULL, phase REAL, PRIMARY KEY (job, since)
@@ -173,10 +177,10 @@ def set_fact(ledger: Ledger, key: str, value: object) -> None:
     ledger.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
 
 
-def position(books: Ledger) -> str:
-    """Return the cursor after the last run that has ended."""
-    last = books.execute(f"SELECT {LAST_SEQ}").fetchone()[0]
-    return f"{fact(books, 'generation')}-{last}"
+def position(books: Ledger, last: Row | None = None) -> str:
+    """Return the cursor after the run `last`, or after the last one that has ended."""
+    seq = last.seq if last else books.execute(f"SELECT {LAST_SEQ}").fetchone()[0]
+    return f"{fact(books, 'generation')}-{seq}"
 
 
 def ended_after(books: Ledger, cursor: str, limit: int) -> list[Row] | None:
@@ -185,6 +189,20 @@ def ended_after(books: Ledger, cursor: str, limit: int) -> list[Row] | None:
     if generation != fact(books, "generation") or not last.isdecimal():
         return None
     return select(books, "seq > ? AND started IS NOT NULL ORDER BY seq LIMIT ?", int(last[:15]), limit)
+
+
+def ended_since(ledger: Ledger, since: float, limit: int) -> list[Row] | None:
+    """Return the runs that ended after the unix time `since`, oldest first.
+
+    None if the ledger does not go back so far, or if there may be more than `limit`.
+    """
+    complete_since = fact(ledger, COMPLETE_SINCE)
+    if not isinstance(complete_since, float) or since < complete_since:
+        return None
+    rows = select(ledger, "seq IS NOT NULL AND started IS NOT NULL ORDER BY seq DESC LIMIT ?", limit)
+    if len(rows) == limit and (rows[-1].ended or 0.0) > since:
+        return None
+    return [row for row in reversed(rows) if (row.ended or 0.0) > since]
 
 
 def begin_row(ledger: Ledger, job: str, name: str, trigger: str, due: float, started: float,
@@ -261,6 +279,7 @@ def _create(ledger: Ledger) -> None:
     if ledger.execute("PRAGMA user_version").fetchone()[0] == 0:  # else another process has been faster
         for statement in SCHEMA.split(";\n"):
             ledger.execute(statement)
+        set_fact(ledger, COMPLETE_SINCE, time.time())
     ledger.execute("COMMIT")
 
 

@@ -1,6 +1,6 @@
 """Remove old rows of the ledger. From where on the rows of a job are complete is kept, for the audit."""
 
-from .ledger import LAST_SEQ, Ledger
+from .ledger import COMPLETE_SINCE, LAST_SEQ, Ledger
 from .schedule_versions import DELETED
 
 DAY_S = 86400.0
@@ -13,6 +13,7 @@ def sweep(books: Ledger, days: int, runs_per_job: int, now: float) -> None:
     """
     if days:
         _remove(books, "due < ?", now - days * DAY_S)
+        books.execute("UPDATE facts SET value = max(value, ?) WHERE key = ?", (now - days * DAY_S, COMPLETE_SINCE))
     if runs_per_job:
         for job, count in books.execute("SELECT job, count(*) FROM runs GROUP BY job").fetchall():
             if count > runs_per_job:

@@ -101,10 +101,10 @@ def _keep(home: Home, now: float, decide: bool) -> None:
     changed_at = min(mtime(home.jobs_file) or now, now)
     jobs = {job.id: job for job in job_store.read(home)}
     running = lock.running(home).keys()  # after the jobs: a run that has begun since is still due in them
-    if not jobs and not running and not ledger.exists(home):
+    waiting = lock.unentered(home)
+    if not jobs and not running and not waiting and not ledger.exists(home):
         return
     busy = running | {run.job_id for run in lock.unrecorded(home)}
-    waiting = lock.unentered(home)
     with ledger.writing(home, durable=bool(waiting)) as books:
         for run in waiting.values():
             write_end(books, home, run, jobs.get(run.job_id))
