@@ -132,7 +132,7 @@ def test_the_last_run_of_each_job_is_found_in_the_ledger_if_it_goes_back_so_far(
         api: Api, root: Path, home: Home) -> None:
     write_jobs(root, *({"id": job_id, "prompt": "p", "last_run_at": 50, "last_status": "ok"} for job_id in "ab"))
     end_runs(home)
-    now = time.time()
+    now = float(int(time.time()) + 1)
     end_runs(home, ("a", now + 1), ("b", now + 2), ("a", now + 3), ("gone", now + 4))
     assert completions(api, now) == [("b", now + 2), ("a", now + 3)], "jobs.json has not one of them"
     assert completions(api, now + 2) == [("a", now + 3)]
