@@ -13,7 +13,7 @@ from ..jobs.record import RAN, hold_of, readable_error
 from ..schedule.model import INTERVAL, ONCE
 from ..schedule.occurrences import latest_occurrence, next_occurrence
 from . import ledger, lock, schedule_versions
-from .accounting import account
+from .accounting import CLOCK_TOLERANCE_S, account
 from .ledger import CATCH_UP, MANUAL, RETRY, SCHEDULE, End, Ledger, LedgerError
 from .model import MANUAL as BY_HAND
 from .model import Result, Run
@@ -23,7 +23,6 @@ from .schedule_versions import DELETED, Version
 LATE_S = 120.0
 """A run that begins or queues later than this after its time catches up."""
 RECENT_S = 3600.0
-CLOCK_TOLERANCE_S = 1.0
 OUTCOMES = {"interrupted": ledger.INTERRUPTED, "stopped by ": ledger.STOPPED, "timed out after ": ledger.TIMEOUT}
 """The outcomes of runs that did not end by themselves, by the beginning of the error."""
 

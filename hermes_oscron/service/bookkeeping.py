@@ -17,7 +17,7 @@ from ..hermes import job_store
 from ..hermes.home import Home, homes_of
 from ..jobs.model import Job
 from ..runs import ledger, lock, processes, rebuild, retention, schedule_versions
-from ..runs.accounting import account
+from ..runs.accounting import account, enter_other_run
 from ..runs.entries import end_of, recorded_result, write_end
 from ..runs.ledger import Ledger, LedgerDamaged, LedgerError
 from ..runs.model import Result
@@ -118,12 +118,19 @@ def _keep(home: Home, now: float, decide: bool) -> None:
         for first in range(0, len(known), JOBS_AT_ONCE):
             with ledger.writing(home) as books:
                 for job_id in known[first:first + JOBS_AT_ONCE]:
-                    use_or_none(job_id, jobs.get(job_id), lambda job: account(books, home, job_id, job, now))  # noqa: B023
+                    use_or_none(job_id, jobs.get(job_id), lambda job: _account(books, home, job_id, job, now))  # noqa: B023
     if hour_is_over:
         with ledger.writing(home) as books:
             _sweep(books, home, now)
     _noted[home.path] = jobs
     rebuild.rebuild(home, jobs)
+
+
+def _account(books: Ledger, home: Home, job_id: str, job: Job | None, now: float) -> None:
+    """Account for the time of `job_id` up to `now`, and for the last run in its record."""
+    account(books, home, job_id, job, now)
+    if job:
+        enter_other_run(books, home, job, now)
 
 
 def _end_lost(books: Ledger, home: Home, jobs: Mapping[str, Job], busy: Iterable[str]) -> None:

@@ -198,7 +198,7 @@ def row_of(run: Run) -> Row:
 
 
 def entered(runs: list[Run], rows: list[Row], **others: object) -> str:
-    """What is found with `rows` in the ledger; the time that is judged ends much later."""
+    """Return the faults with `rows` in the ledger. The time that is judged ends later than that of `found`."""
     return "\n".join(judge(evidence(runs, rows=rows, **others), UNTIL + 20))
 
 

@@ -386,8 +386,9 @@ def test_a_run_that_the_agent_recorded_keeps_its_own_end_while_it_waits_to_be_en
     run_lock.release()
     recorded(root, job_id, NOW - 20, last_status="error", last_error="x")
     bookkeeping.keep(home, datetime.datetime.now(UTC))
-    [row] = rows(root, job_id)
+    row, later = rows(root, job_id)
     assert (row.started, row.ended, row.outcome) == (NOW - 60, NOW - 53, "ok")
+    assert (later.ended, later.outcome) == (NOW - 20, "error")
 
 
 def test_a_lost_end_is_not_that_of_a_later_run(root: Path, home: Home) -> None:
