@@ -34,6 +34,8 @@ class Config(NamedTuple):
     scheduler: str = "auto"
     listen: str = ""
     agent_worker: bool = True
+    history_days: int = 400
+    history_runs: int = 1000
 
 
 def path_of(root: str) -> str:
@@ -139,6 +141,8 @@ SETTINGS: dict[tuple[str, str], tuple[str, Callable[[Any], Any], str]] = {
     ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
     ("web", "hosts"): ("hosts", _hosts, "a list of host names, without ports"),
     ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),
+    ("history", "days"): ("history_days", _count, "a whole number of days, or 0"),
+    ("history", "runs_per_job"): ("history_runs", _count, "a whole number of runs, or 0"),
     ("scheduler", "kind"): ("scheduler", _one_of(*SCHEDULER_KINDS), f"one of {', '.join(SCHEDULER_KINDS)}"),
 }
 """For each table and key: the field of `Config`, the function that checks and converts a value, and what it takes."""

@@ -97,6 +97,20 @@ def make_private_dir(path: str) -> None:
             continue
 
 
+def link(path: str, other: str) -> None:
+    """Give the file at `path` the second name `other`, also on a disk that is full. Raises OSError."""
+    make_private_dir(os.path.dirname(other))
+    with suppress(FileExistsError):
+        os.link(path, other)
+
+
+def remove_damaged(database: str) -> None:
+    """Move the damaged SQLite `database` to `*.damaged`, with its journal, to be inspected. Raises OSError."""
+    for suffix in ("", "-journal"):
+        with suppress(FileNotFoundError):
+            os.rename(f"{database}{suffix}", f"{database}.damaged{suffix}")
+
+
 def mtime(path: str) -> float | None:
     """Return when the file at `path` was last written, in unix seconds; None if that cannot be found out."""
     try:

@@ -45,6 +45,16 @@ class State(NamedTuple):
         return f"{self.folder}/queue"
 
     @property
+    def ledger(self) -> str:
+        """The ledger, an SQLite database; see `runs/ledger.py`. SQLite adds a `-journal` while it writes."""
+        return f"{self.folder}/runs.db"
+
+    @property
+    def unentered(self) -> str:
+        """The files of runs that are recorded, but not in the ledger, which could not be written."""
+        return f"{self.folder}/unentered"
+
+    @property
     def refused(self) -> str:
         """An empty file. Its time is that of the last scheduled start that did not happen because Hermes was paused."""
         return f"{self.folder}/refused"

@@ -153,7 +153,8 @@ def test_the_page_has_the_default_of_every_setting() -> None:
         else:
             assert tomllib.loads(f"x = {default.strip('`')}")["x"] == expected, key
         assert kind in {str: ("text",), tuple: ("list of texts",), float: ("number, in seconds",),
-                        bool: ("true or false",), type(None): ("number, in seconds", "whole number")}.get(
+                        int: ("whole number",), bool: ("true or false",),
+                        type(None): ("number, in seconds", "whole number")}.get(
             type(expected), ("table of texts",)), key
 
 

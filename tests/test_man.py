@@ -124,4 +124,4 @@ def test_every_setting_is_described_with_its_default() -> None:
         expected = getattr(Config(), SETTINGS[setting][0])
         assert default == (f"Qq {expected}" if expected and isinstance(expected, str) else
                            "true" if expected is True else
-                           f"{expected:g}" if isinstance(expected, float) and expected else "none"), setting
+                           f"{expected:g}" if isinstance(expected, float | int) and expected else "none"), setting

@@ -54,6 +54,11 @@ def find(home: Home, job_id: str) -> Job:
     return Job.from_record(home.profile, jobs_file.find(home, job_id), home_zone(home))
 
 
+def parse(home: Home, record: Record) -> Job:
+    """Return the job in `record`, which is of `home`."""
+    return Job.from_record(home.profile, record, home_zone(home))
+
+
 def add(home: Home, job: Job) -> None:
     """Append `job`. Raises StateFileError."""
     jobs_file.add(home, job.record)

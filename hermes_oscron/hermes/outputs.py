@@ -140,6 +140,13 @@ def status(home: Home, job_id: str, name: str) -> str:
     return ""
 
 
+def usage_of(home: Home, job_id: str, name: str) -> dict[str, Any]:
+    """Return what the run of the output `name` of `job_id` used; nothing if the output has been removed."""
+    with contextlib.suppress(RunNotFound), _open_output(home, job_id, name) as file:
+        return usage(_text(file.read(MAX_HEADING_BYTES)))
+    return {}
+
+
 def read(home: Home, job_id: str, name: str) -> str:
     """Return the output `name` of `job_id`; beyond MAX_OUTPUT_BYTES it is cut, with a note. Raises RunNotFound."""
     with _open_output(home, job_id, name) as file:

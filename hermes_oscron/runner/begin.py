@@ -77,7 +77,7 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
     if trigger == SCHEDULE:
         _require_due(record, home)
     if not requested:
-        _require_not_paused(home, job_id, trigger)
+        _require_not_paused(home, record, trigger)
     run_lock = lock.acquire(home, job_id)
     if run_lock is None:
         _require_not_running(home, job_id)
@@ -87,17 +87,19 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
         from ..runs.interrupted import finish_stale
 
         finish_stale(home, stale)
-    waited = False
+    waited, queued_at = False, 0.0
     try:
         if trigger == SCHEDULE:
             waited = _wait_for_network(home, record)
-            waited |= _wait_for_turn(home, record, run_lock)
-            _require_not_paused(home, job_id, trigger)  # it may have been since
+            since = time.time()
+            if _wait_for_turn(home, record, run_lock):
+                waited, queued_at = True, since
+            _require_not_paused(home, record, trigger)  # it may have been since
         before = jobs_file.find(home, job_id)
         if trigger == SCHEDULE:
             _require_due(before, home, run_lock)
         gateway.require_unclaimed(before, datetime.datetime.now(datetime.UTC))
-        run = Run(job_id, time.time(), trigger)
+        run = _run(before, trigger, queued_at)
         run_lock.write(run, durable=True)
         command, reason = _command(home, before, trigger == SCHEDULE)
         begun = Begun(before, run, run_lock, command, reason, by="", is_claimed=True)
@@ -122,6 +124,13 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
         if isinstance(error, gateway.ClaimedElsewhere):
             raise NotBegun(str(error)) from None
         raise
+
+
+def _run(record: Record, trigger: str, queued_at: float) -> Run:
+    """Return the run of the job of `record` that begins now. It answers the occurrence that is due, if one is."""
+    due, now = next_run_of(record), time.time()
+    is_due = due and due.timestamp() <= now and state_of(record) == SCHEDULED
+    return Run(record["id"], now, trigger, due=due.timestamp() if due and is_due else 0.0, queued_at=queued_at)
 
 
 def _command(home: Home, record: Record, scheduled: bool) -> "tuple[Command | None, str]":
@@ -181,14 +190,19 @@ def _wait_for_turn(home: Home, record: Record, run_lock: lock.RunLock) -> bool:
     return limit is not None and wait_for_turn(home, record, run_lock, limit)
 
 
-def _require_not_paused(home: Home, job_id: str, trigger: str) -> None:
+def _require_not_paused(home: Home, record: Record, trigger: str) -> None:
     """Raise NotBegun if `hermes pause` holds all of Hermes."""
     if sentence := paused(home):
         if trigger == SCHEDULE:
-            with contextlib.suppress(OSError):  # only `doctor` reads it
+            with contextlib.suppress(OSError):  # it stays due all the same
                 touch(home.state.refused)
+            if due := next_run_of(record):
+                from ..runs.accounting import PAUSED
+                from ..runs.entries import enter_not_run
+
+                enter_not_run(home, record["id"], str(record.get("name") or ""), due.timestamp(), PAUSED)
         remedy = ("The job stays due, and runs then." if trigger == SCHEDULE else
-                  f"'hermes-oscron run --force {job_id}' runs it all the same.")
+                  f"'hermes-oscron run --force {record['id']}' runs it all the same.")
         raise NotBegun(f"{sentence} {remedy}")
 
 
@@ -246,6 +260,10 @@ def _require_not_missed(job_id: str, home: Home) -> None:
 
     now = datetime.datetime.now(datetime.UTC)
     if is_missed(job_store.find(home, job_id), now) and not agent_settings.catches_up(home):
+        from ..runs.accounting import NO_CATCH_UP
+        from ..runs.entries import enter_decided
+
         job = job_store.change(home, job_id, lambda job: skip_missed(job, now))
+        enter_decided(home, job, now, NO_CATCH_UP)
         raise NotBegun(f"{job_id} missed its time, and cron.catch_up_missed is false; it is due next at "
                        f"{job.record['next_run_at']}.")

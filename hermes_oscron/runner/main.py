@@ -195,7 +195,11 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
             waiters.append(process.waiter)
         with contextlib.suppress(OSError):  # needed only to kill the job if this runner is gone
             run_lock.write(run)
+        from ..hermes import job_store
+        from ..runs.entries import enter_begin
         from .result import record_result  # 20 ms, while the job runs
+
+        enter_begin(home, job_store.parse(home, begun.record), run)
 
         with _claims_renewed(home, begun):
             outcome = process.wait(command.timeout)

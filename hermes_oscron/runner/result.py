@@ -19,17 +19,21 @@ from ..hermes.timezone import home_zone
 from ..jobs import claiming, lifecycle
 from ..jobs.model import Job
 from ..jobs.record import PAUSED, RAN, Record, deliver_of, is_delivered, readable_error
+from ..runs.entries import enter_end
 from ..runs.finish import finish, require_jobs_file
+from ..runs.ledger import SKIPPED
 from ..runs.lock import RunLock
 from ..runs.model import Result, Run
 from .log import log, log_end
 from .process import ProcessResult
+from .resources import resources_used
 
 RECORD_TIMEOUT_S = 65.0
 """The time for which a run that has ended waits to be recorded in jobs.json. Its result is safe by then."""
 RETRY_INTERVAL_S = 1.0
 DELETED = "the job was deleted during the run, and its output with it"
 RECORD_GONE = "the job is no longer in jobs.json; its output is kept"
+CLAIMED_ELSEWHERE = "Another scheduler of the agent has claimed the job, or has run it."
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors that may pass while a run waits, if room is made on the disk; other errors stay."""
 
@@ -55,8 +59,12 @@ class _End(NamedTuple):
     def started(self) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(self.run.started_at, datetime.UTC)
 
-    def result(self, error: str | None, by_agent: bool = False) -> Result:
-        return Result(self.ended.timestamp(), error, None if by_agent else _undelivered(self.before), by_agent)
+    def result(self, error: str | None, by_agent: bool = False, output: str = "") -> Result:
+        return Result(self.ended.timestamp(), error, None if by_agent else _undelivered(self.before), by_agent,
+                      self.process.code, *resources_used(), output)
+
+    def skipped(self, reason: str) -> Result:
+        return Result(self.ended.timestamp(), reason, outcome=SKIPPED)
 
     def log(self, error: str | None, *notes: str) -> None:
         log_end(self.before.record, (self.ended - self.started).total_seconds(), error, *notes)
@@ -97,26 +105,27 @@ def _keep(end: _End, result: Result) -> None:
         end.run_lock.write_result(end.run, result)
 
 
-def _record(end: _End, saved: bool = False) -> Attempt:
-    """Return the attempt that saves the output of a run, unless it is `saved`, and records the run.
+def _record(end: _End, output: str = "") -> Attempt:
+    """Return the attempt that saves the output of a run, unless it is saved as `output`, and records the run.
 
     If the disk is full, it records the run without its output only at the last attempt. Of a deleted job nothing is
     kept.
     """
     def attempt(is_last: bool) -> RunResult:
-        nonlocal saved
+        nonlocal output
         error = end.process.error
         if end.run_lock.job_deleted():
+            enter_end(end.home, end.run._replace(result=end.result(error)), None)
             end.log(error, DELETED)
             return RunResult(None, None)
         disk_full = None
         try:
-            saved = saved or _save_output(end)
+            output = output or _save_output(end)
         except OSError as unsaved:
             outcome = error.rstrip(".") if error else "it went well"
             error = f"{outcome}, but its output could not be saved: {describe(unsaved)}"
             disk_full = unsaved if unsaved.errno in DISK_FULL else None
-        result = end.result(error)
+        result = end.result(error, output=output)
         _keep(end, result)
         if disk_full and not is_last:
             raise disk_full
@@ -141,7 +150,7 @@ def _take_over_from_agent(end: _End) -> Attempt:
     """
     error_without_record = _error_without_record(end.process)
     without_record = _record(end._replace(process=end.process._replace(error=error_without_record)),
-                             _agent_saved_output(end))
+                             _output_of_agent(end))
     claimed_elsewhere = end.process.code == EXIT_CLAIMED_ELSEWHERE
     if not claimed_elsewhere:
         _keep(end, end.result(error_without_record, by_agent=True))
@@ -155,26 +164,32 @@ def _take_over_from_agent(end: _End) -> Attempt:
             deleted = end.run_lock.job_deleted()
             if deleted:
                 outputs.remove(end.home, before.id)
+                enter_end(end.home, end.run._replace(result=end.result(process.error)), None)
                 end.log(process.error, DELETED)
+            elif claimed_elsewhere:
+                enter_end(end.home, end.run._replace(result=end.skipped(CLAIMED_ELSEWHERE)), None)
             if deleted or claimed_elsewhere:
                 return RunResult(None, None)
             if not before.repeat.is_last_run:
                 return without_record(is_last)
             if before.state != PAUSED:
-                finish(end.home, end.run._replace(result=end.result(process.error, by_agent=True)))
+                finish(end.home, end.run._replace(result=end.result(process.error, True, _output_of_agent(end))))
                 end.log(process.error)
                 return RunResult(process.error, None)
             job = _restore_paused_job(end.home, before, process.error)
         if claimed_elsewhere:
             job = _drop_claims(end, job)
+            enter_end(end.home, end.run._replace(result=end.skipped(CLAIMED_ELSEWHERE)), job)
             log(f"Skipped: another scheduler of the agent has claimed {before.id}, or has run it.")
             return RunResult(None, job)
         if job.record.get("last_run_at") == before.record.get("last_run_at"):
             own = claims.owner(end.run.started_at)
             if holder := claims.holder(job.record, datetime.datetime.now(datetime.UTC), own):
                 error = f"{holder} has claimed {before.id} since, and its run counts: {error_without_record}"
+                job = _drop_claims(end, job)
+                enter_end(end.home, end.run._replace(result=end.result(error)), job)
                 end.log(error)
-                return RunResult(error, _drop_claims(end, job))
+                return RunResult(error, job)
             return without_record(is_last)
         result = _agent_result(end, job)
         recorded = finish(end.home, end.run._replace(result=result), before) or job
@@ -197,7 +212,7 @@ def _agent_result(end: _End, job: Job) -> Result:
     failed = job.record.get("last_status") not in RAN
     reason = readable_error(job.record.get("last_error")) or end.process.error or "the agent gave no reason."
     undelivered = job.record.get("last_delivery_error")
-    result = end.result(str(reason) if failed else None, by_agent=True)
+    result = end.result(str(reason) if failed else None, by_agent=True, output=_output_of_agent(end))
     return result._replace(delivery_error=str(undelivered) if undelivered else None)
 
 
@@ -206,17 +221,17 @@ def _error_without_record(process: ProcessResult) -> str | None:
     return process.stderr.strip().rpartition("\n")[2] if process.code == EXIT_UNSUPPORTED else process.error
 
 
-def _agent_saved_output(end: _End) -> bool:
+def _output_of_agent(end: _End) -> str:
+    """Return the name of the output that the agent saved; empty if there is none."""
     newest, _ = outputs.history(end.home, end.run.job_id, 0, 1)
-    return bool(newest) and newest[0].modified >= end.run.started_at
+    return newest[0].filename if newest and newest[0].modified >= end.run.started_at else ""
 
 
-def _save_output(end: _End) -> bool:
+def _save_output(end: _End) -> str:
     zone, process = end.before.zone, end.process
     text = render_page(end.before.record, end.started.astimezone(zone), end.ended, process.stdout, process.stderr,
                        process.error)
-    outputs.write(end.home, end.run.job_id, end.ended.astimezone(zone), text)
-    return True
+    return outputs.write(end.home, end.run.job_id, end.ended.astimezone(zone), text)
 
 
 def _restore_paused_job(home: Home, before: Job, error: str | None) -> Job:

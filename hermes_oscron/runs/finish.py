@@ -1,4 +1,4 @@
-"""The end of a run: `finish` records every run, by our runner or by the agent."""
+"""The end of a run: `finish` records every run, by our runner or by the agent, in jobs.json and in the ledger."""
 
 import datetime
 import os
@@ -9,6 +9,7 @@ from ..hermes.home import Home
 from ..hermes.jobs_file import JobNotFound
 from ..jobs import lifecycle
 from ..jobs.model import Job
+from .entries import enter_end
 from .model import Result, Run
 
 
@@ -19,11 +20,13 @@ def finish(home: Home, run: Run, before: Job | None = None) -> Job | None:
     since: then only its next run is corrected. A run is recorded once, however often this is called. The caller holds
     the run's lock. Raises StateFileError.
     """
+    job = None
     try:
-        return job_store.change(home, run.job_id, lambda job: after_run(job, run, before))
+        job = job_store.change(home, run.job_id, lambda job: after_run(job, run, before))
     except JobNotFound:
         require_jobs_file(home)
-        return None
+    enter_end(home, run, job)
+    return job
 
 
 def after_run(job: Job, run: Run, before: Job | None = None) -> Job:

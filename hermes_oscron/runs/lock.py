@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ..files import make_private_dir, mtime_is_final, sync_folder, try_lock
+from ..files import link, make_private_dir, mtime_is_final, open_regular, sync_folder, try_lock
 from ..hermes.home import SAFE_NAME, Home
 from .model import SCHEDULE, Result, Run
 
@@ -108,6 +108,31 @@ def detach_run(home: Home, job_id: str) -> None:
     """Detach the running process of a deleted job, so that its result is discarded."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{home.state.runs}/{job_id}")
+
+
+def keep_unentered(home: Home, run: Run, result: Result) -> None:
+    """Keep the file of `run`, which is recorded with `result`, until the run is in the ledger."""
+    path = f"{home.state.unentered}/{run.job_id}@{run.started_at!r}"
+    with contextlib.suppress(OSError):  # the job was deleted, and the file with it
+        link(f"{home.state.runs}/{run.job_id}", path)
+    with contextlib.suppress(OSError):  # then the ledger has only what can be found out later
+        kept = RunLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), path)
+        with contextlib.closing(kept):
+            if not os.path.getsize(path):
+                kept.write(run)
+            kept.write_result(run, result)
+
+
+def unentered(home: Home) -> dict[str, Run]:
+    """Return the recorded runs of `home` that are not in the ledger, by the paths of their files."""
+    runs = {}
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(home.state.unentered)):
+            path = f"{home.state.unentered}/{name}"
+            with contextlib.suppress(OSError), open(path, "rb", opener=open_regular) as file:
+                modified = os.fstat(file.fileno()).st_mtime
+                runs[path] = _parse(name.rpartition("@")[0], file.read(2 * PART_BYTES), modified)
+    return runs
 
 
 def acquire(home: Home, job_id: str) -> RunLock | None:
@@ -214,7 +239,8 @@ def _parse(job_id: str, content: bytes, modified: float) -> Run:
         return Run(job_id, started_at, str(fields["trigger"]), int(fields.get("group", 0)),
                    str(fields.get("boot", "")), float(fields.get("uptime", 0)),
                    _parse_result(content[PART_BYTES:], started_at), str(fields.get("cgroup", "")),
-                   bool(fields.get("queued")), int(fields.get("waiter", 0)))
+                   bool(fields.get("queued")), float(fields.get("due", 0)), float(fields.get("queued_at", 0)),
+                   int(fields.get("waiter", 0)))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, modified, SCHEDULE)
 
@@ -227,7 +253,11 @@ def _parse_result(content: bytes, started_at: float) -> Result | None:
             return None
         error, delivery_error = (str(fields[key]) if fields[key] is not None else None
                                  for key in ("error", "delivery_error"))
-        return Result(_unix_time(fields["ended_at"]), error, delivery_error, bool(fields["by_agent"]))
+        code, cpu_s, memory = (fields.get(key) for key in ("code", "cpu_s", "memory_bytes"))
+        return Result(_unix_time(fields["ended_at"]), error, delivery_error, bool(fields["by_agent"]),
+                      int(code) if code is not None else None, float(cpu_s) if cpu_s is not None else None,
+                      int(memory) if memory is not None else None, str(fields.get("output", "")),
+                      str(fields.get("outcome", "")))
     except (ValueError, KeyError, TypeError):
         return None
 

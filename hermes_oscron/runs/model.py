@@ -11,13 +11,20 @@ RUN_VARIABLE = "HERMES_JOB_RUN"
 class Result(NamedTuple):
     """The end of a run, at the unix time `ended_at`. `error` is a sentence, or None if it went well.
 
-    The result of a run `by_agent` counts only if the agent has not recorded the run itself.
+    The result of a run `by_agent` counts only if the agent has not recorded the run itself. `code` is the exit status
+    of the process, negative for a signal, None if it is unknown; `output` is the name of the output file. `outcome` is
+    that in the ledger, if `error` does not show it.
     """
 
     ended_at: float
     error: str | None
     delivery_error: str | None = None
     by_agent: bool = False
+    code: int | None = None
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
+    output: str = ""
+    outcome: str = ""
 
 
 class Run(NamedTuple):
@@ -25,7 +32,8 @@ class Run(NamedTuple):
 
     `group` is the job's process group on the machine while `boot` is its boot id. It existed `uptime` seconds after
     that boot (CLOCK_BOOTTIME, clock_gettime(2)). `cgroup` is that of the runner. A run
-    that is `queued` waits for its turn since `started_at`. `waiter`, if it is not 0, is the process of the agent worker
+    that is `queued` waits for its turn since `started_at`; one that has waited was queued at `queued_at`. `due` is the
+    occurrence that it answers, or when it was requested. `waiter`, if it is not 0, is the process of the agent worker
     that is the parent of what the job has left behind.
     """
 
@@ -38,6 +46,8 @@ class Run(NamedTuple):
     result: Result | None = None
     cgroup: str = ""
     queued: bool = False
+    due: float = 0.0
+    queued_at: float = 0.0
     waiter: int = 0
 
     @property

@@ -78,6 +78,18 @@ def kill_leftover_processes(run: Run) -> None:
         time.sleep(POLL_INTERVAL_S)
 
 
+def identity(pid: int) -> str:
+    """Return a text that identifies the process `pid` among all of this machine, ever; empty if it is gone."""
+    began = _began(pid)
+    return f"{_boot_id()}:{pid}:{began}" if began is not None else ""
+
+
+def is_alive(process: str) -> bool:
+    """Return True if the process with that `identity` lives."""
+    pid = process.split(":")[1] if process.count(":") == 2 else ""
+    return pid.isdecimal() and identity(int(pid)) == process
+
+
 def cgroup_of(pid: str) -> str:
     """Return the cgroup of `pid` in the hierarchy of systemd, the last in the file (cgroups(7)); empty if unknown."""
     try:
@@ -208,9 +220,14 @@ def _boot_id() -> str:
 
 def _was_reused(pid: int, run: Run) -> bool:
     """Return True if the number `pid` belongs to a process that began after that of `run` (`starttime`, proc(5))."""
+    began = _began(pid)  # without one its leader is gone, and the rest of the group is the job's
+    return began is not None and began / os.sysconf("SC_CLK_TCK") > run.uptime + 0.1
+
+
+def _began(pid: int) -> int | None:
+    """Return when the process `pid` began, in clock ticks since the boot; None if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            began = int(file.read().rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-    except OSError:  # its leader is gone; the rest of the group is the job's
-        return False
-    return began > run.uptime + 0.1
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except OSError:
+        return None

@@ -14,11 +14,14 @@ from ..hermes.home import Home, execution_home
 from ..hermes.timezone import home_zone
 from ..jobs.model import Job
 from ..jobs.record import Record
+from . import ledger, lock
 from .interrupted import with_unrecorded_runs
 
 SESSION_TIME_FORMAT = "%Y%m%d_%H%M%S"
 """The format in a session's name: the agent calls it `cron_<job id>_<start of the run>` (cron/scheduler.py, 0.19)."""
 FAILED_HEADING = re.compile(r"^# .*\(FAILED\)$|^\*\*Status:\*\* script failed$", re.M)
+MAX_RUNS = 500
+"""The most runs after a cursor; its next cursor gives the others."""
 MAX_SESSIONS = 20
 """The number of sessions of a job that are searched; the newest is nearly always the right one."""
 
@@ -44,6 +47,40 @@ class _Session(NamedTuple):
 
 
 _NO_SESSION = _Session("", 0)
+
+
+def ended(home: Home, moment: float, after: str | None = None) -> tuple[list[RecentRun], str]:
+    """Return the runs that ended after the cursor `after`, oldest first, and the cursor after them.
+
+    Without a cursor, or with one of another ledger, they are those of `ended_since`: the last run of each job, if it
+    ended after `moment` (unix seconds). The ledger has them if it goes back so far. Raises StateFileError.
+    """
+    waiting = lock.unrecorded(home) or lock.unentered(home)
+    try:
+        with ledger.reading(home) as books:
+            cursor = ledger.position(books)  # first: a run that ends now may come twice, but is not left out
+            following = ledger.ended_after(books, after, MAX_RUNS) if after else None
+            rows = following if following is not None or waiting else ledger.ended_since(books, moment, MAX_RUNS)
+            if rows:
+                cursor = ledger.position(books, rows[-1])
+    except ledger.LedgerError:  # a sync reports it
+        return ended_since(home, moment), ""
+    if rows is None:
+        return ended_since(home, moment), cursor
+    jobs = {job.id: job for job in job_store.read(home)} if rows else {}
+    if following is None:
+        rows = [row for row in {row.job: row for row in rows}.values()
+                if row.job in jobs or os.path.exists(f"{home.output_dir}/{row.job}")]
+    with contextlib.closing(_ChatSessions()) as sessions:
+        runs = [_run_of_row(home, row, jobs.get(row.job), sessions) for row in rows]
+    return runs if following is not None else sorted(runs, key=lambda run: run.completed_at), cursor
+
+
+def _run_of_row(home: Home, row: ledger.Row, job: Job | None, sessions: "_ChatSessions") -> RecentRun:
+    status = ("ok" if not row.delivery_error else "delivery_failed") if row.outcome == ledger.OK else "error"
+    record = {"name": row.name, **(job.record if job else {}), "id": row.job, "last_status": status}
+    ended = row.ended if row.ended is not None else row.due
+    return _recent_run(home, record, datetime.datetime.fromtimestamp(ended, datetime.UTC), sessions)
 
 
 def ended_since(home: Home, moment: float) -> list[RecentRun]:

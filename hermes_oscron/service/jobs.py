@@ -8,7 +8,7 @@ import contextlib
 import datetime
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .. import config
 from ..barrier import use_or_none
@@ -31,7 +31,7 @@ from ..schedule.second_opinion import require_agreement
 from ..schedulers.active import disarmed_since
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Changes, SchedulerError
-from . import job_views
+from . import bookkeeping, job_views
 from .command_lock import command_lock
 from .elapses import wrong_elapses
 from .field_checks import check_on_machine, notes, refuse_other_kind, with_agent_fields
@@ -39,9 +39,6 @@ from .gateway_status import gateway_status
 from .job_views import JobView, Listing
 from .manual_start import Progress, progress_of, wait_until_started
 from .selection import Selection
-
-if TYPE_CHECKING:
-    from ..runs.recent import RecentRun
 
 Warn = Callable[[str], object]
 """Receives a sentence for each thing in a schedule that may not be meant."""
@@ -151,12 +148,6 @@ class JobService:
         """Return the output `filename` of `job_id`. Raises RunNotFound."""
         return outputs.read(self.home, job_id, filename)
 
-    def recent(self, since: float) -> "list[RecentRun]":
-        """Return the last runs of the active profile's jobs that ended after `since` (unix seconds), oldest first."""
-        from ..runs import recent  # reads the agent's database; 8 ms that no other command needs
-
-        return recent.ended_since(self.home, since)
-
     def delivery_options(self) -> dict[str, str]:
         """Return the values that `deliver` accepts, and a label for each."""
         return delivery.options(homes_of(self.root))
@@ -192,6 +183,7 @@ class JobService:
             except Exception:
                 job_store.remove(home, job.id)
                 raise
+            bookkeeping.note_changes(home, [job], now, self.clock.now())
         for warning in warnings:
             warn(warning)
         return self._view(home, job, now)
@@ -255,6 +247,7 @@ class JobService:
                 job_store.add(home, job)
                 raise
             job_store.note_armed(home)
+            bookkeeping.note_deleted(home, job_id, self.clock.now())
         run = stop_run.find(home, job_id)
         if not keep_outputs:
             lock.detach_run(home, job_id)
@@ -305,6 +298,7 @@ class JobService:
                     job_store.change(home, job_id,
                                      lambda current: lifecycle.undo(current, before, after, self.clock.now()))
                     raise
+                bookkeeping.note_changes(home, [after], now, self.clock.now())
         return self._view(home, after, now)
 
     def _apply_to_scheduler(self, home: Home, job: Job, now: datetime.datetime) -> None:

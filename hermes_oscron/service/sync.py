@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import logging
-import math
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,19 +15,18 @@ from ..files import TICK_NS, StateFileError, remove_stale_temp_files
 from ..hermes import gateway, in_sync, job_store
 from ..hermes.agent_settings import catches_up
 from ..hermes.emergency_stop import paused
-from ..hermes.home import Home, ProfileNotFound, home_of, homes_of, instance_name, split_instance
+from ..hermes.home import Home, homes_of, instance_name, split_instance
 from ..hermes.jobs_file import JobNotFound, NotAJobsFile
 from ..jobs import lifecycle
 from ..jobs.due import is_missed
 from ..jobs.model import Job
-from ..runner.command import why_unrunnable
 from ..runs import interrupted, lock, requests
 from ..schedule.model import ONCE
 from ..schedulers.active import disarmed_since, note_sync, set_active_scheduler, set_disarmed
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan, Problem, Report, SchedulerError
 from ..schedulers.reconcile import reconcile
-from . import late, maintenance
+from . import bookkeeping, late, maintenance, overdue
 from .command_lock import command_lock
 from .elapses import wrong_elapses
 from .selection import Selection
@@ -102,6 +100,7 @@ class Reconciler:
                 note_sync(self.root)
                 if not postponed:
                     in_sync.store(self.root, files)
+        problems += bookkeeping.keep_all(self.root, self._clock.now(), problems)
         return SyncReport(armed, disarmed, list(started.values()), problems)
 
     def disarm(self) -> None:
@@ -114,6 +113,7 @@ class Reconciler:
             except SchedulerError:
                 set_disarmed(self.root, since is not None)
                 raise
+        bookkeeping.keep_all(self.root, self._clock.now())
 
     def arm(self) -> SyncReport:
         """Arm the jobs after `disarm`, and start those that were missed, once. Raises as `sync`, and OSError."""
@@ -159,6 +159,7 @@ class Reconciler:
             with contextlib.suppress(StateFileError, OSError):  # doctor reports a run that stays unrecorded
                 job_store.repair(home)
                 interrupted.record_interrupted_runs(home)
+                bookkeeping.keep(home, now, decide=False)
             with contextlib.suppress(StateFileError, JobNotFound, SchedulerError, OSError):  # tried again
                 gateway.take_over(home, now)
                 found = late.unstarted(home, now, self._selection.active.resolution)
@@ -166,7 +167,8 @@ class Reconciler:
         with contextlib.suppress(SchedulerError, OSError):
             is_armed, started = disarmed_since(self.root) is None, dict[str, str]()
             unstarted -= self._selection.active.running()
-            self._start_overdue(self._restarts.take(unstarted if is_armed else set(), held, now), started)
+            due = self._restarts.take(unstarted if is_armed else set(), held, now)
+            overdue.start_each(self.root, self._selection.active, due, self._clock, started)
             for sentence in started.values():
                 log.info("%s", sentence)
 
@@ -207,7 +209,7 @@ class Reconciler:
         except SchedulerError as error:
             problems["change notification"] = Problem("change notification", str(error))
         plans: dict[str, Plan] = {}
-        overdue: set[str] = set()
+        waiting: set[str] = set()
         running: set[str] = set()
         unread: set[str] = set()
         for home in homes:
@@ -219,7 +221,7 @@ class Reconciler:
             try:
                 running |= {instance_name(home.profile, job_id) for job_id in lock.running(home)}
                 plans.update(plans_of(home, now))
-                overdue |= self._overdue(home, now)
+                waiting |= overdue.find(home, now, scheduler.resolution)
             except StateFileError as error:
                 unread.add(home.profile)
                 problems[home.profile] = Problem(home.profile, str(error), needs_edit=isinstance(error, NotAJobsFile))
@@ -233,7 +235,8 @@ class Reconciler:
         found = [*problems.values(), *report.problems]
         if scheduler.availability().reason == "" and disarmed_since(self.root) is None:
             # A job that became due during this sync has not fired if its timer or line was armed only now.
-            found += self._start_overdue({*overdue, *report.armed} - running - started.keys(), started)
+            due = {*waiting, *report.armed} - running - started.keys()
+            found += overdue.start_each(self.root, scheduler, due, self._clock, started)
         return report._replace(problems=found)
 
     def _wrong_elapses(self, armed: set[str]) -> list[Problem]:
@@ -276,46 +279,6 @@ class Reconciler:
         if stale:
             job_store.change_each(home, stale, lambda job: use_or_none(job.instance, job, refresh) or job)
 
-    def _overdue(self, home: Home, now: datetime.datetime) -> set[str]:
-        """Return the jobs of `home` that are due at `now`, also those that are starting.
-
-        Starting them again is harmless: systemd takes it for the same start, and of two runners the second finds the
-        lock, or that the job is no longer due. While Hermes is paused, there are none.
-        """
-        if paused(home):
-            return set()
-        resolution = self._selection.active.resolution
-        jobs = {job.instance: job for job in interrupted.with_unrecorded_runs(home, job_store.read(home))}
-        due, _ = use_each(jobs, lambda job: late.due_at(job, resolution))
-        return {instance for instance, moment in due.items() if moment and moment <= now}
-
-    def _start_overdue(self, instances: set[str], started: dict[str, str]) -> list[Problem]:
-        """Start each of `instances` that is due and not running, oldest first, and add it to `started`."""
-        problems = []
-        for instance in sorted(instances, key=lambda instance: (_due_since(self.root, instance), instance)):
-            try:
-                profile, job_id = split_instance(instance)
-                home = home_of(self.root, profile)
-                job = job_store.find(home, job_id)
-                due = job.next_run_at
-                if due is None or due > self._clock.now() or not job.is_scheduled or lock.find(home, job_id):
-                    continue
-                if paused(home):
-                    continue
-                if reason := _why_unrunnable(home, job):
-                    problems.append(Problem(instance, f"It was due at {due.astimezone(job.zone):%Y-%m-%d %H:%M:%S %Z} "
-                                                      f"and stays due: {reason}", needs_edit=True))
-                    continue
-                self._selection.active.start(instance)
-            except (JobNotFound, ProfileNotFound):
-                continue  # deleted since; the next round disarms it
-            except (SchedulerError, StateFileError, config.ConfigError) as error:
-                problems.append(Problem(instance, str(error)))
-                continue
-            started[instance] = (f"{job.record.get('name') or job.id} ({job.id}): was due at "
-                                 f"{due.astimezone(job.zone):%Y-%m-%d %H:%M:%S %Z}, had not run; started now.")
-        return problems
-
 
 def plans_of(home: Home, now: datetime.datetime) -> dict[str, Plan]:
     """Return the plans of the jobs of `home` at `now`. Raises StateFileError.
@@ -329,18 +292,3 @@ def plans_of(home: Home, now: datetime.datetime) -> dict[str, Plan]:
     plans, _ = use_each(job_store.by_instance(home), lambda job: plan_of(job, now))
     return {instance: plan for instance, plan in plans.items()
             if plan and not (plan.schedule.kind == ONCE and split_instance(instance)[1] in running)}
-
-
-def _due_since(root: str, instance: str) -> float:
-    """Return since when `instance` is due, as a unix time; infinite if that is unknown."""
-    with contextlib.suppress(JobNotFound, ProfileNotFound, StateFileError):  # met again, and handled, at its start
-        profile, job_id = split_instance(instance)
-        if due := job_store.find(home_of(root, profile), job_id).next_run_at:
-            return due.timestamp()
-    return math.inf
-
-
-def _why_unrunnable(home: Home, job: Job) -> str | None:
-    """Return why every run of `job` fails on this machine; None if no reason is known. Raises ConfigError."""
-    settings = config.load(home.root)
-    return use_or_none(job.instance, job, lambda job: why_unrunnable(job.record, home, settings))

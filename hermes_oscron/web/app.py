@@ -9,7 +9,7 @@ from ..errors import OscronError, describe
 from ..service.health import Health
 from ..service.jobs import JobService
 from ..service.selection import Selection
-from . import openapi, routes_auth, routes_crons
+from . import openapi, routes_auth, routes_crons, routes_runs
 from .authentication import AccessDenied, Authenticator
 from .job_list_cache import JobListCache
 from .responses import INTERNAL_ERROR, Answer, Encoded, Routes, respond
@@ -37,7 +37,8 @@ def make_app(selection: Selection, service: JobService, authenticator: Authentic
 
     public: Routes = {("GET", "/health"): health, ("GET", "/api/openapi.json"): openapi.document}
     _register(app, routes_auth.routes(authenticator) | public, check_host)
-    _register(app, routes_crons.routes(service, JobListCache(selection, service)), check_caller)
+    _register(app, routes_crons.routes(service, JobListCache(selection, service)) | routes_runs.routes(service),
+              check_caller)
     app.default_error_handler = lambda error: respond(error.status_code, {"error": _error_text(error)})
     return app
 

@@ -10,6 +10,7 @@ from ..jobs.fields import ValidationError
 from ..jobs.fields import flag as check_flag
 from ..jobs.fields import text as check_text
 from ..service.jobs import JobService
+from ..service.runs import of_outputs
 from . import request
 from .job_list_cache import JobListCache
 from .responses import Answer, Encoded, Routes
@@ -47,18 +48,24 @@ def routes(service: JobService, job_list: JobListCache) -> Routes:
         job_id = request.job_id_of(request.text_param("job_id"))
         offset = max(0, _number("offset", 0))
         pages, total = jobs().history(job_id, offset, _clamped(_number("limit", DEFAULT_RUNS)))
-        return {"job_id": job_id, "runs": [page._asdict() for page in pages], "total": total, "offset": offset}
+        runs = of_outputs(jobs().home, job_id, (page.filename for page in pages))
+        return {"job_id": job_id, "runs": [page._asdict() | {"run": runs.get(page.filename)} for page in pages],
+                "total": total, "offset": offset}
 
     def run_detail() -> Answer:
         job_id = request.job_id_of(request.text_param("job_id"))
         filename = request.filename_of(request.text_param("filename"))
         content = jobs().output(job_id, filename)
         return {"job_id": job_id, "filename": filename, "content": content, "snippet": output_page.snippet(content),
-                "usage": output_page.usage(content)}
+                "usage": output_page.usage(content),
+                "run": of_outputs(jobs().home, job_id, [filename]).get(filename)}
 
     def recent() -> Answer:
         since = _seconds(request.text_param("since"))
-        return {"completions": [each._asdict() for each in jobs().recent(since)], "since": since}
+        from ..runs import recent  # reads the agent's database; 8 ms that no other request needs
+
+        found, cursor = recent.ended(jobs().home, since, request.text_param("after"))
+        return {"completions": [each._asdict() for each in found], "since": since, "cursor": cursor}
 
     def delivery_options() -> Answer:
         return {"platforms": [{"value": value, "label": label} for value, label in jobs().delivery_options().items()]}

@@ -16,6 +16,7 @@ from hermes_oscron.runs.interrupted import record_interrupted_runs
 from tests.conftest import needs_root, wait_for
 from tests.faults.faulty import COMMANDS, JOBS, Faulty, assert_reported
 from tests.runner.jobs import firing, has_begun, make_due, make_script, page, pages, record
+from tests.runs.ledgers import rows
 
 NOBODY = 65534
 
@@ -114,6 +115,7 @@ def test_a_run_that_ends_on_a_full_disk_is_recorded_when_there_is_room(
         make_due(place, job_id)
         with firing(job_id) as runner:
             wait_for(lambda: has_begun(here, job_id))
+            wait_for(lambda: rows(place, job_id))  # the journal of the ledger, which is removed then, took some room
             with filled(disk if kind == "tmpfs" else place, 0):
                 wait_for(lambda: b'"ended_at"' in Path(here.state.runs, job_id).read_bytes())
                 assert runner.poll() is None and pages(place, job_id) == [], "it waits for room"

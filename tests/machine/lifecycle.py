@@ -340,6 +340,13 @@ class Lifecycle:
         assert site.armed(job["id"]) and site.next_fire(job["id"]) == instant(job["next_run_at"])
         assert site.doctor()[0] == 0
 
+    # The ledger
+
+    def test_the_ledger_accounts_for_everything_above(self, site: Site) -> None:
+        wait_until_quiet(site)
+        assert site.audit() == ""
+        assert site.api.get("/api/crons/runs?outcome=ok")["runs"]
+
 
 def _if_ended(job: dict[str, object]) -> dict[str, object] | None:
     return job if job["last_status"] else None

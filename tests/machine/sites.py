@@ -88,6 +88,11 @@ class Site:
         told = self.run(f"{shlex.quote(self.bin)}/hermes-oscron doctor", check=False)
         return told.returncode, told.stdout
 
+    def audit(self) -> str:
+        """Return what `hermes-oscron audit` prints if it finds something, else an empty text."""
+        told = self.run(f"{shlex.quote(self.bin)}/hermes-oscron audit", check=False)
+        return "" if told.returncode == 0 else f"{told.stdout}{told.stderr}"
+
     def put(self, path: str, content: str) -> None:
         """Write `content` to `path`, as the account."""
         quoted = shlex.quote(path)

@@ -58,6 +58,7 @@ def test_after_a_reboot_all_jobs_are_armed_and_missed_ones_ran_once(machine: Box
             assert site.next_fire(job_id) == datetime.datetime.fromisoformat(before[site][job_id])
             assert site.api.job(job_id)["last_run_at"] is None
         assert "OK: no problems found." in site.oscron("doctor")
+        assert site.audit() == ""
 
 
 def test_a_power_cut_during_a_run_is_an_interrupted_run_that_is_not_run_again(machine: Box, both: list[Site]) -> None:
@@ -72,6 +73,9 @@ def test_a_power_cut_during_a_run_is_an_interrupted_run_that_is_not_run_again(ma
         assert job["last_status"] == "error" and "interrupted" in job["last_error"]
         assert job["state"] == "completed"
         assert site.api.get("/api/crons/status")["running"] == {}
+        [run] = site.api.get(f"/api/crons/runs?job_id={jobs[site]}")["runs"]
+        assert (run["outcome"], run["due_at"][:19]) == ("interrupted", job["schedule"]["expression"][:19])
+        assert site.audit() == ""
 
 
 def test_a_boot_completes_while_missed_jobs_run(machine: Box, both: list[Site]) -> None:

@@ -15,7 +15,7 @@ from hermes_oscron.hermes import jobs_file
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.jobs.record import instant
 from hermes_oscron.runner import main, result
-from hermes_oscron.runs import lock, model
+from hermes_oscron.runs import lock, model, recent
 from hermes_oscron.runs.interrupted import record_interrupted_runs
 from tests.conftest import wait_for
 from tests.runner.jobs import (
@@ -153,7 +153,7 @@ def test_a_result_that_is_not_recorded_yet_is_shown(
     shown = here.show(job_id)
     assert (shown["last_error"], shown["repeat"]["completed"]) == ("exited with code 3: oh no", 1)
     assert here.list_jobs()["jobs"][0]["last_error"] == shown["last_error"]
-    [completion] = here.recent(0)
+    [completion] = recent.ended_since(home, 0)
     assert completion.status == "error"
     assert "default" in [problem.subject for problem in reconciler(root).sync().problems]
     assert record(root, job_id) == before and len(os.listdir(home.state.runs)) == 1, "reading writes nothing"

@@ -17,7 +17,7 @@ def test_a_run_is_a_file_with_its_size_and_time(api: Api, root: Path) -> None:
     run, = answer.pop("runs")
     assert answer == {"job_id": job["id"], "total": 1, "offset": 0}
     path = root / "cron" / "output" / job["id"] / run["filename"]
-    assert set(run) == {"filename", "size", "modified", "usage"}
+    assert set(run) == {"filename", "size", "modified", "usage", "run"}
     assert (run["size"], run["modified"]) == (path.stat().st_size, path.stat().st_mtime)
     assert abs(run["modified"] - time.time()) < 60
     assert 0 <= run["usage"]["duration_seconds"] < 10

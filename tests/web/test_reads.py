@@ -20,6 +20,7 @@ OUTPUT = "2026-11-23_09-00-00.md"
 QUERIES = {
     "/api/crons": "?all_profiles=1", "/api/crons/delivery-options": "", "/api/crons/history": "?job_id=sound",
     "/api/crons/output": "?job_id=sound", "/api/crons/recent": "?since=0",
+    "/api/crons/runs": "?job_id=sound", "/api/crons/upcoming": "",
     "/api/crons/run": f"?job_id=sound&filename={OUTPUT}", "/api/crons/status": "?job_id=sound",
     "/api/auth/status": "", "/api/gateway/status": "", "/api/openapi.json": "", "/health": "",
 }

@@ -31,6 +31,7 @@ def test_a_run_has_its_whole_file_and_the_beginning_of_the_response(api: Api, ro
         "job_id": "a", "filename": "r.md", "content": PAGE, "snippet": "all is well",
         "usage": {"model": "gpt-9", "provider": "custom", "input_tokens": 1234, "output_tokens": 56,
                   "total_tokens": 1290, "estimated_cost_usd": 0.0123, "duration_seconds": 62.5},
+        "run": None,
     }
 
 
