@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from .. import config
-from ..barrier import use_or_none
+from ..barrier import use_each, use_or_none
 from ..errors import OscronError
 from ..files import StateFileError, mtime, remove_damaged
 from ..hermes import job_store
@@ -139,9 +139,9 @@ def _end_lost(books: Ledger, home: Home, jobs: Mapping[str, Job], busy: Iterable
         if row.job not in busy and not processes.is_alive(row.runner or ""):
             started = row.started or row.due
             following = books.execute("SELECT min(started) FROM runs WHERE job = ? AND started > ?",
-                                      (row.job, started)).fetchone()[0]
-            result = recorded_result(jobs.get(row.job), started, following or time.time()) or Result(started, LOST)
-            ledger.end_row(books, row.id, end_of(home, row.job, result))
+                                      (row.job, started)).fetchone()[0] or time.time()
+            result = use_or_none(row.job, jobs.get(row.job), lambda job: recorded_result(job, started, following))  # noqa: B023
+            ledger.end_row(books, row.id, end_of(home, row.job, result or Result(started, LOST)))
 
 
 def _note_schedules(books: Ledger, home: Home, jobs: Mapping[str, Job], busy: Iterable[str], changed_at: float,
@@ -149,13 +149,13 @@ def _note_schedules(books: Ledger, home: Home, jobs: Mapping[str, Job], busy: It
     """Store the schedules that have changed. Other programs have changed jobs.json at `changed_at` at the latest."""
     disarmed = disarmed_since(home.root)
     latest = schedule_versions.all_latest(books)
-    for job in jobs.values():
-        known = latest.get(job.id)
-        version = version_of(job, changed_at, disarmed is not None)
+    versions, _ = use_each(jobs, lambda job: version_of(job, changed_at, disarmed is not None))
+    for job_id, version in versions.items():
+        known = latest.get(job_id)
         if known and (known.zone, known.state) != (version.zone, version.state):
             version = version._replace(since=now if known.zone != version.zone or disarmed is None else disarmed)
         if known is None or known.since > now or not known.is_like(version):
-            schedule_versions.note(books, version, now, ignore_phase=job.id in busy)
+            schedule_versions.note(books, version, now, ignore_phase=job_id in busy)
     for job_id in latest.keys() - jobs.keys() - set(busy):
         schedule_versions.note(books, Version(job_id, changed_at, DELETED), now)
 
