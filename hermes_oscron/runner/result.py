@@ -19,11 +19,13 @@ from ..hermes.timezone import home_zone
 from ..jobs import claiming, lifecycle
 from ..jobs.model import Job
 from ..jobs.record import PAUSED, RAN, Record, deliver_of, is_delivered, readable_error
-from ..runs.entries import enter_end
+from ..runs.entries import enter_end, was_resumed
 from ..runs.finish import finish, require_jobs_file
 from ..runs.ledger import SKIPPED
 from ..runs.lock import RunLock
 from ..runs.model import Result, Run
+from ..schedule.model import ScheduleError
+from ..schedulers.protocol import SECOND
 from .log import log, log_end
 from .process import ProcessResult
 from .resources import resources_used
@@ -176,7 +178,7 @@ def _take_over_from_agent(end: _End) -> Attempt:
                 finish(end.home, end.run._replace(result=end.result(process.error, True, _output_of_agent(end))))
                 end.log(process.error)
                 return RunResult(process.error, None)
-            job = _restore_paused_job(end.home, before, process.error)
+            job = _restore_paused_job(end, process.error)
         if claimed_elsewhere:
             job = _drop_claims(end, job)
             enter_end(end.home, end.run._replace(result=end.skipped(CLAIMED_ELSEWHERE)), job)
@@ -234,11 +236,14 @@ def _save_output(end: _End) -> str:
     return outputs.write(end.home, end.run.job_id, end.ended.astimezone(zone), text)
 
 
-def _restore_paused_job(home: Home, before: Job, error: str | None) -> Job:
-    """Add the paused job `before` again, with the run after which the agent deleted it."""
+def _restore_paused_job(end: _End, error: str | None) -> Job:
+    """Add the job again that was paused before the run, after which the agent deleted it. It may have been resumed."""
     now = datetime.datetime.now(datetime.UTC)
-    job = lifecycle.record_run(before, now, now, error)
-    job_store.add(home, job)
+    job = lifecycle.record_run(end.before, now, now, error)
+    if was_resumed(end.home, job.id, end.run.started_at):
+        with contextlib.suppress(ScheduleError):  # its time is past
+            job = lifecycle.resume(job, now, SECOND)
+    job_store.add(end.home, job)
     return job
 
 

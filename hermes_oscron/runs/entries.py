@@ -9,7 +9,7 @@ import time
 from ..hermes import outputs
 from ..hermes.home import Home
 from ..jobs.model import Job
-from ..jobs.record import RAN, hold_of, readable_error
+from ..jobs.record import RAN, SCHEDULED, hold_of, readable_error
 from ..schedule.model import INTERVAL, ONCE
 from ..schedule.occurrences import latest_occurrence, next_occurrence
 from . import ledger, lock, schedule_versions
@@ -69,6 +69,14 @@ def enter_decided(home: Home, job: Job, now: datetime.datetime, reason: str) -> 
     """Insert the rows of the occurrences of `job` that were skipped at `now` for a `reason`."""
     with (contextlib.suppress(LedgerError, OSError), ledger.writing(home) as books):
         account(books, home, job.id, job, now.timestamp(), reason)
+
+
+def was_resumed(home: Home, job_id: str, since: float) -> bool:
+    """Return True if `job_id` was resumed after the unix time `since`, and not paused again, by the ledger."""
+    with contextlib.suppress(LedgerError, OSError), ledger.reading(home) as books:
+        latest = schedule_versions.latest(books, job_id)
+        return latest is not None and latest.state == SCHEDULED and latest.since > since
+    return False
 
 
 def _begin(books: Ledger, job: Job | None, run: Run, runner: str | None) -> int:
