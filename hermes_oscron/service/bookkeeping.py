@@ -6,6 +6,7 @@ A sync does this, and `serve` where it fires the jobs; a command notes the sched
 import contextlib
 import datetime
 import os
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 
@@ -117,8 +118,7 @@ def _keep(home: Home, now: float, decide: bool) -> None:
     if decide or hour_is_over:
         for first in range(0, len(known), JOBS_AT_ONCE):
             with ledger.writing(home) as books:
-                for job_id in known[first:first + JOBS_AT_ONCE]:
-                    use_or_none(job_id, jobs.get(job_id), lambda job: _account(books, home, job_id, job, now))  # noqa: B023
+                _account(books, home, {job_id: jobs.get(job_id) for job_id in known[first:first + JOBS_AT_ONCE]}, now)
     if hour_is_over:
         with ledger.writing(home) as books:
             _sweep(books, home, now)
@@ -126,11 +126,24 @@ def _keep(home: Home, now: float, decide: bool) -> None:
     rebuild.rebuild(home, jobs)
 
 
-def _account(books: Ledger, home: Home, job_id: str, job: Job | None, now: float) -> None:
-    """Account for the time of `job_id` up to `now`, and for the last run in its record."""
-    account(books, home, job_id, job, now)
-    if job:
-        enter_other_run(books, home, job, now)
+def _account(books: Ledger, home: Home, jobs: Mapping[str, Job | None], now: float) -> None:
+    """Account for the time of `jobs` up to `now`, and for the last run in the record of each.
+
+    A job that causes an error is left out; an error of the ledger is raised. The ones that were deleted are None.
+    """
+    def use(job_id: str) -> None:
+        try:
+            account(books, home, job_id, jobs[job_id], now)
+            if job := jobs[job_id]:
+                enter_other_run(books, home, job, now)
+        except sqlite3.Error as error:
+            errors.append(error)
+
+    errors: list[sqlite3.Error] = []
+    for job_id in jobs:
+        use_or_none(job_id, job_id, use)
+        if errors:
+            raise errors[0]
 
 
 def _end_lost(books: Ledger, home: Home, jobs: Mapping[str, Job], busy: Iterable[str]) -> None:
