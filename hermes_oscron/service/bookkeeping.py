@@ -48,7 +48,7 @@ def keep_all(root: str, now: datetime.datetime, reported: Iterable[Problem] = ()
             keep(home, now)
         except LedgerError as error:
             if home.profile not in subjects:
-                problems.append(Problem(home.profile, str(error)))
+                problems.append(Problem(home.profile, str(error), needs_edit=True))  # the next sync is soon enough
         except (StateFileError, OSError):
             continue  # jobs that cannot be read are reported already
     return problems
