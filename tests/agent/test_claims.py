@@ -106,7 +106,7 @@ def test_a_claim_lost_while_the_agent_is_imported_is_skipped_and_not_recorded(
         late = hermes / "late"
         late.mkdir()
         (late / "sitecustomize.py").write_text(
-            f"import json, sys\nif any('fire_due.py' in each for each in sys.orig_argv):\n"
+            f"import json, sys\nif any('in_agent/worker.py' in each for each in sys.orig_argv):\n"
             f"    path = {str(hermes / 'cron' / 'jobs.json')!r}\n    content = json.load(open(path))\n"
             f"    content['jobs'][0]['fire_claim'] = {claim!r}\n    json.dump(content, open(path, 'w'))\n")
         ended = fire(job_id, PYTHONPATH=str(late))
@@ -119,15 +119,14 @@ def test_a_claim_lost_while_the_agent_is_imported_is_skipped_and_not_recorded(
         other.wait()
 
 
-@pytest.mark.parametrize("schedule", ["0 9 * * *", "in 1h"])
 def test_a_manual_run_of_a_job_that_is_resumed_while_the_agent_is_imported_is_not_lost(
-        hermes: Path, model: Model, schedule: str) -> None:
-    job_id = make(hermes, schedule=schedule)
+        hermes: Path, model: Model) -> None:
+    job_id = make(hermes, schedule="0 9 * * *")
     service(hermes).pause(job_id)
     late = hermes / "late"
     late.mkdir()
     (late / "sitecustomize.py").write_text(
-        f"import os, sys, time\nif any('fire_due.py' in each for each in sys.orig_argv):\n"
+        f"import os, sys, time\nif any('in_agent/worker.py' in each for each in sys.orig_argv):\n"
         f"    open({str(hermes / 'importing')!r}, 'w').close()\n"
         f"    while not os.path.exists({str(hermes / 'go')!r}):\n        time.sleep(0.05)\n")
     with firing(job_id, *MANUAL, PYTHONPATH=str(late)) as runner:
@@ -138,7 +137,7 @@ def test_a_manual_run_of_a_job_that_is_resumed_while_the_agent_is_imported_is_no
         assert runner.returncode == 0 and "Skipped" not in output, output
     after = record(hermes, job_id)
     assert len(model.calls) == 1 and executions(hermes, job_id) == ["completed"] and len(pages(hermes, job_id)) == 1
-    assert (after["last_status"], after["fire_claim"]) == ("ok", None)
+    assert (after["last_status"], after.get("fire_claim")) == ("ok", None)
     assert (after["state"], after["next_run_at"]) == ("scheduled", due)
 
 
