@@ -119,9 +119,10 @@ def test_a_claim_lost_while_the_agent_is_imported_is_skipped_and_not_recorded(
         other.wait()
 
 
+@pytest.mark.parametrize("schedule", ["0 9 * * *", "in 1h"])
 def test_a_manual_run_of_a_job_that_is_resumed_while_the_agent_is_imported_is_not_lost(
-        hermes: Path, model: Model) -> None:
-    job_id = make(hermes, schedule="0 9 * * *")
+        hermes: Path, model: Model, schedule: str) -> None:
+    job_id = make(hermes, schedule=schedule)
     service(hermes).pause(job_id)
     late = hermes / "late"
     late.mkdir()
