@@ -22,6 +22,11 @@ class State(NamedTuple):
         return f"{self.folder}/runs"
 
     @property
+    def live(self) -> str:
+        """One file for each run in progress, with its output so far; see `runs/live_output.py`."""
+        return f"{self.folder}/live"
+
+    @property
     def requests(self) -> str:
         """One file for each manual run that a command waits for."""
         return f"{self.folder}/requests"
