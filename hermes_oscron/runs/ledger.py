@@ -38,6 +38,7 @@ CREATE UNIQUE INDEX occurrence ON runs (job, due, attempt);
 CREATE INDEX begun ON runs (job, started) WHERE started IS NOT NULL;
 CREATE INDEX by_time ON runs (due, id);
 CREATE INDEX in_order ON runs (seq) WHERE seq IS NOT NULL;
+CREATE INDEX not_ok ON runs (due) WHERE outcome != 'ok';
 CREATE INDEX unfinished ON runs (id) WHERE outcome IS NULL;
 CREATE TABLE schedules (
     job TEXT NOT NULL, since REAL NOT NULL, state TEXT NOT NULL, kind TEXT NOT NULL, expression TEXT NOT NULL,

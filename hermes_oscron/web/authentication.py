@@ -1,5 +1,6 @@
 """Authenticate requests by token, session cookie or socket peer, and check Host and Origin."""
 
+import hashlib
 import hmac
 import ipaddress
 import math
@@ -94,6 +95,19 @@ class Authenticator:
         except AccessDenied:
             return False
         return True
+
+    def form_token(self, caller: Caller) -> str:
+        """Return the text that a form for `caller` contains, so that no other page can send it. Raises StateFileError.
+
+        It is of the login, so it ends with that; one for all callers without a login protects by the Origin alone.
+        """
+        current = self._token()
+        login = next((shown for shown in caller.sessions if self._sessions.is_valid(shown, current)), "")
+        return hmac.new(current.encode(), f"form {login}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+    def is_form_token(self, caller: Caller, given: str) -> bool:
+        """Return True if `given` is the form token of `caller`. Raises StateFileError."""
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self.form_token(caller).encode())
 
     def problem(self) -> str:
         """Return why no caller with the right token is accepted: a sentence for anyone, empty if they are."""
