@@ -38,7 +38,7 @@ class Trouble(NamedTuple):
 
     job: str
     name: str
-    count: int
+    number: int
     due: float
     outcome: str
     reason: str | None

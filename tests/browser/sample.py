@@ -55,7 +55,7 @@ def write_sample(root: Path) -> None:
 
 def _add(books: ledger.Ledger, choose: random.Random, job_id: str, name: str, due: float, took: float, chance: float,
          now: float) -> None:
-    if job_id == "a9" and 30 * HOUR > now - due > 26 * HOUR or job_id == "a3" and 9 * HOUR > now - due > 2 * HOUR:
+    if (job_id == "a9" and 30 * HOUR > now - due > 26 * HOUR) or (job_id == "a3" and 9 * HOUR > now - due > 2 * HOUR):
         ledger.insert_not_run(books, job_id, name, due, "missed", "The machine was off or asleep.")
         return
     if job_id == "a4" and choose.random() < 0.05:
@@ -65,7 +65,8 @@ def _add(books: ledger.Ledger, choose: random.Random, job_id: str, name: str, du
     if start + took > now:
         took = max(1, now - start - 1)
     row = ledger.begin_row(books, job_id, name, "schedule", due, start)
-    outcome = choose.choice(["error", "error", "timeout", "interrupted", "stopped"]) if choose.random() < chance else "ok"
+    failed = choose.choice(["error", "error", "timeout", "interrupted", "stopped"])
+    outcome = failed if choose.random() < chance else "ok"
     reasons = {"error": "exited with code 2: 3 of 214 tests failed", "timeout": "timed out after 3600 s.",
                "interrupted": "The machine went down.", "stopped": "stopped by SIGTERM before it had ended."}
     ledger.end_row(books, row, End(start + took, outcome, reasons.get(outcome), 0 if outcome == "ok" else 2, None,

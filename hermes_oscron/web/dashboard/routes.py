@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import bottle
 
@@ -90,7 +91,7 @@ class Dashboard:
 
         return Clock(service.clock.now().timestamp(), home_zone(service.home))
 
-    def _health(self, limit: int) -> dict[str, object]:
+    def _health(self, limit: int) -> dict[str, Any]:
         return {"report": self.checks.latest(), "limit": limit, "synced": last_sync(self.selection.root)}
 
     def _login_page(self, error: str | None, then: str | None) -> Page:

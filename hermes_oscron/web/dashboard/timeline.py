@@ -22,7 +22,7 @@ TICKS_MIN = {1: (15, 5), 6: (60, 30), 24: (360, 180), 72: (720, 360), 168: (1440
 """For each span, the minutes between two ticks, and between those of a wide screen."""
 MAX_MARKS = 36
 """A lane with more marks than this on one side shows spans."""
-BINS = 120
+BINS = 48
 """The number of those spans on each side."""
 MIN_BAR = 0.35
 """A shorter bar, in percent, is hidden by its mark."""

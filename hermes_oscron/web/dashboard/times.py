@@ -24,7 +24,7 @@ def duration(seconds: float | None) -> str:
     if seconds < 9.95:
         return f"{seconds:.1f} s" if seconds % 1 >= 0.05 else f"{seconds:.0f} s"
     left = round(seconds)
-    parts = []
+    parts: list[str] = []
     for size, unit in UNITS:
         count, left = divmod(left, size)
         if count or parts:

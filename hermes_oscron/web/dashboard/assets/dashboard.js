@@ -188,7 +188,8 @@ function followLog() {
   const log = document.querySelector("[data-log]")
   if (!log || log === following) return
   following = log
-  let offset = 0
+  let offset = Number(log.dataset.offset)
+  log.scrollTop = log.scrollHeight
   const step = async () => {
     if (log !== document.querySelector("[data-log]")) return
     if (!document.hidden) {

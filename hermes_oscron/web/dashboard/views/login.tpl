@@ -6,6 +6,7 @@
 % end
 <form method="post" action="/login">
 <input type="hidden" name="next" value="{{next}}">
+<input type="text" name="username" value="token" autocomplete="username" hidden>
 <label for="password">Token</label>
 <input id="password" type="password" name="password" autocomplete="current-password" required autofocus aria-describedby="hint">
 <p class="hint" id="hint"><code>hermes-oscron token</code> prints it on the server.</p>

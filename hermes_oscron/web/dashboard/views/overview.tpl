@@ -142,7 +142,7 @@ All {{total}} jobs are well.
 % else:
 <span class="what"><bdi>{{each.name or each.job}}</bdi> <small>deleted</small></span>
 % end
-<span class="when">{{'%d times, last ' % each.count if each.count > 1 else ''}}{{!clock.time(each.due)}}</span>
+<span class="when">{{'%d times, last ' % each.number if each.number > 1 else ''}}{{!clock.ago(each.due)}}</span>
 <p class="reason"><bdi>{{each.reason or each.outcome}}</bdi></p>
 </li>
 % end
@@ -164,7 +164,7 @@ All {{total}} jobs are well.
 % else:
 <span class="what"><bdi>{{each.name or each.job}}</bdi> <small>deleted</small></span>
 % end
-<span class="when">{{'%d times, last ' % each.count if each.count > 1 else ''}}{{!clock.time(each.due)}}</span>
+<span class="when">{{'%d times, last ' % each.number if each.number > 1 else ''}}{{!clock.ago(each.due)}}</span>
 <p class="reason"><bdi>{{each.reason or ''}}</bdi></p>
 </li>
 % end
