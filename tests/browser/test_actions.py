@@ -92,7 +92,7 @@ def test_a_job_of_another_client_appears(site: Site) -> None:
 def test_pause_with_a_reason_and_resume(site: Site) -> None:
     page = site.page()
     create(page, name="one", schedule="every 2h", prompt="hello")
-    page.get_by_text("Pause", exact=True).click()
+    page.locator("summary", has_text="Pause").click()
     page.fill("#reason", "until <b>Monday</b>")
     page.locator("#pause button").click()
     expect(page.get_by_text("The job is paused.")).to_be_visible()
@@ -117,7 +117,7 @@ def test_edit_copy_and_delete(site: Site) -> None:
     copies = site.api.get("/api/crons")["jobs"]
     assert [job["prompt"] for job in copies] == ["line one\nline two"] * 2
     page.goto(path)
-    page.get_by_text("Delete", exact=True).click()
+    page.locator("summary", has_text="Delete").click()
     page.get_by_role("button", name="Delete the job").click()
     expect(page).to_have_url(f"{site.url}/")
     assert [job["name"] for job in site.api.get("/api/crons")["jobs"]] == ["one (copy)"]
@@ -128,7 +128,7 @@ def test_a_deleted_job_keeps_its_outputs_if_asked(site: Site) -> None:
     job = site.api.create(name="x", script=write_script(site.root, "x.sh", "echo x"), no_agent=True)
     site.api.run_to_end(job["id"])
     page.goto(f"/jobs/default/{job['id']}")
-    page.get_by_text("Delete", exact=True).click()
+    page.locator("summary", has_text="Delete").click()
     page.get_by_label("Keep its outputs").check()
     page.get_by_role("button", name="Delete the job").click()
     expect(page).to_have_url(f"{site.url}/")
@@ -140,7 +140,7 @@ def test_two_tabs(site: Site) -> None:
     path = create(page, name="one", schedule="every 2h", prompt="hello")
     other = site.watched(page.context.new_page())
     other.goto(path)
-    page.get_by_text("Delete", exact=True).click()
+    page.locator("summary", has_text="Delete").click()
     page.get_by_role("button", name="Delete the job").click()
     expect(page).to_have_url(f"{site.url}/")
     other.get_by_role("button", name="Run now").click()
@@ -170,7 +170,7 @@ def test_an_error_opens_the_form_again_as_it_was(site: Site) -> None:
     page.goto("/jobs/new")
     page.fill("[name=schedule]", "daily")
     page.fill("[name=prompt]", "kept")
-    page.get_by_text("Context", exact=True).click()
+    page.locator("summary", has_text="Context").click()
     page.fill("[name=workdir]", "no/absolute/path")
     page.get_by_role("button", name="Create the job").click()
     expect(page.get_by_role("alert")).to_contain_text("'workdir' must be the absolute path")
@@ -192,7 +192,7 @@ def test_every_action_works_without_javascript(site: Site) -> None:
     page.get_by_role("button", name="Run now").click()
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("The run is stopped.")).to_be_visible()
-    page.get_by_text("Pause", exact=True).click()
+    page.locator("summary", has_text="Pause").click()
     page.locator("#pause button").click()
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("link", name="Edit", exact=True).click()
@@ -202,7 +202,7 @@ def test_every_action_works_without_javascript(site: Site) -> None:
     page.goto("/?hours=1&text=plain")
     expect(page.locator(".lane a")).to_have_text("plainer")
     page.goto(path)
-    page.get_by_text("Delete", exact=True).click()
+    page.locator("summary", has_text="Delete").click()
     page.get_by_role("button", name="Delete the job").click()
     expect(page.get_by_text("No jobs yet")).to_be_visible()
 

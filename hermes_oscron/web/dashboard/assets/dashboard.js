@@ -275,4 +275,4 @@ document.addEventListener("visibilitychange", poll)
 window.addEventListener("pageshow", event => {
   all("button:disabled").forEach(button => { if (event.persisted) button.disabled = false })
 })
-waiting = setTimeout(poll, POLL_MS)
+poll()

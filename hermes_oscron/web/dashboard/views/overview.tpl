@@ -12,7 +12,7 @@ Nothing runs by itself at the moment.
 % elif trouble:
 <span class="bad">{{trouble}} of {{total}} jobs {{'fails' if trouble == 1 else 'fail'}}.</span>
 % else:
-All {{total}} jobs are well.
+{{'All %d jobs are' % total if total > 1 else 'The job is'}} well.
 % end
 % if coming and not disarmed and not unavailable:
  Next: <a href="{{coming[0].path}}"><bdi>{{coming[0].name}}</bdi></a> {{!clock.ago(coming[0].next)}}.
