@@ -44,7 +44,7 @@ def plot(rows: Sequence[Row], clock: Clock) -> Plot:
         words = f"{clock.text(row.due)} {outcome}"
         words += f", took {duration(took[at])}" if took[at] else ""
         words += f", {duration(late[at])} late" if late[at] >= 1 else ""
-        drawn.append(f'<a href="#run-{row.id}" tabindex="-1" aria-hidden="true"><g class="{outcome}">'
+        drawn.append(f'<a href="#run-{row.id}" tabindex="-1"><g class="{outcome}">'
                      f'<rect class="hit" x="{x:.2f}%" y="0" width="{width:.2f}%" height="{HEIGHT}"/>{bar}{below}'
                      f'<use href="#m-{outcome}" x="{middle:.2f}%" y="{BASE - height - MARKED:.1f}"/>'
                      f"<title>{words}</title></g></a>")

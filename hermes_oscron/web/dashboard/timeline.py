@@ -26,6 +26,8 @@ BINS = 48
 """The number of those spans on each side."""
 MIN_BAR = 0.35
 """A shorter bar, in percent, is hidden by its mark."""
+NEAR, NEAR_ON_PHONE = 3.5, 10.0
+"""The place, in percent, that the label of the present time takes on either side."""
 QUARTER = datetime.timedelta(minutes=15)
 MIDDLE = 15
 """Half the height of a lane."""
@@ -74,7 +76,8 @@ def ticks(window: Window, clock: Clock) -> list[Tick]:
             label = f"{local:%a} {local.day}" if minute == 0 else f"{local:%H:%M}"
             style = "day" if minute == 0 else "hour"
             style += " minor" if minute % wide else " second" if minute % (2 * wide) else ""
-            found.append(Tick(place, moment, label if abs(place - 50) > 3.5 else "", style))
+            style += " near" if abs(place - 50) < NEAR_ON_PHONE else ""
+            found.append(Tick(place, moment, label if abs(place - 50) > NEAR else "", style))
         moment += seconds
     return found
 

@@ -119,11 +119,11 @@
 % end
 .</p>
 % end
-<figure class="plot" role="img" aria-label="Duration, lateness and outcome of the last runs; the table below has the same">
-<svg height="150">
+<figure class="plot">
+<svg height="150" aria-hidden="true">
 <line class="base" x1="0" x2="100%" y1="112.5" y2="112.5"/>
 {{!plot.svg}}</svg>
-<figcaption><span>{{'longest: ' + plot.longest if plot.longest else ''}}</span><span>{{'latest: ' + plot.latest + ' after its time' if plot.latest else ''}}</span></figcaption>
+<figcaption><span class="hidden">Duration, lateness and outcome of the last runs; the table below has the same.</span><span>{{'longest: ' + plot.longest if plot.longest else ''}}</span><span>{{'latest: ' + plot.latest + ' after its time' if plot.latest else ''}}</span></figcaption>
 </figure>
 <div class="scroll"><table class="runs">
 <thead><tr><th scope="col">Due</th><th scope="col">Outcome</th><th scope="col">Late</th><th scope="col">Took</th>
