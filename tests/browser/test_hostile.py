@@ -9,8 +9,8 @@ from ..conftest import wait_for, write_jobs, write_script
 from .conftest import Site
 from .sample import record
 
-SCRIPT = "<script>window.owned = 1</script><img src=x onerror='window.owned = 1'>\"'><svg onload=window.owned=1>"
-NAMES = {"h1": SCRIPT, "h2": "{{owned}} % end \n% import os\n\\", "h3": "\u202egnihton\u202c \u2066x\u2069 \u05d0\u05d1",
+SCRIPT = "<script>window.owned = 1</script><img src=x onerror='window.owned=1'>\"'><svg onload=window.owned=1>"
+NAMES = {"h1": SCRIPT, "h2": "{{owned}} % end \n% import os\n\\", "h3": "\u202egnihton\u202c \u2066x\u2069 \u05d0",
          "h4": "x" * 200, "h5": "\x1b[31mred\x1b[0m\x07 \x9b1m \u0000"[:-1], "h6": "a\u0301\u0489" * 60,
          "h7": "&lt;b&gt; &amp; <b>bold</b>", "h8": "\ud83d"}
 OUTPUT = f"""# Cron Job: hostile
@@ -44,8 +44,8 @@ def assert_unharmed(page: Page) -> None:
 
 
 def write_hostile(root: Path) -> None:
-    fields = {"prompt": SCRIPT, "last_status": "error", "last_error": SCRIPT, "paused_reason": SCRIPT, "deliver": SCRIPT,
-              "skills": [SCRIPT], "model": SCRIPT, "workdir": SCRIPT}
+    fields = {"prompt": SCRIPT, "last_status": "error", "last_error": SCRIPT, "paused_reason": SCRIPT,
+              "deliver": SCRIPT, "skills": [SCRIPT], "model": SCRIPT, "workdir": SCRIPT}
     write_jobs(root, *(record(job_id, name, "0 9 * * *", **fields) for job_id, name in NAMES.items()))
 
 
@@ -112,8 +112,8 @@ def test_an_output_of_5_mib(site: Site) -> None:
 
 
 def test_a_log_of_a_run(site: Site) -> None:
-    script = write_script(site.root, "hostile.sh", f"cat <<'END'\n{SCRIPT}\nEND\nprintf '\\033[2J\\033]0;x\\007'; echo done; "
-                                                   "sleep 20\n")
+    script = write_script(site.root, "hostile.sh", f"cat <<'END'\n{SCRIPT}\nEND\n"
+                                                   "printf '\\033[2J\\033]0;x\\007'; echo done; sleep 20\n")
     job = site.api.create(name="hostile", script=script, no_agent=True)
     site.api.start_run(job["id"])
     page = site.page()

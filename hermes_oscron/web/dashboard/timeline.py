@@ -49,7 +49,7 @@ class Window(NamedTuple):
 
     def place(self, moment: float) -> float:
         """Return the place of `moment` in percent of the width."""
-        return min(100.0, max(0.0, (moment - self.start) / (self.end - self.start) * 100))
+        return min(100.0, max(0.0, 50 + (moment - self.now) / self.hours / 72))
 
 
 class Tick(NamedTuple):
@@ -99,11 +99,11 @@ def _runs(window: Window, past: Iterable[Span], clock: Clock) -> list[str]:
     for span in past:
         end = window.now if span.end is None else span.end
         outcome = span.outcome or RUNNING
-        start, width = window.place(span.start), window.place(end) - window.place(span.start)
+        start, last = window.place(span.start), window.place(end)
         took = "" if span.start >= end and span.outcome else f", {duration(end - span.start)}"
-        bar = (f'<rect class="bar" x="{start:.2f}%" y="{MIDDLE - 4}" width="{width:.2f}%" height="8" rx="4"/>'
-               if width > MIN_BAR else "")
-        drawn.append(f'<g class="{outcome}">{bar}{_mark(outcome, window.place(end) if bar else start)}'
+        bar = (f'<rect class="bar" x="{start:.2f}%" y="{MIDDLE - 4}" width="{last - start:.2f}%" height="8" rx="4"/>'
+               if last - start > MIN_BAR else "")
+        drawn.append(f'<g class="{outcome}">{bar}{_mark(outcome, last if bar else start)}'
                      f'<title>{clock.text(span.start)} {outcome}{took}</title></g>')
     return drawn
 

@@ -62,7 +62,7 @@ class Clock(NamedTuple):
         if style == "full":
             return f"{local:%Y-%m-%d %H:%M:%S}"
         if local.date() == self.local(self.now).date():
-            return f"{local:%H:%M}"
+            return f"{local.hour:02}:{local.minute:02}"
         year = "" if local.year == self.local(self.now).year else f" {local.year}"
         return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}"
 
