@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from ...clock import Clock
 from ...errors import OscronError, describe
-from ...service.doctor import Doctor
 from ...service.findings import PROBLEM, Finding
 from ...service.selection import Selection
 
@@ -44,6 +43,8 @@ class Checks:
             return last
 
     def _look(self) -> None:
+        from ...service.doctor import Doctor  # 50 ms that no other page needs
+
         try:
             findings = Doctor(self._selection, self._clock).diagnose()
         except (OscronError, OSError) as error:

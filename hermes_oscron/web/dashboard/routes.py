@@ -1,8 +1,12 @@
-"""The routes of the pages: what a browser sends in, a call of the service, a page out."""
+"""The routes of the pages: what a browser sends in, a call of the service, a page out.
 
+A server that gets no request for a page does not import what only pages need: that takes longer than to answer a call.
+"""
+
+import functools
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import bottle
 
@@ -17,9 +21,11 @@ from ..routes_auth import caller, set_cookie
 from ..sessions import LIFETIME_S
 from . import assets, page
 from .checks import Checks
-from .overview import overview, wanted
 from .page import FORM_TOKEN, Page, redirect, render
 from .times import Clock
+
+if TYPE_CHECKING:
+    from .job_pages import JobPages
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +33,14 @@ PAGE = "page"
 """The name of the routes of pages, which are no part of the API."""
 Handler = Callable[..., Page]
 SHOWN_FINDINGS = 4
+JOB = "/jobs/<profile>/<job_id>"
+JOBS = (
+    ("GET", "/jobs/new", "new"), ("POST", "/jobs/new", "create"), ("GET", "/explain", "explained"),
+    ("GET", "/audit", "audit"), ("GET", JOB, "show"), ("GET", f"{JOB}/edit", "edit"), ("POST", f"{JOB}/edit", "update"),
+    ("GET", f"{JOB}/copy", "copy"), ("GET", f"{JOB}/log", "log"), ("GET", f"{JOB}/outputs/<filename>", "output"),
+    *(("POST", f"{JOB}/{action}", action) for action in ("run", "stop", "pause", "resume", "delete")),
+)
+"""Method, path and handler of the pages of `JobPages`."""
 HEADINGS = {403: "Not allowed", 404: "Not found", 429: "Too many tries"}
 
 
@@ -39,20 +53,21 @@ class Dashboard:
 
     def register(self, app: bottle.Bottle) -> None:
         """Add the pages to `app`."""
-        from . import job_routes
-
         app.route("/assets/<name>", "GET", self._asset, name=PAGE)
         for method, path, handler in (("GET", "/login", self.login_page), ("POST", "/login", self.login)):
             app.route(path, method, self._public(handler), name=PAGE)
         private: list[tuple[str, str, Handler]] = [
             ("GET", "/", self.overview), ("POST", "/logout", self.logout), ("GET", "/checks", self.checks_page),
-            ("POST", "/checks", self.check_again), *job_routes.routes(self)]
+            ("POST", "/checks", self.check_again),
+            *((method, path, self._of_jobs(name)) for method, path, name in JOBS)]
         for method, path, handler in private:
             app.route(path, method, self._private(handler), name=PAGE)
 
     # Pages
 
     def overview(self) -> Page:
+        from .overview import overview, wanted
+
         values = overview(self.selection, self.service, wanted(lambda name: request.text_param(name) or ""))
         return render("overview", **values, **self._health(SHOWN_FINDINGS), logged_in=True)
 
@@ -96,6 +111,15 @@ class Dashboard:
 
     def _login_page(self, error: str | None, then: str | None) -> Page:
         return render("login", error=error, next=local_path(then))
+
+    @functools.cached_property
+    def _jobs(self) -> "JobPages":
+        from .job_pages import JobPages
+
+        return JobPages(self)
+
+    def _of_jobs(self, name: str) -> Handler:
+        return lambda **parts: cast(Page, getattr(self._jobs, name)(**parts))
 
     # The checks before a page, and its errors
 

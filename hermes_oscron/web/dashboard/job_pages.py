@@ -1,4 +1,4 @@
-"""The routes of one job: its page, its outputs and log, the actions on it, and the forms that create and change it."""
+"""The pages of jobs: one job, its outputs and log, the actions on it, the forms for it, and the audit of all."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from .page import Page, raw, redirect, render
 from .times import Clock, duration
 
 if TYPE_CHECKING:
-    from .routes import Dashboard, Handler
+    from .routes import Dashboard
 
 DONE = {"created": "The job is created.", "updated": "The changes are saved.", "running": "The run has begun.",
         "stopped": "The run is stopped.", "stopping": "The run is being stopped, and has not ended yet.",
@@ -30,19 +30,6 @@ FORM = r"`([^`]{1,200})`"
 """A form of a schedule in an error or a warning."""
 ENDS_WITHOUT = "(other forms:"
 MAX_REASON_CHARS = 4096
-
-
-def routes(dashboard: "Dashboard") -> "list[tuple[str, str, Handler]]":
-    """Return method, path and handler of each page."""
-    pages = JobPages(dashboard)
-    at = "/jobs/<profile>/<job_id>"
-    actions = ("run", "stop", "pause", "resume", "delete")
-    return [
-        ("GET", "/jobs/new", pages.new), ("POST", "/jobs/new", pages.create), ("GET", "/explain", pages.explained),
-        ("GET", "/audit", pages.audit), ("GET", at, pages.show), ("GET", f"{at}/edit", pages.edit),
-        ("POST", f"{at}/edit", pages.update), ("GET", f"{at}/copy", pages.copy), ("GET", f"{at}/log", pages.log),
-        ("GET", f"{at}/outputs/<filename>", pages.output),
-        *(("POST", f"{at}/{action}", getattr(pages, action)) for action in actions)]
 
 
 class JobPages:
