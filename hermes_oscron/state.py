@@ -90,6 +90,11 @@ class State(NamedTuple):
         return f"{self.folder}/sessions"
 
     @property
+    def login_links(self) -> str:
+        """The links of `hermes-oscron open` that have not been used."""
+        return f"{self.folder}/login-links"
+
+    @property
     def sessions_lock(self) -> str:
         return f"{self.folder}/sessions.lock"
 

@@ -277,19 +277,6 @@ class JobService:
             raise SchedulerError(f"{job_id} was not run: {answer['refused']}")
         return answer.get("elapsed")
 
-    def stop(self, job_id: str) -> bool | None:
-        """Stop the run of `job_id`, also a queued one. Return True once it has ended, None if there is none.
-
-        False means that it has not ended in time. Raises JobNotFound, StateFileError.
-        """
-        home = self.home
-        job_store.find(home, job_id)
-        run = stop_run.find(home, job_id)
-        if run is None:
-            return None
-        with contextlib.closing(run):
-            return run.stop()
-
     def notes(self, job_id: str) -> list[str]:
         """Return what `job_id` asks for and does not get, a sentence each. Raises JobNotFound, ConfigError."""
         return notes(job_store.find(self.home, job_id).record, self.home, config.load(self.home.root))

@@ -1,4 +1,4 @@
-"""The parts of the ledger that a person looks at: some jobs over some time, what failed, what was missed."""
+"""The parts of the ledger that a person looks at: some jobs over some time, failures, missed times."""
 
 import datetime
 from collections.abc import Iterator, Sequence

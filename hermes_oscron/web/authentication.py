@@ -14,7 +14,7 @@ from ..config import Config, ConfigError
 from ..errors import OscronError
 from ..files import StateFileError, file_signature
 from .rate_limit import RateLimiter
-from .sessions import Sessions
+from .sessions import LoginLinks, Sessions
 from .token import read_token, token_path
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -120,6 +120,15 @@ class Authenticator:
     def create_session(self, caller: Caller, password: str) -> str:
         """Return a session cookie for `caller` if `password` is the token. Raises AccessDenied, StateFileError."""
         return self._sessions.create(self._check_token(caller, password))
+
+    def create_session_by_link(self, link: str) -> str:
+        """Return a session cookie for the `link` of `hermes-oscron open`, which ends by that.
+
+        Raises AccessDenied, StateFileError.
+        """
+        if not LoginLinks(self._root).revoke(link, self._token()):
+            raise AccessDenied(401, "This link has been used, or is too old. 'hermes-oscron open' prints another one.")
+        return self._sessions.create(self._token())
 
     def revoke_session(self, caller: Caller) -> None:
         """Revoke the sessions of `caller`. Raises StateFileError."""

@@ -38,7 +38,7 @@ def test_a_very_long_output_begins_again(home: Home) -> None:
     assert (part.text, part.is_new) == ("end\n", True)
 
 
-def test_bytes_that_are_no_text_are_replaced(home: Home) -> None:
+def test_bytes_that_are_not_text_are_replaced(home: Home) -> None:
     with live_output.live_output(home, "a") as append:
         append(b"\xff\xfe\x80 ok \xc3\x28\n")
         assert " ok " in read(home, "a", 0).text

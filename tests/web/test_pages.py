@@ -149,7 +149,7 @@ def test_the_actions_in_order(browser: Browser, api: InProcessApi) -> None:
     assert browser.get(path)[0] == 404
 
 
-def test_an_edit_changes_only_what_differs(browser: Browser, api: InProcessApi) -> None:
+def test_an_edit_changes_only_fields_that_differ(browser: Browser, api: InProcessApi) -> None:
     job = api.create(name="one", skills=["a", "b"], model="m", provider="p", repeat=5)
     path = f"/jobs/default/{job['id']}/edit"
     page = browser.get(path)[2]
@@ -194,10 +194,11 @@ def test_files_of_the_pages_may_be_kept_and_are_named_by_content(api: Api) -> No
 def test_a_ledger_that_cannot_be_read_is_reported_beside_the_jobs(browser: Browser, api: Api, root: Path) -> None:
     job = api.create(name="one")
     ledger = root / "cron" / "oscron" / "runs.db"
-    ledger.write_bytes(b"not a database, " * 100)
+    ledger.unlink(missing_ok=True)
+    ledger.mkdir()
     status, _, content = browser.get("/")
-    assert status == 200 and "is damaged" in content and job["id"] in content
-    assert "is damaged" in browser.get(f"/jobs/default/{job['id']}")[2]
+    assert status == 200 and "runs.db cannot be used" in content and job["id"] in content
+    assert "runs.db cannot be used" in browser.get(f"/jobs/default/{job['id']}")[2]
 
 
 def test_jobs_that_cannot_be_read_are_reported(browser: Browser, api: Api, root: Path) -> None:

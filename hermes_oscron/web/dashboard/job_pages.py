@@ -1,5 +1,6 @@
 """The pages of jobs: one job, its outputs and log, the actions on it, the forms for it, and the audit of all."""
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from ...hermes.home import SAFE_NAME, homes_of
 from ...hermes.jobs_file import JobNotFound
 from ...hermes.timezone import home_zone
 from ...json_text import to_json
+from ...runs import stop as stop_run
 from ...schedule.model import ScheduleError
 from ...service.audit import audits
 from ...service.explain import Explanation, explain
@@ -94,8 +96,11 @@ class JobPages:
         return self._back(profile, job_id, "running" if elapsed is None else "already")
 
     def stop(self, profile: str, job_id: str) -> Page:
-        stopped = self._service(profile, job_id).stop(job_id)
-        return self._back(profile, job_id, {True: "stopped", False: "stopping", None: "nothing"}[stopped])
+        run = stop_run.find(self._service(profile, job_id).home, job_id)
+        if run is None:
+            return self._back(profile, job_id, "nothing")
+        with contextlib.closing(run):
+            return self._back(profile, job_id, "stopped" if run.stop() else "stopping")
 
     def pause(self, profile: str, job_id: str) -> Page:
         reason = request.form_body().get("reason", "").strip()[:MAX_REASON_CHARS]

@@ -1,4 +1,4 @@
-"""The overview: all jobs on a timeline, what runs, what failed or was missed, and what comes next."""
+"""The overview: all jobs on a timeline, the runs in progress, failures and missed runs, the next runs."""
 
 import datetime
 import math

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PAGE = "page"
-"""The name of the routes of pages, which are no part of the API."""
+"""The name of the routes of pages, which openapi.json does not describe."""
 Handler = Callable[..., Page]
 SHOWN_FINDINGS = 4
 JOB = "/jobs/<profile>/<job_id>"
@@ -82,6 +82,13 @@ class Dashboard:
     def login_page(self) -> Page:
         if self.authenticator.is_authenticated(caller()):
             return redirect(local_path(request.text_param("next")))
+        link = request.text_param("link")
+        if link and bottle.request.method == "GET":
+            try:
+                set_cookie(self.authenticator.create_session_by_link(link), LIFETIME_S)
+                return redirect("/")
+            except AccessDenied as error:
+                return self._login_page(str(error), None)._replace(status=error.status)
         return self._login_page(None, request.text_param("next"))
 
     def login(self) -> Page:

@@ -1,7 +1,7 @@
 """The timeline: one lane for each job, around the present time, as SVG whose places are in percent of its width.
 
-A lane shows each run as a bar with the mark of its outcome. One with more runs than can be told apart shows the worst
-outcome of each small span instead.
+A lane shows each run as a bar with the mark of its outcome. One with more runs than there is room
+for shows the worst outcome of each small span instead.
 """
 
 import datetime

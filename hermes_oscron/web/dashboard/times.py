@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-def seconds_of(iso: str | None) -> float | None:
-    """Return the ISO time `iso` in unix seconds."""
-    return datetime.datetime.fromisoformat(iso).timestamp() if iso else None
+def seconds_of(text: str | None) -> float | None:
+    """Return the time `text` (ISO 8601) in unix seconds."""
+    return datetime.datetime.fromisoformat(text).timestamp() if text else None
 
 
 def duration(seconds: float | None) -> str:
