@@ -56,7 +56,7 @@ def respond(page: Page) -> bytes:
     response.content_type = page.content_type
     for header, value in (("Cache-Control", "no-store"), ("Content-Security-Policy", page.policy),
                           ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"),
-                          ("Cross-Origin-Opener-Policy", "same-origin"), ("Location", page.location)):
+                          ("Location", page.location)):
         if value:
             response.set_header(header, value)
     return page.body

@@ -155,12 +155,13 @@ async function look() {
   return changed
 }
 
-let waiting, renewed = Date.now(), wasAway = false
+let waiting, polling = false, renewed = Date.now(), wasAway = false
 
 async function poll() {
   clearTimeout(waiting)
-  if (document.hidden || !document.querySelector("[data-live]")) return
+  if (polling || document.hidden || !document.querySelector("[data-live]")) return
   let pause = POLL_MS
+  polling = true
   try {
     const isOld = Date.now() - renewed > 60000 || document.querySelector("[data-poll]")
     if (await look() || isOld || wasAway) {
@@ -176,6 +177,8 @@ async function poll() {
       tell("The server does not answer. This page shows what was known before, and tries again.")
     } else if (error.message === "login") return
     else throw error
+  } finally {
+    polling = false
   }
   waiting = setTimeout(poll, pause)
 }

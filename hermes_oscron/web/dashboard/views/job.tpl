@@ -1,7 +1,7 @@
 % rebase('base.tpl', title=job['name'], here='', logged_in=True)
 % setdefault('done', '')
 <nav class="crumbs" aria-label="Where this is"><a href="/">Overview</a> / {{home.profile}}</nav>
-<div class="title"><h1><bdi>{{job['name']}}</bdi></h1><span class="badge {{row.state}}">\\
+<div class="title"><h1><bdi>{{job['name']}}</bdi></h1><span class="badge {{row.state}}" id="badge" data-live>\\
 % include('mark.tpl', state=row.state)
 {{row.state}}</span></div>
 % if done:

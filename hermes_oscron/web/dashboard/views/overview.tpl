@@ -10,7 +10,7 @@ No jobs yet. <a href="/jobs/new">Create the first one</a>, or create it in Herme
 % elif disarmed or unavailable:
 Nothing runs by itself at the moment.
 % elif trouble:
-<span class="bad">{{trouble}} of {{total}} jobs {{'fails' if trouble == 1 else 'fail'}}.</span>
+<span class="bad">{{'The job fails' if total == 1 else '%d of %d jobs %s' % (trouble, total, 'fails' if trouble == 1 else 'fail')}}.</span>
 % else:
 {{'All %d jobs are' % total if total > 1 else 'The job is'}} well.
 % end
