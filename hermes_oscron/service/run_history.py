@@ -11,6 +11,7 @@ from ..jobs.model import Job
 from ..runs import ledger
 from ..runs.ledger import ERROR, INTERRUPTED, MISSED, TIMEOUT, Row
 from ..schedulers.active import disarmed_since
+from ..schedulers.protocol import SECOND
 from .runs import of_job
 
 FAILED = (ERROR, TIMEOUT, INTERRUPTED)
@@ -31,6 +32,13 @@ class Span(NamedTuple):
     outcome: str | None
     trigger: str
     reason: str | None
+
+
+class Coming(NamedTuple):
+    """The times at which a job will be due, in unix seconds; only some of them if it is `is_sampled`."""
+
+    times: list[float]
+    is_sampled: bool
 
 
 class Trouble(NamedTuple):
@@ -90,11 +98,28 @@ def rows_of(home: Home, job_id: str, limit: int, before: float | None = None) ->
                              1e12 if before is None else before, limit)
 
 
-def coming(home: Home, jobs: Sequence[Job], now: datetime.datetime, until: datetime.datetime,
-           limit: int) -> dict[str, list[float]]:
-    """Return when each of `jobs` is due up to `until`, at most `limit` times of each, in unix seconds."""
+def coming(home: Home, jobs: Sequence[Job], now: datetime.datetime, until: datetime.datetime, most: int,
+           parts: int) -> dict[str, Coming]:
+    """Return when each of `jobs` is due up to `until`.
+
+    Of a job that is due more than `most` times, it is the first time in each of that many `parts` of the time.
+    """
     if disarmed_since(home.root) is not None:
         return {}
-    found, _ = use_each({job.id: job for job in jobs}, lambda job: [
-        moment.timestamp() for moment, _ in islice(of_job(job, now, until), limit)])
+
+    def times(job: Job) -> Coming:
+        found = [moment for moment, _ in islice(of_job(job, now, until), most + 1)]
+        is_sampled = len(found) > most
+        return Coming([moment.timestamp() for moment in (_sampled(job, now, until, parts) if is_sampled else found)],
+                      is_sampled)
+
+    found, _ = use_each({job.id: job for job in jobs}, times)
     return found
+
+
+def _sampled(job: Job, now: datetime.datetime, until: datetime.datetime, parts: int) -> Iterator[datetime.datetime]:
+    """Yield the first time at which `job` is due in each of that many `parts` up to `until`."""
+    part, moment = (until - now) / parts, now
+    while following := next(of_job(job, moment, until), None):
+        yield following[0]
+        moment = max(following[0], now + ((following[0] - now) // part + 1) * part - SECOND)

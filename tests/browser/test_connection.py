@@ -1,6 +1,5 @@
 """The pages when the server goes away and comes back, and when a login ends."""
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -20,17 +19,11 @@ def free_port() -> int:
 
 
 def serve(port: int, log: Path) -> "subprocess.Popen[bytes]":
-    with log.open("ab") as file:
+    with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-m", "hermes_oscron.cli", "serve", "--port", str(port),
                                     "--scheduler", "foreground"], stdout=file, stderr=file)
 
-    def answers() -> bool:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return True
-        return False
-
-    wait_for(answers)
+    wait_for(lambda: b"Listening on" in log.read_bytes())
     return process
 
 

@@ -30,7 +30,8 @@ DONE = {"created": "The job is created.", "updated": "The changes are saved.", "
 """The sentence that a page shows after an action."""
 FORM = r"`([^`]{1,200})`"
 """A form of a schedule in an error or a warning."""
-ENDS_WITHOUT = "(other forms:"
+SUGGESTION = r"(?s)(?:; write `.*)? \(other forms:.*"
+"""The end of an error about a schedule, for which the page has buttons."""
 MAX_REASON_CHARS = 4096
 
 
@@ -180,7 +181,7 @@ class JobPages:
                 explanation = explain(text, home_zone(service.home), service.scheduler, service.clock.now())
             except (OscronError, OverflowError) as error:
                 sentence = str(error)
-                refused = sentence.partition(f" {ENDS_WITHOUT}")[0] if isinstance(error, ScheduleError) else sentence
+                refused = re.sub(SUGGESTION, ".", sentence) if isinstance(error, ScheduleError) else sentence
                 forms = re.findall(FORM, sentence)
         return {"explanation": explanation, "refused": refused, "forms": forms, "clock": self._clock(service)}
 

@@ -29,8 +29,7 @@ LISTED = 8
 """The number of entries in a list beside the timeline."""
 RECENT_S = 7 * 86400.0
 """Failures and missed runs of this time are shown."""
-MAX_COMING = 300
-"""The number of times to come of one lane that are computed."""
+NOTHING = run_history.Coming([], False)
 FILTERS: dict[str, str] = {"active": "Active", "running": "Running", "failing": "Failing", "paused": "Paused",
                            "completed": "Completed", "all": "All"}
 
@@ -174,18 +173,19 @@ def _groups(homes: list[Home], rows: list[Row], window: Window, clock: Clock,
             continue
         ids = [row.id for row in of_home]
         past: dict[str, list[run_history.Span]] = {}
-        coming: dict[str, list[float]] = {}
+        coming: dict[str, run_history.Coming] = {}
         try:
             for span in run_history.spans(home, ids, window.start, window.now):
                 past.setdefault(span.job, []).append(span)
             jobs = [job for job in job_store.read(home) if job.id in set(ids)]
             coming = run_history.coming(home, jobs, datetime.datetime.fromtimestamp(window.now, datetime.UTC),
-                                        datetime.datetime.fromtimestamp(window.end, datetime.UTC), MAX_COMING)
+                                        datetime.datetime.fromtimestamp(window.end, datetime.UTC), timeline.MAX_MARKS,
+                                        timeline.BINS)
         except (OscronError, OSError) as error:
             problems.append(f"{home.profile}: {describe(error)}")
         groups.append((home.profile, [
-            Lane(row, timeline.lane(window, past.get(row.id, []), coming.get(row.id, []), clock),
-                 timeline.summary(row.name, past.get(row.id, []), coming.get(row.id, []), clock))
+            Lane(row, timeline.lane(window, past.get(row.id, []), coming.get(row.id, NOTHING), clock),
+                 timeline.summary(row.name, past.get(row.id, []), coming.get(row.id, NOTHING), clock))
             for row in of_home]))
     return groups
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ...runs.ledger import ERROR, INTERRUPTED, MISSED, OK, SKIPPED, STOPPED, TIMEOUT
-from ...service.run_history import Span
+from ...service.run_history import Coming, Span
 from .times import Clock, duration
 
 RUNNING = "running"
@@ -26,7 +26,7 @@ BINS = 48
 """The number of those spans on each side."""
 MIN_BAR = 0.35
 """A shorter bar, in percent, is hidden by its mark."""
-NEAR, NEAR_ON_PHONE = 3.5, 10.0
+NEAR, NEAR_ON_PHONE = 5.0, 10.0
 """The place, in percent, that the label of the present time takes on either side."""
 QUARTER = datetime.timedelta(minutes=15)
 MIDDLE = 15
@@ -82,14 +82,14 @@ def ticks(window: Window, clock: Clock) -> list[Tick]:
     return found
 
 
-def lane(window: Window, past: Sequence[Span], coming: Sequence[float], clock: Clock) -> str:
+def lane(window: Window, past: Sequence[Span], coming: Coming, clock: Clock) -> str:
     """Return the marks of one lane as SVG elements."""
     drawn = _spans(window, past, clock) if len(past) > MAX_MARKS else _runs(window, past, clock)
-    if len(coming) > MAX_MARKS:
+    if coming.is_sampled:
         later = [f'<rect class="dense" x="{place:.2f}%" y="{MIDDLE - 3}" width="{width:.2f}%" height="6" rx="3"/>'
-                 for place, width in _joined(window, coming)]
+                 for place, width in _joined(window, coming.times)]
     else:
-        later = [f'<circle cx="{window.place(moment):.2f}%" cy="{MIDDLE}" r="4"/>' for moment in coming]
+        later = [f'<circle cx="{window.place(moment):.2f}%" cy="{MIDDLE}" r="4"/>' for moment in coming.times]
     return "".join([*drawn, '<g class="coming">', *later, "</g>"])
 
 
@@ -144,11 +144,11 @@ def _mark(outcome: str, place: float) -> str:
     return f'<use href="#m-{outcome}" x="{place:.2f}%" y="{MIDDLE}"/>'
 
 
-def summary(name: str, past: Sequence[Span], coming: Sequence[float], clock: Clock) -> str:
+def summary(name: str, past: Sequence[Span], coming: Coming, clock: Clock) -> str:
     """Return the content of a lane in words."""
     counts: dict[str, int] = {}
     for span in past:
         counts[span.outcome or RUNNING] = counts.get(span.outcome or RUNNING, 0) + 1
     before = ", ".join(f"{counts[outcome]} {outcome}" for outcome in BY_WEIGHT if outcome in counts) or "no runs"
-    after = f"next at {clock.text(coming[0])}" if coming else "none to come"
+    after = f"next at {clock.text(coming.times[0])}" if coming.times else "none to come"
     return html.escape(f"{name}: {before}; {after}")

@@ -268,6 +268,7 @@ for (const form of all("form[method=post]")) form.addEventListener("submit", () 
   setTimeout(() => all("button", form).forEach(button => { button.disabled = true }))
 })
 
+if (new URLSearchParams(location.search).has("done")) history.replaceState(null, "", location.pathname)
 document.body.append(Object.assign(document.createElement("div"),
   { id: "said", className: "hidden", role: "status" }))
 showLocalTimes(document)

@@ -4,10 +4,10 @@
 <div class="title"><h1><bdi>{{job['name']}}</bdi></h1><span class="badge {{row.state}}" id="badge" data-live>\\
 % include('mark.tpl', state=row.state)
 {{row.state}}</span></div>
+<div id="live" data-live data-profiles="{{home.profile}}">
 % if done:
 <p class="done" role="status">{{done}}</p>
 % end
-<div id="live" data-live data-profiles="{{home.profile}}">
 % if disarmed:
 <p class="problem" role="alert">The jobs are disarmed since {{!clock.time(disarmed)}}. <code>hermes-oscron arm</code> arms them again.</p>
 % end
@@ -106,10 +106,10 @@
 <p class="problem">{{ledger_problem}}</p>
 % end
 % if runs:
-% if facts['count']:
-<p class="muted">{{facts['ok']}} of the last {{facts['count']}} went well\\
+% if facts['count'] > 1:
+<p class="muted">{{facts['ok']}} of the last {{facts['count']}} runs went well\\
 % if facts['median'] is not None:
-; half of them took less than {{duration(facts['median'])}}\\
+; the median is {{duration(facts['median'])}}\\
 % end
 % if facts['tokens'] is not None:
 ; {{'{:,}'.format(facts['tokens'])}} tokens\\
@@ -181,7 +181,7 @@
 <p class="empty">No runs yet.</p>
 % end
 % if outputs:
-<details id="outputs" class="outputs"><summary>{{len(outputs)}} outputs</summary>
+<details id="outputs" class="outputs"><summary>{{len(outputs)}} output{{'s' if len(outputs) > 1 else ''}}</summary>
 <ul class="times">
 % for each in outputs:
 <li><a href="{{row.path}}/outputs/{{each.filename}}">{{each.filename}}</a> <span class="muted">{{'%d KiB' % (each.size // 1024) if each.size >= 1024 else '%d bytes' % each.size}}</span></li>

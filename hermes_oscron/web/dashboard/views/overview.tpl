@@ -34,6 +34,7 @@ Nothing runs by itself at the moment.
 </ul>
 </section>
 % end
+% if total or wanted.profile:
 <section class="timeline-card" aria-labelledby="h-timeline">
 <div class="bar">
 <h2 id="h-timeline">Timeline</h2>
@@ -129,6 +130,7 @@ Nothing runs by itself at the moment.
 <p class="empty">No job matches.</p>
 % end
 </section>
+% end
 <div class="cards">
 % if failures:
 <section class="card" aria-labelledby="h-failed">
