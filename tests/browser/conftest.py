@@ -18,7 +18,7 @@ from ..conftest import PATIENCE, Api, read_token, serving
 from .sample import write_sample
 
 CHROMIUM = shutil.which("chromium") or ""
-EXPECTED = re.compile(r"Failed to load resource: .*(?:status of (?:4\d\d|503)|net::ERR_CONNECTION_REFUSED)")
+EXPECTED = re.compile(r"Failed to load resource: .*(?:status of (?:4\d\d|503)|net::ERR_(?:CONNECTION_[A-Z]+|EMPTY_RESPONSE))")
 """Chromium logs an answer that is an error, and a server that is away; tests provoke both."""
 TIMEOUT_MS = 10_000 * PATIENCE
 SCREENSHOTS = os.environ.get("SCREENSHOTS")

@@ -92,6 +92,7 @@ function tell(text, link) {
 }
 
 class Away extends Error {}
+class LoggedOut extends Error {}
 
 async function ask(address, options = {}) {
   let response
@@ -102,7 +103,7 @@ async function ask(address, options = {}) {
   }
   if (response.status === 401 || new URL(response.url).pathname === "/login") {
     tell("Your login has expired.", `/login?next=${encodeURIComponent(location.pathname + location.search)}`)
-    throw new Error("login")
+    throw new LoggedOut()
   }
   if (response.status >= 502) throw new Away()
   return response
@@ -171,12 +172,10 @@ async function poll() {
     if (!notice.querySelector("a")) tell("")
     wasAway = false
   } catch (error) {
-    if (error instanceof Away) {
-      wasAway = true
-      pause = RETRY_MS
-      tell("The server does not answer. This page shows what was known before, and tries again.")
-    } else if (error.message === "login") return
-    else throw error
+    if (error instanceof LoggedOut) return
+    wasAway = true // also if the server went away in the middle of an answer
+    pause = RETRY_MS
+    tell("The server does not answer. This page shows what was known before, and tries again.")
   } finally {
     polling = false
   }
@@ -205,7 +204,7 @@ function followLog() {
         if (atEnd) log.scrollTop = log.scrollHeight
         if (!part.running) return void refresh()
       } catch (error) {
-        if (!(error instanceof Away)) return
+        if (error instanceof LoggedOut) return
       }
     }
     setTimeout(step, LOG_MS)
