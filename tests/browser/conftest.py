@@ -18,7 +18,8 @@ from ..conftest import PATIENCE, Api, read_token, serving
 from .sample import write_sample
 
 CHROMIUM = shutil.which("chromium") or ""
-EXPECTED = re.compile(r"Failed to load resource: .*(?:status of (?:4\d\d|503)|net::ERR_(?:CONNECTION_[A-Z]+|EMPTY_RESPONSE))")
+EXPECTED = re.compile(r"Failed to load resource: .*(?:status of (?:4\d\d|503)|"
+                      r"net::ERR_(?:CONNECTION_[A-Z]+|EMPTY_RESPONSE))")
 """Chromium logs an answer that is an error, and a server that is away; tests provoke both."""
 TIMEOUT_MS = 10_000 * PATIENCE
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
@@ -77,10 +78,10 @@ class Site:
         assert (said, elsewhere) == ([], [])
 
 
-def screenshot(page: Page, name: str) -> None:
+def screenshot(page: Page, name: str, full_page: bool = True) -> None:
     """Leave a picture of `page` in the folder of $SCREENSHOTS, if that is set."""
     if SCREENSHOTS:
-        page.screenshot(path=f"{SCREENSHOTS}/{name}.png", full_page=True)
+        page.screenshot(path=f"{SCREENSHOTS}/{name}.png", full_page=full_page)
 
 
 @pytest.fixture(scope="session")

@@ -86,6 +86,21 @@ def test_axe_finds_nothing(look: Site, theme: str) -> None:
     assert {name: each for name, each in found.items() if each} == {}
 
 
+def test_the_overview_during_a_run(look: Site) -> None:
+    """Its pictures are those of the README."""
+    (look.root / "scripts" / "report.sh").write_text("sleep 60\n")
+    look.api.start_run("a2")
+    for theme in ("light", "dark"):
+        page = look.page(theme=theme)
+        expect(page.get_by_role("button", name="Stop Back up the photo library")).to_be_visible()
+        expect(page.locator("#h-health ~ .well")).to_be_visible()
+        page.goto("/")
+        page.wait_for_timeout(200)
+        screenshot(page, f"overview-{theme}", full_page=False)
+    page.get_by_role("button", name="Stop Back up the photo library").click()
+    expect(page.get_by_role("button", name="Stop Back up the photo library")).to_have_count(0)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1280, 2560])
 def test_no_page_is_wider_than_the_screen(look: Site, width: int, theme: str) -> None:

@@ -1,6 +1,6 @@
 % rebase('base.tpl', title='Overview', here='overview')
 <h1 class="hidden">Overview</h1>
-<div id="live" data-live data-profiles="{{' '.join(home.profile for home in homes)}}">
+<div id="live" data-live{{' data-poll' if report.running else ''}} data-profiles="{{' '.join(home.profile for home in homes)}}">
 % include('problems.tpl')
 <section class="summary" aria-label="Summary">
 <p class="headline">
