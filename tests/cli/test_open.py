@@ -51,7 +51,7 @@ def test_a_link_that_is_too_old_or_made_up_is_refused(cli: Cli, api: Api, root: 
     assert log_in(api, "/login?link=" + "x" * 43) == (401, None)
 
 
-def test_it_is_no_session_and_ends_with_the_token(cli: Cli, api: Api) -> None:
+def test_it_is_not_a_session_and_ends_with_the_token(cli: Cli, api: Api) -> None:
     path = link(cli)
     cookie = f"hermes_session={path.rpartition('=')[2]}"
     assert api.send("GET", "/", None, {"Cookie": cookie}, None)[0] == 303

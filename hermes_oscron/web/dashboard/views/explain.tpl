@@ -21,5 +21,5 @@
 </p>
 % end
 % else:
-<p class="hint">Write it as you would say it, like <code>weekdays at 9:30</code>, <code>every 2h</code>, <code>in 30m</code> or <code>2027-03-15 09:00</code>, or as a cron expression like <code>0 9 * * 1-5</code>.</p>
+<p class="hint">Write it in words, like <code>weekdays at 9:30</code>, <code>every 2h</code>, <code>in 30m</code> or <code>2027-03-15 09:00</code>, or as a cron expression like <code>0 9 * * 1-5</code>.</p>
 % end
