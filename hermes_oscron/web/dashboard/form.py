@@ -39,8 +39,7 @@ class Input(NamedTuple):
 
 def inputs(values: Mapping[str, str], is_new: bool) -> dict[str, Input]:
     """Return the fields of the form with `values`, by name."""
-    return {field.name: _input(field, values.get(field.name, "")) for field in FIELDS.values()
-            if field.name not in LEFT_OUT and (is_new or not field.only_new)}
+    return {name: _input(FIELDS[name], values.get(name, "")) for name in _shown() if is_new or not only_new(name)}
 
 
 def groups(found: Mapping[str, Input]) -> list[tuple[str, list[Input]]]:
@@ -53,13 +52,13 @@ def groups(found: Mapping[str, Input]) -> list[tuple[str, list[Input]]]:
 
 def values_of(view: Mapping[str, Any]) -> dict[str, str]:
     """Return the fields of the job in `view` as the form shows them."""
-    return {name: _text(FIELDS[name], view.get(name)) for name in FIELDS if name not in LEFT_OUT}
+    return {name: _text(FIELDS[name], view.get(name)) for name in _shown()}
 
 
 def defaults() -> dict[str, str]:
     """Return the fields of a new job as the form shows them."""
-    return {name: _text(field, None if field.default is UNSET else field.default) for name, field in FIELDS.items()
-            if name not in LEFT_OUT}
+    defaults = {name: FIELDS[name].default for name in _shown()}
+    return {name: _text(FIELDS[name], None if default is UNSET else default) for name, default in defaults.items()}
 
 
 def changed(given: Mapping[str, str], before: Mapping[str, str]) -> dict[str, Any]:
@@ -85,6 +84,12 @@ def scripts(home: Home) -> list[str]:
         if len(found) >= MAX_SCRIPTS:
             break
     return found[:MAX_SCRIPTS]
+
+
+def _shown() -> list[str]:
+    """Return the fields of the form. One that is an object stays as it is."""
+    return [name for name, field in FIELDS.items()
+            if name not in LEFT_OUT and "object" not in field.type.schema.get("type", "")]
 
 
 def _input(field: Field, value: str) -> Input:
