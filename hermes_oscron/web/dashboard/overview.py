@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -160,7 +161,13 @@ def _selected(rows: list[Row], wanted: Wanted) -> list[Row]:
     text = wanted.text.casefold()
     return sorted((row for row in rows if _is_shown(row, wanted.shown) and (
         not text or text in f"{row.name}\n{row.id}\n{row.profile}\n{row.schedule}".casefold())),
-        key=lambda row: (row.profile != "default", row.profile, row.name.casefold(), row.id))
+        key=lambda row: (row.profile != "default", row.profile, _by_number(row.name), row.id))
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts `job 9` before `job 10`."""
+    parts = re.split(r"([0-9]{1,15})", name.casefold())
+    return [(int(part), "") if at % 2 else (0, part) for at, part in enumerate(parts)]
 
 
 def _groups(homes: list[Home], rows: list[Row], window: Window, clock: Clock,
