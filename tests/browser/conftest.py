@@ -19,7 +19,7 @@ from .sample import write_sample
 
 CHROMIUM = shutil.which("chromium") or ""
 EXPECTED = re.compile(r"Failed to load resource: .*(?:status of (?:4\d\d|503)|"
-                      r"net::ERR_(?:CONNECTION_[A-Z]+|EMPTY_RESPONSE))")
+                      r"net::ERR_(?:CONNECTION_[A-Z]+|EMPTY_RESPONSE|CONTENT_LENGTH_MISMATCH))")
 """Chromium logs an answer that is an error, and a server that is away; tests provoke both."""
 TIMEOUT_MS = 10_000 * PATIENCE
 SCREENSHOTS = os.environ.get("SCREENSHOTS")

@@ -68,8 +68,39 @@ def test_an_action_after_the_login_has_expired(site: Site) -> None:
     page.goto(f"/jobs/default/{job['id']}")
     os.unlink(site.root / "cron" / "oscron" / "sessions")
     page.get_by_role("button", name="Run now").click()
-    expect(page.get_by_text("You are logged out.")).to_be_visible()
+    expect(page.get_by_text("You are logged out")).to_be_visible()
     assert site.api.job(job["id"])["last_run_at"] is None
+
+
+def test_a_form_survives_the_end_of_a_login(site: Site) -> None:
+    page = site.page()
+    page.goto("/jobs/new")
+    page.fill("[name=schedule]", "daily at 6")
+    page.fill("[name=prompt]", "an hour of work")
+    os.unlink(site.root / "cron" / "oscron" / "sessions")
+    page.get_by_role("button", name="Create the job").click()
+    expect(page.get_by_text("Log in in another tab")).to_be_visible()
+    other = site.watched(page.context.new_page())
+    other.goto("/login")
+    other.fill("#password", site.api.token or "")
+    other.get_by_role("button", name="Log in").click()
+    expect(other).to_have_url(f"{site.url}/")
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("Check it, and send it again")
+    expect(page.locator("[name=prompt]")).to_have_value("an hour of work")
+    page.get_by_role("button", name="Create the job").click()
+    expect(page.get_by_text("The job is created.")).to_be_visible()
+    assert [job["prompt"] for job in site.api.get("/api/crons")["jobs"]] == ["an hour of work"]
+
+
+def test_a_link_on_another_site_finds_the_login(site: Site, tmp_path: Path) -> None:
+    """The cookie is SameSite=Strict, so the first request comes without it."""
+    (tmp_path / "mail.html").write_text(f'<a href="{site.url}/audit">a job failed</a>')
+    page = site.page()
+    mail = page.context.new_page()
+    mail.goto(f"file://{tmp_path}/mail.html")
+    mail.get_by_role("link").click()
+    expect(mail.get_by_role("heading", name="Audit", level=1)).to_be_visible()
 
 
 def test_a_logout(site: Site) -> None:

@@ -103,9 +103,12 @@ def test_a_page_loads_nothing_from_elsewhere(browser: Browser, path: str) -> Non
                                   "/jobs/default/x/pause", "/jobs/default/x/resume", "/jobs/default/x/delete",
                                   "/jobs/default/x/edit"])
 @pytest.mark.parametrize("token", ["", "0" * 64])
-def test_a_form_without_its_token_is_refused(browser: Browser, path: str, token: str) -> None:
-    status, _, content = browser.post(path, {"csrf": token, "schedule": "daily", "prompt": "x"})
-    assert status == 403 and "another login" in content
+def test_a_form_without_its_token_is_refused(browser: Browser, api: InProcessApi, path: str, token: str) -> None:
+    path = path.replace("/x/", f"/{api.create()['id']}/")
+    before = api.get("/api/crons")["jobs"]
+    status, _, content = browser.post(path, {"csrf": token, "schedule": "daily", "prompt": "what was typed"})
+    assert status == 403 and "another login" in content and api.get("/api/crons")["jobs"] == before
+    assert ("what was typed" in content) == path.endswith(("new", "edit")), "a form is shown again"
 
 
 def test_the_token_of_another_login_is_refused(api: InProcessApi, browser: Browser) -> None:

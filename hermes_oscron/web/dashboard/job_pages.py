@@ -2,7 +2,9 @@
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import bottle
 
 from ...errors import OscronError
 from ...hermes.home import SAFE_NAME, homes_of
@@ -17,7 +19,7 @@ from ...service.jobs import JobService
 from .. import request
 from . import form, output
 from .job import job_page, live_log
-from .page import Page, raw, redirect, render
+from .page import STALE_FORM, Page, local_path, raw, redirect, render
 from .times import Clock, duration
 
 if TYPE_CHECKING:
@@ -127,8 +129,8 @@ class JobPages:
         given = request.form_body()
         service = self._all.of_profile(given.get("profile_of_job") or None)
         values = form.defaults()
-        if "explain" in given:
-            return self._form(service, given, is_new=True)
+        if "explain" in given or _stale_form():
+            return self._form(service, given, is_new=True, error=_stale_form())
         try:
             wanted = form.changed(given, values)
             job = service.create({**wanted, "schedule": given.get("schedule", "")})
@@ -150,8 +152,8 @@ class JobPages:
     def update(self, profile: str, job_id: str) -> Page:
         service = self._service(profile, job_id)
         view, given = service.show(job_id), request.form_body()
-        if "explain" in given:
-            return self._form(service, given, is_new=False, view=view)
+        if "explain" in given or _stale_form():
+            return self._form(service, given, is_new=False, view=view, error=_stale_form())
         before = {name: value for name, value in form.values_of(view).items() if not form.only_new(name)}
         try:
             service.update(job_id, form.changed(given, before))
@@ -195,7 +197,10 @@ class JobPages:
 
     def _back(self, profile: str, job_id: str, done: str) -> Page:
         """Return the way to the page from which an action came, else to that of the job."""
-        from .routes import local_path
-
         given = request.form_body().get("next")
         return redirect(local_path(given) if given else f"/jobs/{profile}/{job_id}?done={done}")
+
+
+def _stale_form() -> OscronError | None:
+    """Return the error of this request's form, if its token is not valid."""
+    return cast(OscronError | None, bottle.request.environ.get(STALE_FORM))

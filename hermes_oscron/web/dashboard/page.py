@@ -15,6 +15,9 @@ RAW_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 FORM_TOKEN = "oscron.form_token"
 """The key in the environment of a request under which the token of its forms is kept."""
 
+STALE_FORM = "oscron.stale_form"
+"""The same for the error of a form whose token is not valid, if the page shows the form again."""
+
 _templates: dict[str, bottle.SimpleTemplate] = {}
 _compiling = threading.Lock()
 
@@ -60,3 +63,9 @@ def respond(page: Page) -> bytes:
         if value:
             response.set_header(header, value)
     return page.body
+
+
+def local_path(given: str | None) -> str:
+    """Return `given` if it is an address of this server, else that of the overview."""
+    is_local = given and given.startswith("/") and not given.startswith("//") and given.isprintable()
+    return str(given) if is_local and "\\" not in str(given) else "/"

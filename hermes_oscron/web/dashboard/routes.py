@@ -21,7 +21,7 @@ from ..routes_auth import caller, set_cookie
 from ..sessions import LIFETIME_S
 from . import assets, page
 from .checks import Checks
-from .page import FORM_TOKEN, Page, redirect, render
+from .page import FORM_TOKEN, STALE_FORM, Page, local_path, redirect, render
 from .times import Clock
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 PAGE = "page"
 """The name of the routes of pages, which openapi.json does not describe."""
 Handler = Callable[..., Page]
+FORMS = ("/new", "/edit")
+"""The ends of the paths whose pages show a form again if it cannot be used, so that nothing that was typed is lost."""
 SHOWN_FINDINGS = 4
 JOB = "/jobs/<profile>/<job_id>"
 JOBS = (
@@ -153,7 +155,10 @@ class Dashboard:
         bottle.request.environ[FORM_TOKEN] = token
         if bottle.request.method == "POST" and not self.authenticator.is_form_token(
                 caller(), request.form_body().pop("csrf", "")):
-            raise AccessDenied(403, "This form is from another login. Go back, reload the page, and try again.")
+            stale = AccessDenied(403, "This form is from another login. Check it, and send it again.")
+            if not bottle.request.path.endswith(FORMS):
+                raise stale
+            bottle.request.environ[STALE_FORM] = stale
 
     def _answer(self, handler: Handler, check: Callable[[], None], parts: dict[str, str]) -> Page:
         """Return the page of `handler`; every failure is a page with one sentence."""
@@ -191,12 +196,7 @@ class Dashboard:
     def _error(self, status: int, sentence: str) -> Page:
         heading = HEADINGS.get(status, "That did not work" if status < 500 else "Something is wrong")
         if status == 401:
-            sentence = "You are logged out. Log in again, and repeat what you did."
+            sentence = ("You are logged out, and nothing was changed. Log in in another tab; then reload this page, "
+                        "and the browser sends the form again.")
         return render("error", status, heading=heading, sentence=sentence, logged_in=False,
                       back="/login" if status == 401 else "/")
-
-
-def local_path(given: str | None) -> str:
-    """Return `given` if it is an address of this server, else that of the overview."""
-    is_local = given and given.startswith("/") and not given.startswith("//") and given.isprintable()
-    return str(given) if is_local and "\\" not in str(given) else "/"
