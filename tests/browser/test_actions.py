@@ -56,6 +56,8 @@ def test_a_run_is_followed_and_stopped(site: Site) -> None:
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("The run is stopped.")).to_be_visible()
     expect(page.locator("table.runs .outcome").get_by_text("stopped")).to_be_visible()
+    expect(page.locator(".badge")).to_contain_text("stopped")
+    expect(page.get_by_role("alert")).to_have_count(0)
     expect(log).to_have_count(0)
 
 

@@ -14,6 +14,8 @@ from ...hermes.home import Home, homes_of
 from ...hermes.timezone import home_zone
 from ...jobs.record import COMPLETED, ERROR, PAUSED, RAN
 from ...runs import lock
+from ...runs.entries import outcome_of
+from ...runs.ledger import STOPPED
 from ...service import job_views, run_history
 from ...service.jobs import JobService
 from ...service.manual_start import Progress, progress_of
@@ -142,7 +144,7 @@ def row_of(view: dict[str, Any], run: Progress | None) -> Row:
     elif view["state"] == ERROR:
         state = "broken"
     elif status and status not in RAN:
-        state = "failing"
+        state = "stopped" if outcome_of(view["last_error"]) == STOPPED else "failing"  # a person has stopped it
     else:
         state = "scheduled"
     return Row(view["owner_profile"], view["id"], view["name"], view["schedule_display"], state,
