@@ -132,6 +132,11 @@ def test_the_keyboard_reaches_everything(look: Site) -> None:
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.locator("#reason")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#reason")).to_be_hidden()
+    expect(page.locator("summary", has_text="Pause")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
     page.keyboard.type("by keyboard")
     page.keyboard.press("Enter")
     expect(page.get_by_text("The job is paused.")).to_be_visible()
@@ -163,6 +168,7 @@ def test_it_can_be_printed(look: Site) -> None:
     page.emulate_media(media="print")
     expect(page.locator(".top nav")).to_be_hidden()
     expect(page.locator(".lane").first).to_be_visible()
+    expect(page.locator(".timeline-card")).to_have_css("background-color", "rgb(255, 255, 255)")
     assert len(page.pdf()) > 10_000
 
 

@@ -245,6 +245,20 @@ for (const input of all("[data-explain]")) {
   })
 }
 
+// Small forms behind a button close by Escape, and by a click elsewhere
+
+function closeForms(except) {
+  for (const form of all("details.pop[open]")) {
+    if (form === except) continue
+    const hasFocus = form.contains(document.activeElement)
+    form.removeAttribute("open")
+    if (hasFocus) form.querySelector("summary").focus()
+  }
+}
+
+document.addEventListener("keydown", event => { if (event.key === "Escape") closeForms() })
+document.addEventListener("click", event => closeForms(event.target.closest("details.pop")))
+
 // Search while typing
 
 document.addEventListener("input", event => {
