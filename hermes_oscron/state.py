@@ -22,6 +22,11 @@ class State(NamedTuple):
         return f"{self.folder}/runs"
 
     @property
+    def live(self) -> str:
+        """One file for each run in progress, with its output so far; see `runs/live_output.py`."""
+        return f"{self.folder}/live"
+
+    @property
     def requests(self) -> str:
         """One file for each manual run that a command waits for."""
         return f"{self.folder}/requests"
@@ -83,6 +88,11 @@ class State(NamedTuple):
     def sessions(self) -> str:
         """The logins of browsers."""
         return f"{self.folder}/sessions"
+
+    @property
+    def login_links(self) -> str:
+        """The links of `hermes-oscron open` that have not been used."""
+        return f"{self.folder}/login-links"
 
     @property
     def sessions_lock(self) -> str:

@@ -78,7 +78,7 @@ def tracked(pattern: str) -> list[str]:
 PROGRAM = tracked(r"hermes_oscron/.*\.py|bench/.*\.py")
 TESTS = tracked(r"tests/.*\.py")
 OTHERS = tracked(r"units/.*|install\.sh|\.ci/run|tests/run|(README|SECURITY|CHANGELOG|CONTRIBUTING)\.md|"
-                 r"(docs|bench)/.*\.(md|toml|[158])|hermes_oscron/.*\.(json|yaml)")
+                 r"(docs|bench)/.*\.(md|toml|[158])|hermes_oscron/.*\.(json|yaml|tpl|js)")
 
 
 def prose_of(path: str) -> list[Prose]:
@@ -88,6 +88,8 @@ def prose_of(path: str) -> list[Prose]:
         return [*docstring_lines(content), *(names_of_tests if path in TESTS else comments_and_messages)(content)]
     if path.endswith(".md"):
         return list(markdown(content))
+    if path.endswith(".tpl"):
+        return list(template(content))
     if re.search(r"\.[158]$", path):
         return list(manual(content))
     if path.endswith(".json"):
@@ -137,6 +139,13 @@ def markdown(content: str) -> Iterator[Prose]:
     for number, line in enumerate(content.split("\n"), 1):
         if not line.startswith("    "):
             yield Prose(number, TEXT, re.sub(r"`[^`]*`", "`…`", line))
+
+
+def template(content: str) -> Iterator[Prose]:
+    """Yield the text of each line of a page; an attribute such as a label counts as text."""
+    for number, line in enumerate(content.split("\n"), 1):
+        if not line.startswith("%"):
+            yield Prose(number, TEXT, re.sub(r"<(?:code|\w+ )?|\{\{.*?\}\}|[\"=/>]", " ", line))
 
 
 def manual(content: str) -> Iterator[Prose]:

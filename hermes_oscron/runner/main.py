@@ -197,12 +197,13 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
             run_lock.write(run)
         from ..hermes import job_store
         from ..runs.entries import enter_begin
+        from ..runs.live_output import live_output
         from .result import record_result  # 20 ms, while the job runs
 
         enter_begin(home, job_store.parse(home, begun.record), run)
 
-        with _claims_renewed(home, begun):
-            outcome = process.wait(command.timeout)
+        with _claims_renewed(home, begun), live_output(home, run.job_id) as copy_to:
+            outcome = process.wait(command.timeout, copy_to)
     except SpawnError as error:
         from .result import record_result
 

@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -71,6 +72,7 @@ class _Stream:
         os.set_blocking(self.fd, False)
         self._passed_to = passed_to
         self._redactor = redactor
+        self.copy_to: Callable[[bytes], None] | None = None
         self._held = b""
         self._kept = bytearray()
         self._cut = 0
@@ -91,6 +93,8 @@ class _Stream:
 
     def _take(self, chunk: bytes) -> None:
         _write_all(self._passed_to, chunk)
+        if self.copy_to and chunk:
+            self.copy_to(chunk)
         self._ends_line = chunk.endswith(b"\n") if chunk else self._ends_line
         room = MAX_STREAM_BYTES - len(self._kept)
         self._kept += chunk[:room]
@@ -173,8 +177,12 @@ class JobProcess:
         """Return True if a signal has requested our end, also after the command has ended."""
         return self._signals.received is not None
 
-    def wait(self, timeout: float) -> ProcessResult:
-        """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended."""
+    def wait(self, timeout: float, copy_to: Callable[[bytes], None] | None = None) -> ProcessResult:
+        """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended.
+
+        `copy_to` gets each part of the output as it comes.
+        """
+        self._out.copy_to = self._err.copy_to = copy_to
         ended_early = _pump(self._process, self._stdin, self._out, self._err, self._signals, timeout)
         stdout, stderr = self._out.text(), self._err.text()
         if self._redactor:

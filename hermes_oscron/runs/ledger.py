@@ -45,6 +45,8 @@ CREATE INDEX in_order ON runs (seq) WHERE seq IS NOT NULL;
 CREATE INDEX by_outcome ON runs (outcome, due, id);
 CREATE INDEX by_trigger ON runs (trigger, due, id);
 CREATE INDEX by_output ON runs (job, output) WHERE output IS NOT NULL;
+CREATE INDEX not_ok ON runs (due) WHERE outcome != 'ok';
+CREATE INDEX unfinished ON runs (id) WHERE outcome IS NULL;
 CREATE TABLE schedules (
     job TEXT NOT NULL, since REAL NOT NULL, state TEXT NOT NULL, kind TEXT NOT NULL, expression TEXT NOT NULL,
     zone TEXT NOT NULL, phase REAL, PRIMARY KEY (job, since)

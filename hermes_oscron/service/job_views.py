@@ -76,6 +76,11 @@ def list_of(selection: Selection, home: Home, all_profiles: bool, now: datetime.
     return Listing(answer, min((row.until for row in rows if row.until), default=None))
 
 
+def views(selection: Selection, home: Home, now: datetime.datetime) -> list[JobView]:
+    """Return the jobs of `home` as its own clients see them. Raises StateFileError."""
+    return [row.view for row in _rows_of(selection, home, now)]
+
+
 def view(selection: Selection, home: Home, job: Job, now: datetime.datetime) -> JobView:
     """Return `job` of `home` as clients see it."""
     return _row(home, job, now, _circumstances(selection, home, read_only=False)).view

@@ -102,14 +102,14 @@ def upcoming(home: Home, hours: int, now: datetime.datetime) -> tuple[list[RunVi
     """
     until = now + datetime.timedelta(hours=hours)
     jobs = job_store.by_instance(home) if disarmed_since(home.root) is None else {}
-    each_job, _ = use_each(jobs, lambda job: list(islice(_of_job(job, now, until), MAX_UPCOMING)))
+    each_job, _ = use_each(jobs, lambda job: list(islice(of_job(job, now, until), MAX_UPCOMING)))
     found = islice(heapq.merge(*each_job.values(), key=lambda entry: entry[0]), MAX_UPCOMING)
     runs = [{"profile": home.profile, "job_id": job.id, "name": str(job.record.get("name") or ""),
              "due_at": moment.astimezone(job.zone).isoformat()} for moment, job in found]
-    return runs, _clock_changes({job.zone for job in jobs.values()}, now, until)
+    return runs, clock_changes({job.zone for job in jobs.values()}, now, until)
 
 
-def _of_job(job: Job, now: datetime.datetime, until: datetime.datetime) -> Iterator[tuple[datetime.datetime, Job]]:
+def of_job(job: Job, now: datetime.datetime, until: datetime.datetime) -> Iterator[tuple[datetime.datetime, Job]]:
     """Yield the times up to `until` at which `job` is due, as things are; no more than it has runs left."""
     first = due.next_run(job, now)
     if first is None or job.schedule is None or first > until:
@@ -121,10 +121,10 @@ def _of_job(job: Job, now: datetime.datetime, until: datetime.datetime) -> Itera
         yield moment, job
 
 
-def _clock_changes(zones: set[ZoneInfo], now: datetime.datetime, until: datetime.datetime) -> list[RunView]:
-    """Return the clock changes of `zones` up to `until`."""
-    found = [(change, zone) for zone in zones for change in changes(zone, now.year, until.year)
-             if now < change.at <= until]
+def clock_changes(zones: set[ZoneInfo], since: datetime.datetime, until: datetime.datetime) -> list[RunView]:
+    """Return the clock changes of `zones` after `since`, up to `until`."""
+    found = [(change, zone) for zone in zones for change in changes(zone, since.year, until.year)
+             if since < change.at <= until]
     return [{"at": change.at.astimezone(zone).isoformat(), "zone": zone.key,
              "shift_seconds": int((change.after - change.before).total_seconds())}
             for change, zone in sorted(found, key=lambda each: (each[0].at, each[1].key))]

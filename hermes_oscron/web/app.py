@@ -11,6 +11,7 @@ from ..service.jobs import JobService
 from ..service.selection import Selection
 from . import openapi, routes_auth, routes_crons, routes_runs
 from .authentication import AccessDenied, Authenticator
+from .dashboard.routes import Dashboard
 from .job_list_cache import JobListCache
 from .responses import INTERNAL_ERROR, Answer, Encoded, Routes, respond
 
@@ -39,6 +40,7 @@ def make_app(selection: Selection, service: JobService, authenticator: Authentic
     _register(app, routes_auth.routes(authenticator) | public, check_host)
     _register(app, routes_crons.routes(service, JobListCache(selection, service)) | routes_runs.routes(service),
               check_caller)
+    Dashboard(selection, service, authenticator).register(app)
     app.default_error_handler = lambda error: respond(error.status_code, {"error": _error_text(error)})
     return app
 

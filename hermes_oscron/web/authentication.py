@@ -1,5 +1,6 @@
 """Authenticate requests by token, session cookie or socket peer, and check Host and Origin."""
 
+import hashlib
 import hmac
 import ipaddress
 import math
@@ -13,7 +14,7 @@ from ..config import Config, ConfigError
 from ..errors import OscronError
 from ..files import StateFileError, file_signature
 from .rate_limit import RateLimiter
-from .sessions import Sessions
+from .sessions import LoginLinks, Sessions
 from .token import read_token, token_path
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -95,6 +96,19 @@ class Authenticator:
             return False
         return True
 
+    def form_token(self, caller: Caller) -> str:
+        """Return the text that a form for `caller` contains, so that no other page can send it. Raises StateFileError.
+
+        It is of the login, so it ends with that; one for all callers without a login protects by the Origin alone.
+        """
+        current = self._token()
+        login = next((shown for shown in caller.sessions if self._sessions.is_valid(shown, current)), "")
+        return hmac.new(current.encode(), f"form {login}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+    def is_form_token(self, caller: Caller, given: str) -> bool:
+        """Return True if `given` is the form token of `caller`. Raises StateFileError."""
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self.form_token(caller).encode())
+
     def problem(self) -> str:
         """Return why no caller with the right token is accepted: a sentence for anyone, empty if they are."""
         try:
@@ -106,6 +120,15 @@ class Authenticator:
     def create_session(self, caller: Caller, password: str) -> str:
         """Return a session cookie for `caller` if `password` is the token. Raises AccessDenied, StateFileError."""
         return self._sessions.create(self._check_token(caller, password))
+
+    def create_session_by_link(self, link: str) -> str:
+        """Return a session cookie for the `link` of `hermes-oscron open`, which ends by that.
+
+        Raises AccessDenied, StateFileError.
+        """
+        if not LoginLinks(self._root).revoke(link, self._token()):
+            raise AccessDenied(401, "This link has been used, or is too old. 'hermes-oscron open' prints another one.")
+        return self._sessions.create(self._token())
 
     def revoke_session(self, caller: Caller) -> None:
         """Revoke the sessions of `caller`. Raises StateFileError."""

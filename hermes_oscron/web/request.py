@@ -3,6 +3,7 @@
 import json
 import re
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 import bottle
 
@@ -14,6 +15,9 @@ MAX_BODY_BYTES = 1024 * 1024
 BODY_TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES} bytes."
 PROFILE_COOKIE = "hermes_profile"
 """The WebUI sets it when a browser switches the profile."""
+FORM_BODY = "oscron.form_body"
+"""The key in the environment of a request under which its form is kept."""
+MAX_FORM_FIELDS = 200
 ETAG = re.compile(r'"[^"]*"')
 TRUE_WORDS = {"1", "true", "yes", "on"}
 
@@ -44,6 +48,45 @@ def json_body(empty: bool = False) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise BadRequest(400, "The body must be a JSON object, like {\"job_id\": \"4f2a9c1d07be\"}.")
     return given
+
+
+def form_body() -> dict[str, str]:
+    """Return the fields of the form in the body, the same at each call. Of a name given twice the last counts.
+
+    Raises BadRequest.
+    """
+    request = bottle.request
+    if FORM_BODY not in request.environ:
+        if request.content_length > MAX_BODY_BYTES:
+            raise BadRequest(413, BODY_TOO_LARGE)
+        kind = request.environ.get("CONTENT_TYPE", "")
+        if kind.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+            raise BadRequest(415, "The body must be a form.")
+        sent = request.environ["wsgi.input"].read(MAX_BODY_BYTES)
+        try:
+            pairs = parse_qsl(sent.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
+        except ValueError as error:
+            raise BadRequest(400, f"The body is not a form: {error}.") from None
+        request.environ[FORM_BODY] = {name: value.replace("\r\n", "\n") for name, value in pairs}
+    body: dict[str, str] = request.environ[FORM_BODY]
+    return body
+
+
+def local_address() -> str:
+    """Return the address of this request, without the server."""
+    said = bottle.request.environ
+    path = quote(said.get("PATH_INFO", "/").encode("latin-1"))
+    return f"{path}?{said['QUERY_STRING']}" if said.get("QUERY_STRING") else path
+
+
+def query(**values: str) -> str:
+    """Return `values` as the query of an address."""
+    return urlencode(values)
+
+
+def is_navigation() -> bool:
+    """Return True if a browser shows the answer as a page (Fetch Metadata Request Headers)."""
+    return bool(bottle.request.environ.get("HTTP_SEC_FETCH_MODE") == "navigate")
 
 
 def reject_unknown(given: dict[str, Any]) -> None:

@@ -26,13 +26,13 @@ def routes(authenticator: Authenticator) -> Routes:
         request.reject_unknown(body)
         if not isinstance(password, str) or not password:
             raise ValidationError("password is missing: it is the token, which 'hermes-oscron token' prints.")
-        _set_cookie(authenticator.create_session(caller(), password), LIFETIME_S)
+        set_cookie(authenticator.create_session(caller(), password), LIFETIME_S)
         return {"ok": True}
 
     def logout() -> dict[str, Any]:
         request.reject_unknown(request.json_body(empty=True))
         authenticator.revoke_session(caller())
-        _set_cookie("", 0)
+        set_cookie("", 0)
         return {"ok": True}
 
     def status() -> dict[str, Any]:
@@ -51,7 +51,7 @@ def caller() -> Caller:
                   tuple(request.cookies(COOKIE)[:MAX_COOKIES]))
 
 
-def _set_cookie(value: str, lifetime: int) -> None:
+def set_cookie(value: str, lifetime: int) -> None:
     """Set the cookie to `value` for `lifetime` seconds.
 
     A proxy may have terminated https, so only the browser's Origin shows whether it was used.

@@ -1,0 +1,23 @@
+% described = 'aria-describedby="hint-%s"' % each.name if each.hint else ''
+<div class="field {{each.kind}}">
+% if each.kind == 'check':
+<label class="check"><input type="checkbox" id="f-{{each.name}}" name="{{each.name}}" value="yes"{{!' checked' if each.value == 'yes' else ''}} {{!described}}> {{each.label}}</label>
+% else:
+<label for="f-{{each.name}}">{{each.label}}</label>
+% if each.kind == 'choice':
+<select id="f-{{each.name}}" name="{{each.name}}" {{!described}}>
+% for choice in each.choices:
+<option value="{{choice}}"{{!' selected' if choice == each.value else ''}}>{{choice or 'Default'}}</option>
+% end
+</select>
+% elif each.kind == 'long':
+<textarea id="f-{{each.name}}" name="{{each.name}}" rows="10" dir="auto" {{!described}}>
+{{each.value}}</textarea>
+% else:
+<input id="f-{{each.name}}" name="{{each.name}}" value="{{each.value}}" dir="auto" autocomplete="off" {{!described}}{{!' list="l-%s"' % listed if listed else ''}}>
+% end
+% end
+% if each.hint:
+<p class="hint" id="hint-{{each.name}}">{{each.hint}}{{' Separate several by commas.' if each.kind == 'list' else ''}}</p>
+% end
+</div>

@@ -1,0 +1,55 @@
+"""The first hour of a new user: an empty page, a job that fails, its log, the fix, and the next success."""
+
+from playwright.sync_api import expect
+
+from ..conftest import write_script
+from .conftest import Site, screenshot
+
+BROKEN = """echo "Copying 3 folders to /mnt/backup"
+sleep 4
+echo "photos: 1,204 files"
+sleep 1
+echo "mail: cannot stat '/mnt/backup/mail': No such file or directory" >&2
+exit 2
+"""
+
+
+def test_from_an_empty_page_to_a_failure_and_the_next_success(site: Site) -> None:
+    page = site.page()
+    expect(page.get_by_text("No jobs yet")).to_be_visible()
+    screenshot(page, "story-1-empty")
+    page.get_by_role("link", name="Create the first one").click()
+    write_script(site.root, "backup.sh", BROKEN)
+    page.fill("[name=name]", "Nightly backup")
+    page.get_by_label("Schedule").press_sequentially("evry night at 2:30", delay=20)
+    expect(page.locator("#explained .problem")).to_be_visible()
+    screenshot(page, "story-2-misspelt")
+    page.fill("[name=schedule]", "every day at 2:30")
+    expect(page.locator("#explained .words")).to_have_text("Every day at 02:30")
+    page.fill("[name=script]", "backup.sh")
+    page.get_by_label("Without an agent").check()
+    screenshot(page, "story-3-explained")
+    page.get_by_role("button", name="Create the job").click()
+    expect(page.get_by_text("The job is created.")).to_be_visible()
+    page.get_by_role("button", name="Run now").click()
+    expect(page.locator("[data-log]")).to_contain_text("photos: 1,204 files")
+    screenshot(page, "story-4-running")
+    expect(page.get_by_role("alert")).to_contain_text("exited with code 2: mail: cannot stat")
+    expect(page.locator("table.runs .outcome").get_by_text("error")).to_be_visible()
+    screenshot(page, "story-5-failed")
+    page.get_by_role("link", name="Overview").first.click()
+    expect(page.get_by_text("The job fails.")).to_be_visible()
+    expect(page.locator(".troubles .reason")).to_contain_text("cannot stat")
+    screenshot(page, "story-6-overview")
+    page.locator(".troubles .what").click()
+    page.get_by_role("link", name="Output of").click()
+    expect(page.locator("pre.whole")).to_contain_text("No such file or directory")
+    page.go_back()
+    write_script(site.root, "backup.sh", "echo done\n")
+    page.get_by_role("button", name="Run now").click()
+    expect(page.locator("table.runs .outcome").get_by_text("ok")).to_be_visible()
+    expect(page.locator(".badge")).to_contain_text("scheduled")
+    page.get_by_role("link", name="Overview").first.click()
+    expect(page.get_by_text("The job is well.")).to_be_visible()
+    expect(page.locator(".troubles .over")).to_have_count(1)
+    screenshot(page, "story-7-well")
