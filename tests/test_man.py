@@ -95,6 +95,7 @@ def test_every_argument_and_option_is_described(name: str, command: click.Comman
     assert arguments == {param.name.upper() for param in command.params if isinstance(param, click.Argument)
                          if param.name}
     assert options == options_of(command)
+    text += (MAN / "hermes-oscron.1").read_text().partition("\n.Sh COMMANDS\n")[2].partition("\n.Ss ")[0]
     choices = [choice for param in command.params if isinstance(param.type, click.Choice)
                for choice in param.type.choices]
     assert all(re.search(rf"\b{choice}\b", text) for choice in choices)

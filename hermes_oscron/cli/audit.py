@@ -14,7 +14,9 @@ from ..hermes.timezone import home_zone
 from ..json_text import json_safe
 from ..runs.audit import Audit
 from ..service.audit import audits
-from .group import PROFILE_OPTION, service, time_option, zone_option
+from .addressing import PROFILE_OPTION
+from .group import service
+from .options import time_option, zone_option
 from .render import one_line
 
 

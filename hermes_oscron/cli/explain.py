@@ -10,7 +10,8 @@ from ..schedule.model import INTERVAL
 from ..schedule.occurrences import first_occurrences
 from ..schedule.parse import read_schedule, refuse_past
 from ..schedulers.systemd.unit_file import timer_lines
-from .group import selection, time_option, zone_option
+from .group import selection
+from .options import time_option, zone_option
 from .render import one_line, show_crontab_line, show_warning
 
 
