@@ -94,7 +94,8 @@ def test_commands_are_found_wherever_they_are() -> None:
                                  (["sync"], False)]
 
 
-@pytest.mark.parametrize("arguments", [["nosuch"], ["list", "--nosuch"], ["run", "a", "b"], ["run"], ["--nosuch"],
+@pytest.mark.parametrize("arguments", [["nosuch"], ["list", "--nosuch"], ["output", "a", "1", "b"], ["output"],
+                                       ["--nosuch"],
                                        ["sync", "--scheduler", "at"], ["plugin", "nosuch"]])
 def test_a_wrong_command_is_found(arguments: list[str]) -> None:
     with pytest.raises(click.UsageError):

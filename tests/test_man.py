@@ -54,7 +54,7 @@ def commands_of(group: click.Group, prefix: str = "") -> Iterator[tuple[str, cli
 
 
 def options_of(command: click.Command) -> set[str]:
-    options = [param for param in command.params if isinstance(param, click.Option)]
+    options = [param for param in command.params if isinstance(param, click.Option) and not param.hidden]
     return {name for option in options for name in (*option.opts, *option.secondary_opts)}
 
 

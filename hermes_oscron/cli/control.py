@@ -121,8 +121,9 @@ def _end_of(here: JobService, job_id: str, since: float, show: bool) -> tuple[di
 @click.command("stop", epilog="Example: hermes-oscron stop --state running")
 @takes_jobs(question="Stop the runs of {}?")
 def stop_runs(here: JobService, job_id: str) -> tuple[Any, Show]:
-    """Stop the run of a job that is in progress or queued; the job stays scheduled.
+    """Stop the run of a job that is in progress or queued.
 
+    The job stays scheduled.
     Exit with 1 if it is not running, or does not end.
     """
     run = stop(here.home, job_id)

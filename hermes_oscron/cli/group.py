@@ -18,6 +18,9 @@ from .terminal import roots_input
 
 BY_ROOT = ("install", "uninstall")
 """The commands that stay root's if root types them."""
+IN_TWO_PARTS = ("logs", "edit")
+"""The commands of which root executes one part, and the account the other one, with the option FOR_ROOT."""
+FOR_ROOT = "--for-root"
 
 
 class LastingFailure(click.ClickException):
@@ -91,6 +94,8 @@ def main(debug: bool) -> None:
     ctx = click.get_current_context()
     if ctx.invoked_subcommand not in BY_ROOT:
         if account.is_root_for_account():
+            if ctx.invoked_subcommand in IN_TWO_PARTS and FOR_ROOT not in ctx.obj[1]:
+                return
             account.become_account(**roots_input(ctx, *ctx.obj))
         account.become_account()  # another account is refused
         installation.use_installed_home()

@@ -19,7 +19,7 @@ from .render import DISARMED, one_line, show_zone, span
 from .table import Cell, print_table
 
 MAX_LAST_CHARS = len("delivery_failed")
-LEAST_WIDTHS = {"PROMPT": 12, "SCRIPT": 12, "NAME": 12, "SCHEDULE": 1, "LAST": MAX_LAST_CHARS}
+LEAST_WIDTHS = {"LAST": MAX_LAST_CHARS, "PROMPT": 12, "SCRIPT": 12, "NAME": 12, "SCHEDULE": 1}
 """The columns that are cut, in this order, if the terminal is narrow, and the widths that they keep."""
 STATE_STYLES = {PAUSED: "yellow", COMPLETED: "dim", ERROR: "red"}
 DEFAULT_COLUMNS = ("id", "name", "schedule", "next", "last")
@@ -57,7 +57,7 @@ class Shown(NamedTuple):
         return Cell(status or "-", "" if status is None or status in RAN else "red")
 
     def time(self, iso: str | None) -> str:
-        """Return the ISO time `iso` for the table; "-" for none."""
+        """Return the time `iso` for the table; "-" for none."""
         if not iso:
             return "-"
         moment = datetime.datetime.fromisoformat(iso)
@@ -130,7 +130,10 @@ def _columns(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
 @with_json
 def list_jobs(text: str | None, state: str | None, sort: str | None, reverse: bool, columns: tuple[str, ...],
               is_relative: bool, zone: str | None, wide: bool, all_profiles: bool, in_profile: str | None) -> Any:
-    """List the jobs, or those with TEXT in their id, name or schedule."""
+    """List the jobs.
+
+    With TEXT, those that have it in their id, name or schedule.
+    """
     here = service(in_profile)
     times_in = zone_option(zone) if zone else home_zone(here.home)
     answer = here.list_jobs(all_profiles)

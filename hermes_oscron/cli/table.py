@@ -51,3 +51,11 @@ def columns() -> int:
     """Return the width of a table that does not go to a terminal: that of `$COLUMNS`, if it is set."""
     given = os.environ.get("COLUMNS", "")
     return int(given) if given.isdecimal() and len(given) < 6 else NO_LIMIT
+
+
+def fitted(line: str) -> str:
+    """Return `line` cut to the width of the terminal, or of `columns` without one; wide characters count twice."""
+    from rich.cells import cell_len, set_cell_size
+
+    width = os.get_terminal_size(1).columns if os.isatty(1) and not os.environ.get("COLUMNS") else columns()
+    return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"

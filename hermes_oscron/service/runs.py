@@ -91,14 +91,25 @@ def upcoming(home: Home, hours: int, now: datetime.datetime) -> tuple[list[RunVi
     """
     until = now + datetime.timedelta(hours=hours)
     jobs = job_store.by_instance(home) if disarmed_since(home.root) is None else {}
-    each_job, _ = use_each(jobs, lambda job: list(islice(_of_job(job, now, until), MAX_UPCOMING)))
+    each_job, _ = use_each(jobs, lambda job: list(islice(of_job(job, now, until), MAX_UPCOMING)))
     found = islice(heapq.merge(*each_job.values(), key=lambda entry: entry[0]), MAX_UPCOMING)
     runs = [{"profile": home.profile, "job_id": job.id, "name": str(job.record.get("name") or ""),
              "due_at": moment.astimezone(job.zone).isoformat()} for moment, job in found]
-    return runs, _clock_changes({job.zone for job in jobs.values()}, now, until)
+    return runs, clock_changes({job.zone for job in jobs.values()}, now, until)
 
 
-def _of_job(job: Job, now: datetime.datetime, until: datetime.datetime) -> Iterator[tuple[datetime.datetime, Job]]:
+def next_of(job: Job, after: datetime.datetime | None, count: int, now: datetime.datetime) -> list[datetime.datetime]:
+    """Return the next `count` times, in the job's zone, at which `job` is due, as things are, from `after` on."""
+    first = due.next_run(job, now)
+    if first is None or job.schedule is None:
+        return []
+    if after and after > first and job.schedule.kind != ONCE:
+        return list(islice(occurrences(job.schedule, after, job.zone, job.phase), count))
+    found = of_job(job, now, datetime.datetime.max.replace(tzinfo=datetime.UTC))
+    return [moment for moment, _ in islice(found, count) if after is None or moment > after]
+
+
+def of_job(job: Job, now: datetime.datetime, until: datetime.datetime) -> Iterator[tuple[datetime.datetime, Job]]:
     """Yield the times up to `until` at which `job` is due, as things are; no more than it has runs left."""
     first = due.next_run(job, now)
     if first is None or job.schedule is None or first > until:
@@ -110,7 +121,7 @@ def _of_job(job: Job, now: datetime.datetime, until: datetime.datetime) -> Itera
         yield moment, job
 
 
-def _clock_changes(zones: set[ZoneInfo], now: datetime.datetime, until: datetime.datetime) -> list[RunView]:
+def clock_changes(zones: set[ZoneInfo], now: datetime.datetime, until: datetime.datetime) -> list[RunView]:
     """Return the clock changes of `zones` up to `until`."""
     found = [(change, zone) for zone in zones for change in changes(zone, now.year, until.year)
              if now < change.at <= until]

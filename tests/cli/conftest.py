@@ -45,6 +45,10 @@ class Cli:
         """The JSON that `arguments` print with --json."""
         return json.loads(self.out(*arguments, "--json"))
 
+    def json_of(self, *arguments: str) -> Any:
+        """The JSON of `arguments`, whose exit status may be another than 0."""
+        return json.loads(self.run(*arguments, "--json").stdout)
+
     def refused(self, *arguments: str, code: int = 1) -> str:
         """The one sentence with which `arguments` are refused, with exit code `code`."""
         result = self.run(*arguments)
@@ -100,7 +104,7 @@ class Installed(Cli):
 
 @pytest.fixture
 def as_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installed]:
-    """The command of an installation for the account nobody, typed by root; skipped if root does not test."""
+    """The command of an installation for an ordinary account, as root types it; skipped if root does not test."""
     if os.geteuid() != 0:
         pytest.skip("only root can be another account")
     monkeypatch.delenv("HERMES_HOME", raising=False)

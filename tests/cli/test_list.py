@@ -94,9 +94,8 @@ def test_times_in_another_zone_than_that_of_the_terminal_have_its_name(cli: Cli,
     assert cli.out("list", "--profile", "work", TZ="UTC").splitlines()[2] == "Times are in Asia/Tokyo."
     _, first, second = cli.out("list", "--all-profiles", TZ="UTC").splitlines()
     assert " 09:00 " in first and " 00:00 " in second, "all times are in the zone of the active profile"
-    assert cli.out("list", "--tz", "Asia/Tokyo", TZ="UTC").splitlines()[1:] == [
-        line.replace("09:00 ", "18:00 ") for line in cli.out("list", TZ="UTC").splitlines()[1:]
-    ] + ["Times are in Asia/Tokyo."]
+    _, first, second, below = cli.out("list", "--all-profiles", "--tz", "Asia/Tokyo", TZ="UTC").splitlines()
+    assert " 18:00 " in first and " 09:00 " in second and below == "Times are in Asia/Tokyo."
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY, "state": "paused"})
     assert "Times" not in cli.out("list", TZ="Asia/Tokyo"), "no time is shown"
 
@@ -201,7 +200,7 @@ def test_times_are_relative_on_request(cli: Cli, root: Path) -> None:
     assert re.fullmatch(r"a{12}  in (\d+h )?\d+[hms]  \d+d \d+h ago", lines[1].strip()) and len(lines) == 4
 
 
-def test_a_filter_that_matches_no_job_is_no_error(cli: Cli, root: Path) -> None:
+def test_a_filter_may_match_no_job(cli: Cli, root: Path) -> None:
     write_jobs(root, *SOME)
     assert cli.out("list", "nemo") == "No job matches.\n"
     assert cli.json("list", "nemo")["jobs"] == []
@@ -217,11 +216,12 @@ def test_a_terminal_shows_states_in_colours(cli: Cli, root: Path) -> None:
 
 def test_a_terminal_cuts_texts_unless_they_are_wanted(cli: Cli, root: Path) -> None:
     write_jobs(root, {**SOME[0], "name": "n" * 100})
-    assert all(len(line) <= 80 for line in cli.on_terminal("list", NO_COLOR="1").decode().splitlines())
+    written = re.sub(r"\x1b\[[\d;]*m", "", cli.on_terminal("list").decode())
+    assert len(written.splitlines()) == 2 and all(len(line) <= 80 for line in written.splitlines())
     assert b"n" * 100 in cli.on_terminal("list", "--wide")
 
 
-def test_a_reader_that_ends_early_is_no_error(cli: Cli, root: Path) -> None:
+def test_a_reader_may_end_early(cli: Cli, root: Path) -> None:
     write_jobs(root, *({"id": f"{i:012}", "prompt": "p" * 80, "schedule": DAILY} for i in range(2000)))
     for command in ("list", "list --json", "show --all"):
         done = subprocess.run(f"set -o pipefail; {shlex.join(COMMAND)} {command} | head -1", capture_output=True,
