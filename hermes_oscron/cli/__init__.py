@@ -1,14 +1,31 @@
 """hermes-oscron: the commands for a terminal. Only `serve` has or needs a running server."""
 
-from . import admin, audit, calendar, control, explain, installer, jobs, listing, logs, runs, status
+from . import (
+    admin,
+    audit,
+    calendar,
+    completion,
+    control,
+    definitions,
+    edit,
+    explain,
+    importing,
+    installer,
+    jobs,
+    listing,
+    logs,
+    runs,
+    status,
+)
 from .group import main
 
 __all__ = ["main"]
 
 for command in (
-    status.status, status.top, listing.list_jobs, jobs.show, jobs.create, jobs.update, control.pause, control.resume,
-    control.run, control.stop_runs, control.delete, runs.runs, runs.output, logs.logs, explain.next_times,
-    calendar.calendar, explain.translate, admin.doctor, audit.audit, admin.sync, admin.adopt, admin.disarm, admin.arm,
-    admin.plugin, admin.token, admin.serve, installer.install, installer.uninstall,
+    status.status, status.top, listing.list_jobs, jobs.show, jobs.create, jobs.update, edit.edit, definitions.copy,
+    control.pause, control.resume, control.run, control.stop_runs, control.delete, runs.runs, runs.output, logs.logs,
+    explain.next_times, calendar.calendar, explain.translate, definitions.export, definitions.apply,
+    importing.import_, admin.doctor, audit.audit, admin.sync, admin.adopt, admin.disarm, admin.arm, admin.plugin,
+    admin.token, admin.serve, completion.completion, installer.install, installer.uninstall,
 ):
     main.add_command(command)

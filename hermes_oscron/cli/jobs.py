@@ -15,6 +15,7 @@ from .addressing import PROFILE_OPTION, Show, takes_jobs, with_json
 from .group import service
 from .options import field_options, read_prompt
 from .render import DISARMED, one_line, show_job, show_warning
+from .terminal import Input, InputFile
 
 OPTIONAL = ("deliver", "failure_deliver", "attach_to_session", "skills", "enabled_toolsets", "context_from", "workdir",
             "profile", "model", "provider", "base_url", "pinned", "reasoning_effort", "monitor_script", "monitor_url",
@@ -36,13 +37,16 @@ def show(here: JobService, job_id: str) -> tuple[Any, Show]:
                         run=here.progress(job_id), reason=why_never_fires(here.home, job_id))
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron create 'weekdays at 9:00' 'Summarise my mail' --name mail")
 @click.argument("schedule")
 @click.argument("prompt", default="")
+@click.option("--prompt-file", type=InputFile(), help="Read the prompt from this file.")
 @field_options("name", "no_agent", "script", "repeat", *OPTIONAL, "paused", "paused_reason", of_new_job=True)
+@click.option("--dry-run", is_flag=True, help="Check the job, show it and its next runs, and change nothing.")
 @PROFILE_OPTION
 @with_json
-def create(prompt: str, no_agent: bool, paused: bool, in_profile: str | None, **given: Any) -> Any:
+def create(prompt: str, prompt_file: Input | None, dry_run: bool, no_agent: bool, paused: bool,
+           in_profile: str | None, **given: Any) -> Any:
     """Create a job that runs PROMPT on SCHEDULE.
 
     SCHEDULE is a cron expression ("0 9 * * 1-5"), an interval ("every 2h"), days and a time ("weekdays at 9:30"), a
@@ -51,19 +55,26 @@ def create(prompt: str, no_agent: bool, paused: bool, in_profile: str | None, **
     With - as PROMPT the prompt is read from standard input, where 'ps' does not show it to other accounts.
     """
     here = service(in_profile)
-    job = here.create({**_with_whole_ids(here, given), "prompt": read_prompt(prompt), "no_agent": no_agent or None,
-                       "paused": paused or None}, show_warning)
-    return with_notes(here, job), show_job
+    job = here.create({**_with_whole_ids(here, given), "prompt": read_prompt(prompt, prompt_file),
+                       "no_agent": no_agent or None, "paused": paused or None}, show_warning, save=not dry_run)
+    return (job, _show_planned) if dry_run else (with_notes(here, job), show_job)
+
+
+def _show_planned(job: dict[str, Any]) -> None:
+    click.echo("The job would be created:")
+    show_job(job)
 
 
 @click.command(epilog="Example: hermes-oscron update disk --schedule 'daily at 9:00'")
 @takes_jobs(in_blocks=True)
+@click.option("--prompt-file", type=InputFile(), help="Read the prompt from this file.")
 @field_options("schedule", "prompt", "name", "script", "repeat", *OPTIONAL, of_new_job=False)
-def update(here: JobService, job_id: str, prompt: str | None, **given: Any) -> tuple[Any, Show]:
+def update(here: JobService, job_id: str, prompt: str | None, prompt_file: Input | None,
+           **given: Any) -> tuple[Any, Show]:
     """Change the given fields of a job, and nothing else."""
-    if prompt is None and all(value is None for value in given.values()):
+    if prompt is None and prompt_file is None and all(value is None for value in given.values()):
         raise click.UsageError("Nothing to change: give an option, such as --schedule or --prompt.")
-    given = {**_with_whole_ids(here, given), "prompt": read_prompt(prompt)}
+    given = {**_with_whole_ids(here, given), "prompt": read_prompt(prompt, prompt_file)}
     return with_notes(here, here.update(job_id, given, show_warning)), show_job
 
 

@@ -39,7 +39,7 @@ class NoLog(OscronError):
 @click.option(FOR_ROOT, "for_root", is_flag=True, hidden=True)
 @PROFILE_OPTION
 def logs(job: str, follow: bool, lines: int, run_id: int | None, for_root: bool, in_profile: str | None) -> None:
-    """Print the log of a job: when it began and ended, and what it printed.
+    """Print the log of a job's runs: when they began and ended, and the output.
 
     'output' prints what it left, also where there is no journal.
     """

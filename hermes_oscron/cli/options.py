@@ -11,6 +11,7 @@ import click
 from ..hermes.home import active_profile, hermes_root, home_of
 from ..hermes.timezone import home_zone
 from ..jobs.fields import COUNT, FIELDS, MAX_PROMPT_CHARS, TEXT_OR_TEXTS, TEXTS, ValidationError
+from .terminal import Input
 
 
 def field_options(*names: str, of_new_job: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -45,22 +46,26 @@ def _list_of(ctx: click.Context, parameter: click.Parameter, values: tuple[str, 
     return [value for value in values if value] if values else None
 
 
-def read_prompt(given: str | None) -> str | None:
-    """Return `given`, or for `-` the text on standard input without its last newline. Raises ValidationError."""
-    if given != "-":
+def read_prompt(given: str | None, file: Input | None = None) -> str | None:
+    """Return `given`, or the text in `file`, or for `-` that on standard input, without its last newline.
+
+    Raises ValidationError.
+    """
+    if file and given:
+        raise click.UsageError("Give either a prompt or --prompt-file.")
+    if file is None and given != "-":
         return given
     max_bytes = 4 * MAX_PROMPT_CHARS + 1  # a character of UTF-8 has at most four, and the newline does not count
-    content = sys.stdin.buffer.read(max_bytes + 1) if sys.stdin else b""
+    name, content = file or Input("standard input", sys.stdin.buffer.read(max_bytes + 1) if sys.stdin else b"")
     if len(content) > max_bytes:
         raise ValidationError(f"'prompt' must have at most {MAX_PROMPT_CHARS} characters.")
     try:
         prompt = content.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise ValidationError(f"The prompt on standard input is not UTF-8: {error.reason} at byte {error.start}."
-                              ) from None
+        raise ValidationError(f"The prompt in {name} is not UTF-8: {error.reason} at byte {error.start}.") from None
     if not prompt.strip():
-        raise ValidationError("There is no prompt on standard input; use a pipe or a file: "
-                              "hermes-oscron create SCHEDULE - <FILE")
+        raise ValidationError(f"There is no prompt in {name}; use a pipe or a file: hermes-oscron create SCHEDULE - "
+                              f"<FILE")
     return prompt
 
 

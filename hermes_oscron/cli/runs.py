@@ -93,9 +93,9 @@ def _cells(run: RunView, zone: ZoneInfo, of_one_job: bool) -> list[Cell | str]:
 @PROFILE_OPTION
 @with_json
 def output(job: str, number: int, run_id: int | None, only_response: bool, in_profile: str | None) -> Any:
-    """Print the newest output of a job, or the one with this NUMBER: 2 is the one before.
+    """Print an output of a job, by default the newest.
 
-    JOB may be the id of a deleted job.
+    NUMBER 2 is the output before that. JOB may be the id of a deleted job.
     """
     here, job_id = _find_with_outputs(job, in_profile)
     name = _output_of(here.home, job_id, run_id) if run_id else _output_number(here.home, job_id, number)

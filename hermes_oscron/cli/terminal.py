@@ -63,6 +63,7 @@ def roots_input(ctx: click.Context, command: click.Command, args: list[str]) -> 
     """Return the arguments of `become_account` for `command` with `args`, which root has typed."""
     while isinstance(command, click.Group) and args and args[0] in command.commands:
         command, args = command.commands[args[0]], args[1:]
+    ctx = click.Context(command, ctx, command.name)
     given, _, _ = command.make_parser(ctx).parse_args(list(args))
     params = command.get_params(ctx)
     files = [given[param.name] for param in params if isinstance(param.type, InputFile) and given.get(param.name)]

@@ -26,9 +26,10 @@ class Cli:
     command = COMMAND
 
     def run(self, *arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
-        """Run the command with `arguments`; `environment` is added to that of the test."""
+        """Run the command with `arguments`; `environment` is added to that of the test, without its width."""
+        environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | environment
         return subprocess.run([*self.command, *arguments], capture_output=True, text=True, timeout=60, check=False,
-                              input=stdin, env={**os.environ, **environment})
+                              input=stdin, env=environment)
 
     def out(self, *arguments: str, **environment: str) -> str:
         """Return the output of `arguments`; the command must succeed without an error message."""
