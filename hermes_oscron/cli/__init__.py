@@ -3,6 +3,7 @@
 from . import (
     admin,
     audit,
+    backups,
     calendar,
     completion,
     control,
@@ -25,7 +26,8 @@ for command in (
     status.status, status.top, listing.list_jobs, jobs.show, jobs.create, jobs.update, edit.edit, definitions.copy,
     control.pause, control.resume, control.run, control.stop_runs, control.delete, runs.runs, runs.output, logs.logs,
     explain.next_times, calendar.calendar, explain.translate, definitions.export, definitions.apply,
-    importing.import_, admin.doctor, audit.audit, admin.sync, admin.adopt, admin.disarm, admin.arm, admin.plugin,
-    admin.token, admin.serve, completion.completion, installer.install, installer.uninstall,
+    importing.import_, backups.backup, backups.restore, admin.doctor, audit.audit, admin.sync, admin.adopt,
+    admin.disarm, admin.arm, admin.plugin, admin.token, admin.serve, completion.completion, installer.install,
+    installer.uninstall,
 ):
     main.add_command(command)

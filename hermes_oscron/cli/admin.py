@@ -69,7 +69,7 @@ def sync(scheduler: str | None, quiet: bool) -> None:
 
 
 def _sync(here: Selection, quiet: bool = False) -> None:
-    _show_sync(here, Reconciler(here).sync(), quiet)
+    show_sync(here, Reconciler(here).sync(), quiet)
     if not quiet:
         _show_if_disarmed(here)
 
@@ -79,7 +79,7 @@ def _show_if_disarmed(here: Selection) -> None:
         click.echo(DISARMED)
 
 
-def _show_sync(here: Selection, report: SyncReport, quiet: bool = False) -> None:
+def show_sync(here: Selection, report: SyncReport, quiet: bool = False) -> None:
     for change, instances in (("Armed", report.armed), ("Disarmed", report.disarmed)) if not quiet else ():
         for instance in instances:
             click.echo(f"{change} {instance}.")
@@ -104,7 +104,7 @@ def disarm() -> None:
 def arm() -> None:
     """Fire jobs again after 'disarm', and start missed ones, each once."""
     here = selection()
-    _show_sync(here, Reconciler(here).arm())
+    show_sync(here, Reconciler(here).arm())
     click.echo("The jobs are armed.")
 
 

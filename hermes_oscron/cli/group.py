@@ -18,7 +18,7 @@ from .terminal import roots_input
 
 BY_ROOT = ("install", "uninstall")
 """The commands that stay root's if root types them."""
-IN_TWO_PARTS = ("logs", "edit")
+IN_TWO_PARTS = ("logs", "edit", "backup")
 """The commands of which root executes one part, and the account the other one, with the option FOR_ROOT."""
 FOR_ROOT = "--for-root"
 

@@ -15,7 +15,7 @@ from ..errors import cause
 ASKS, FILE_BYTES = "HERMES_OSCRON_ASKS", "HERMES_OSCRON_FILE_BYTES"
 """Variables that root's process sets for that of the account: if a user can answer its questions, and the size of the
 file that standard input begins with."""
-MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 class Input(NamedTuple):
