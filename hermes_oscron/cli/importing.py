@@ -6,7 +6,8 @@ import click
 
 from ..jobs.fields import ValidationError
 from ..schedulers.crontab.table import CrontabFile
-from ..service import crontab_import
+from ..schedulers.systemd.systemctl import own_systemctl
+from ..service import crontab_import, timer_import
 from ..service.crontab_import import Line
 from .addressing import JSON_OPTION, PROFILE_OPTION, YES_OPTION, print_json
 from .group import Commands, service
@@ -22,7 +23,7 @@ machine was off runs once when it is on."""
 
 @click.group("import", cls=Commands)
 def import_() -> None:
-    """Make jobs of the lines of a crontab."""
+    """Make jobs of the lines of a crontab, or of timers."""
 
 
 @import_.command("crontab", epilog="Example: hermes-oscron import crontab; hermes-oscron import crontab --lines 3,5")
@@ -97,3 +98,41 @@ def _show(lines: list[Line], created: dict[int, str], commented_out: bool) -> No
         return
     first = "" if commented_out else f"Comment out line {', '.join(map(str, created))} in the crontab; then: "
     click.echo(f"\n{first}hermes-oscron resume {' '.join(created.values())}")
+
+
+@import_.command("timers", epilog="Example: hermes-oscron import timers; hermes-oscron import timers backup.timer")
+@click.argument("timer", nargs=-1)
+@PROFILE_OPTION
+@JSON_OPTION
+def import_timers(timer: tuple[str, ...], in_profile: str | None, wants_json: bool) -> None:
+    """Show what becomes of the timers of systemd, and import those that are named.
+
+    They are those of the manager that fires the jobs. Imported jobs are paused, and start the service of the timer:
+    disable the timer, and then resume the job. Otherwise the service would be started twice.
+    """
+    here, manager = service(in_profile), own_systemctl()
+    if reason := manager.unreachable():
+        raise click.ClickException(reason)
+    found = {each.name: each for each in timer_import.timers(here, manager)}
+    names = [name if name.endswith(".timer") else f"{name}.timer" for name in timer]
+    for name in names:
+        if name not in found:
+            raise click.UsageError(f"There is no timer {name}.")
+        if found[name].why_not:
+            raise ValidationError(f"{name} cannot be imported: {found[name].why_not}")
+    created = {name: timer_import.carry_out(here, found[name], manager)["id"] for name in dict.fromkeys(names)}
+    if wants_json:
+        print_json([{**each._asdict(), "job_id": created.get(each.name)} for each in found.values()])
+        return
+    for each in found.values():
+        click.echo(f"{one_line(each.name)}: {one_line(each.schedule) or '-'}  {one_line(each.description)}")
+        for sentence in filter(None, (each.why_not and f"NOT IMPORTED: {each.why_not}", *each.notes)):
+            click.echo(f"    {one_line(sentence)}")
+        if each.name in created:
+            click.echo(f"    Created {created[each.name]}, paused.")
+    user = " --user" if manager.user else ""
+    if created:
+        click.echo(f"\nsystemctl{user} disable --now {' '.join(created)}\nhermes-oscron resume "
+                   f"{' '.join(created.values())}")
+    else:
+        click.echo("\nNothing was changed: name the timers to import." if found else "There are no other timers.")
