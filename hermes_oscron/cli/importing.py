@@ -4,6 +4,7 @@ import getpass
 
 import click
 
+from ..account import uses_privileged_helper
 from ..jobs.fields import ValidationError
 from ..schedulers.crontab.table import CrontabFile
 from ..schedulers.systemd.systemctl import own_systemctl
@@ -111,6 +112,9 @@ def import_timers(timer: tuple[str, ...], in_profile: str | None, wants_json: bo
     disable the timer, and then resume the job. Otherwise the service would be started twice.
     """
     here, manager = service(in_profile), own_systemctl()
+    if uses_privileged_helper():
+        raise click.ClickException(f"The jobs of this installation run as {getpass.getuser()}, which may not start the "
+                                   f"services of the system.")
     if reason := manager.unreachable():
         raise click.ClickException(reason)
     found = {each.name: each for each in timer_import.timers(here, manager)}
