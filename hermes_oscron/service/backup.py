@@ -191,7 +191,7 @@ def _restore_home(home: Home, saved: Saved) -> list[str]:
             os.utime(path, (modified, modified))
     now, zone = CLOCK.now(), home_zone(home)
     for content in saved.jobs:
-        records = [lifecycle.skip_missed(Job.from_record(home.profile, record, zone), now).record
+        records = [lifecycle.restored(Job.from_record(home.profile, record, zone), now).record
                    if isinstance(record, dict) and isinstance(record.get("id"), str) else record
                    for record in json.loads(content)["jobs"]]
         job_store.replace(home, json.dumps({"jobs": records}).encode())

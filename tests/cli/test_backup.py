@@ -52,10 +52,13 @@ def test_a_backup_restores_jobs_scripts_outputs_and_runs(cli: Cli, root: Path, b
 
 def test_occurrences_since_the_backup_stay_missed(cli: Cli, root: Path, tmp_path: Path) -> None:
     write_script(root, "a.sh", "echo hi")
-    write_jobs(root, {**JOBS[0], "next_run_at": "2026-01-01T09:00:00+00:00"})
+    once = {"kind": "once", "run_at": "2026-01-01T09:00:00+00:00", "display": "x"}
+    write_jobs(root, {**JOBS[0], "next_run_at": "2026-01-01T09:00:00+00:00"},
+               {**JOBS[0], "id": "once", "schedule": once, "next_run_at": "2026-01-01T09:00:00+00:00"})
     cli.out("backup", str(tmp_path / "b"))
     cli.out("restore", str(tmp_path / "b"))
     assert stored(root)[0]["next_run_at"] > "2026-11" and "last_run_at" not in stored(root)[0]
+    assert stored(root)[1]["state"] == "paused" and "restored" in stored(root)[1]["paused_reason"]
 
 
 def test_a_terminal_is_asked_before_jobs_are_replaced(cli: Cli, root: Path, backup: Path) -> None:
