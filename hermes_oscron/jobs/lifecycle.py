@@ -192,7 +192,8 @@ def restored(job: Job, now: datetime.datetime) -> Job:
     if job.schedule.kind == ONCE:
         return pause(job, "Its time was past when it was restored from a backup.", now)
     following = next_occurrence(job.schedule, now, job.zone, job.phase)
-    return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": iso(following, job.zone) if following else None})
+    next_run_at = iso(following, job.zone) if following else None
+    return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": next_run_at})
 
 
 def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
