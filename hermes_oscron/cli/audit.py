@@ -20,7 +20,8 @@ from .options import time_option, zone_option
 from .render import one_line
 
 
-@click.command(short_help="Compare the ledger of runs with the schedules.")
+@click.command(short_help="Compare the ledger of runs with the schedules.",
+               epilog="Example: hermes-oscron audit --since 2027-03-01")
 @click.argument("job_id", required=False)
 @click.option("--since", metavar="TIME", help="Look at the time from then on, like 2027-03-15T09:00.")
 @PROFILE_OPTION

@@ -29,9 +29,9 @@ LINE_BYTES = 57 * 1024
 @click.option("--no-outputs", is_flag=True, help="Leave the outputs out.")
 @click.option(FOR_ROOT, "for_root", is_flag=True, hidden=True)
 def backup(file: str | None, no_outputs: bool, for_root: bool) -> None:
-    """Save all jobs, scripts, outputs and runs, and oscron.toml, into FILE.
+    """Save all jobs, scripts, outputs and runs in a file.
 
-    Without FILE, it is hermes-oscron-DATE.tar.gz in this folder. Secrets are not in it: the token, and the agent's .env
+    oscron.toml is in it too. Without FILE, it is hermes-oscron-DATE.tar.gz in this folder. Secrets are not in it: the token, and the agent's .env
     and config.yaml.
     """
     if for_root:

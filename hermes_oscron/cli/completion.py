@@ -9,9 +9,9 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command(epilog="Example: eval \"$(hermes-oscron completion bash)\"")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print a script for the completion of commands, options, jobs and profiles.
+    """Print the script that completes commands in a shell.
 
-    An installation has put it where shells look for it. zsh looks in ~/.local/share/zsh/site-functions only if it is in
+    It completes options, jobs and profiles too. An installation has put it where shells look for it. zsh looks in ~/.local/share/zsh/site-functions only if it is in
     fpath.
     """
     found = get_completion_class(shell)

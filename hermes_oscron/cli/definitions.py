@@ -83,7 +83,9 @@ def export(job: tuple[str, ...], all_profiles: bool, in_profile: str | None, wan
 @PROFILE_OPTION
 @JSON_OPTION
 def apply(file: Input, prune: bool, dry_run: bool, yes: bool, in_profile: str | None, wants_json: bool) -> None:
-    """Make the jobs those in FILE, which 'export' has printed; - is standard input.
+    """Make the jobs those in a file that 'export' has printed.
+
+    With - as FILE it is read from standard input.
 
     Jobs are found by 'id', or else by 'name'. Only what differs is changed; a field that is not in the file gets its
     default. All is checked before anything is changed.

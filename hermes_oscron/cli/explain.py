@@ -25,7 +25,7 @@ from .options import time_option, zone_option
 from .render import one_line, show_crontab_line, show_warning
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron translate 'weekdays at 9:30'")
 @click.argument("schedule")
 @click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
 @click.option("--scheduler", type=click.Choice(["systemd", "crontab"]),

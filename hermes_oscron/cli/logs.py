@@ -39,9 +39,9 @@ class NoLog(OscronError):
 @click.option(FOR_ROOT, "for_root", is_flag=True, hidden=True)
 @PROFILE_OPTION
 def logs(job: str, follow: bool, lines: int, run_id: int | None, for_root: bool, in_profile: str | None) -> None:
-    """Print the log of a job's runs: when they began and ended, and the output.
+    """Print the log of a job's runs.
 
-    'output' prints what it left, also where there is no journal.
+    It has when they began and ended, and what they printed. 'output' prints what it left, also where there is no journal.
     """
     found = _ask_account() if account.is_root_for_account() else _find(job, in_profile, run_id)
     if for_root:
