@@ -31,8 +31,8 @@ LINE_BYTES = 57 * 1024
 def backup(file: str | None, no_outputs: bool, for_root: bool) -> None:
     """Save all jobs, scripts, outputs and runs in a file.
 
-    oscron.toml is in it too. Without FILE, it is hermes-oscron-DATE.tar.gz in this folder. Secrets are not in it: the token, and the agent's .env
-    and config.yaml.
+    oscron.toml is in it too. Secrets are not: the token, and the agent's .env and config.yaml. Without FILE, it is
+    hermes-oscron-DATE.tar.gz in this folder.
     """
     if for_root:
         _print_for_root(not no_outputs)

@@ -11,8 +11,8 @@ SHELLS = ("bash", "zsh", "fish")
 def completion(shell: str) -> None:
     """Print the script that completes commands in a shell.
 
-    It completes options, jobs and profiles too. An installation has put it where shells look for it. zsh looks in ~/.local/share/zsh/site-functions only if it is in
-    fpath.
+    It completes options, jobs and profiles too. An installation has put it where shells look for it; zsh looks in
+    ~/.local/share/zsh/site-functions only if that is in fpath.
     """
     found = get_completion_class(shell)
     assert found

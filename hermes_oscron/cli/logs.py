@@ -41,7 +41,7 @@ class NoLog(OscronError):
 def logs(job: str, follow: bool, lines: int, run_id: int | None, for_root: bool, in_profile: str | None) -> None:
     """Print the log of a job's runs.
 
-    It has when they began and ended, and what they printed. 'output' prints what it left, also where there is no journal.
+    It has when they began and ended, and what they printed. 'output' prints what a run left, also without a journal.
     """
     found = _ask_account() if account.is_root_for_account() else _find(job, in_profile, run_id)
     if for_root:
