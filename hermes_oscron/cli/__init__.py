@@ -1,5 +1,11 @@
 """hermes-oscron: the commands for a terminal. Only `serve` has or needs a running server."""
 
+import signal
+import sys
+
+if sys.argv[0].endswith(("/hermes-oscron", "-m")) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends the program without a traceback
+
 from . import (
     admin,
     audit,

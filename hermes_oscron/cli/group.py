@@ -1,6 +1,7 @@
 """The command group and its errors."""
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -52,6 +53,8 @@ class Commands(click.Group):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         accept_any_character()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return super().main(*arguments, **options)
         except OSError as error:  # of --help and --version

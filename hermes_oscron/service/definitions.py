@@ -60,7 +60,7 @@ def definition_of(job: JobView) -> Definition:
 
 def _is_default(name: str, value: Any) -> bool:
     default = FIELDS[name].default
-    return value in (None, "", []) or (value is not UNSET and default is not UNSET and value == default)
+    return value in (None, "", [], {}) or (value is not UNSET and default is not UNSET and value == default)
 
 
 def is_definable(job: JobView) -> bool:

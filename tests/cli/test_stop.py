@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -95,3 +96,15 @@ def test_root_waits_for_a_run_of_the_account(as_root: Installed) -> None:
     as_root.own()
     result = as_root.run("run", "a", "--wait")
     assert (result.returncode, result.stdout.splitlines()[0]) == (3, "nobody")
+
+
+def test_ctrl_c_at_any_moment_ends_the_command_quietly(cli: Cli, root: Path) -> None:
+    write_script_job(root, "true")
+    for hundredths in range(0, 60, 4):
+        process = subprocess.Popen([*COMMAND, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(hundredths / 100)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+        assert b"hermes_oscron" not in told and b"Aborted" not in told, told
+        assert process.returncode in (0, 130, -signal.SIGINT)
