@@ -11,7 +11,7 @@ import click
 from ..hermes.home import active_profile, hermes_root, home_of
 from ..hermes.timezone import home_zone
 from ..jobs.fields import COUNT, FIELDS, MAX_PROMPT_CHARS, TEXT_OR_TEXTS, TEXTS, ValidationError
-from .terminal import Input
+from .terminal import STDIN, Input
 
 
 def field_options(*names: str, of_new_job: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -56,15 +56,16 @@ def read_prompt(given: str | None, file: Input | None = None) -> str | None:
     if file is None and given != "-":
         return given
     max_bytes = 4 * MAX_PROMPT_CHARS + 1  # a character of UTF-8 has at most four, and the newline does not count
-    name, content = file or Input("standard input", sys.stdin.buffer.read(max_bytes + 1) if sys.stdin else b"")
+    name, content = file or Input(STDIN, sys.stdin.buffer.read(max_bytes + 1) if sys.stdin else b"")
+    where = f"on {name}" if name == STDIN else f"in {name}"
     if len(content) > max_bytes:
         raise ValidationError(f"'prompt' must have at most {MAX_PROMPT_CHARS} characters.")
     try:
         prompt = content.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise ValidationError(f"The prompt in {name} is not UTF-8: {error.reason} at byte {error.start}.") from None
+        raise ValidationError(f"The prompt {where} is not UTF-8: {error.reason} at byte {error.start}.") from None
     if not prompt.strip():
-        raise ValidationError(f"There is no prompt in {name}; use a pipe or a file: hermes-oscron create SCHEDULE - "
+        raise ValidationError(f"There is no prompt {where}; use a pipe or a file: hermes-oscron create SCHEDULE - "
                               f"<FILE")
     return prompt
 

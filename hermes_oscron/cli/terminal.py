@@ -15,6 +15,7 @@ from ..errors import cause
 ASKS, FILE_BYTES = "HERMES_OSCRON_ASKS", "HERMES_OSCRON_FILE_BYTES"
 """Variables that root's process sets for that of the account: if a user can answer its questions, and the size of the
 file that standard input begins with."""
+STDIN = "standard input"
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
@@ -39,7 +40,7 @@ class InputFile(click.ParamType[Input, str]):
         if size >= 0:
             return Input(value, sys.stdin.buffer.read(size))
         if value == "-":
-            return Input("standard input", sys.stdin.buffer.read(MAX_FILE_BYTES))
+            return Input(STDIN, sys.stdin.buffer.read(MAX_FILE_BYTES))
         return Input(value, read_file(value))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str,
