@@ -1,6 +1,7 @@
 """Commands of the terminal that need a systemd: the journal, timers of others, the completion."""
 
 import json
+import shlex
 
 import pytest
 
@@ -37,9 +38,10 @@ def test_completions_and_manuals_are_installed(site: Site) -> None:
     share = "/usr/local/share" if site.manager == "--system" else f"{site.home}/.local/share"
     assert "bash_source hermes-oscron" in site.run(f"cat {share}/bash-completion/completions/hermes-oscron").stdout
     site.run(f"ls {share}/zsh/site-functions/_hermes-oscron {share}/fish/vendor_completions.d/hermes-oscron.fish")
-    offered = site.administer(f"export PATH={site.bin}:$PATH; . {share}/bash-completion/completions/hermes-oscron; "
-                              "COMP_WORDS=(hermes-oscron sho); COMP_CWORD=1; _hermes_oscron_completion hermes-oscron; "
-                              'echo "${COMPREPLY[@]}"').stdout
+    ask = (f"PATH={site.bin}:$PATH; . {share}/bash-completion/completions/hermes-oscron; "
+           "COMP_WORDS=(hermes-oscron sho); COMP_CWORD=1; _hermes_oscron_completion hermes-oscron; "
+           'echo "${COMPREPLY[@]}"')
+    offered = site.administer(f"bash -c {shlex.quote(ask)}").stdout
     assert offered == "show\n"
 
 
