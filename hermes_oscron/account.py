@@ -6,7 +6,6 @@ The installer stores the account, and the environment of its jobs, in `installat
 import os
 import pwd
 import stat
-import sys
 from typing import TYPE_CHECKING
 
 from .errors import OscronError
@@ -36,11 +35,18 @@ def uses_privileged_helper() -> bool:
     return owner is not None and owner.pw_uid == os.geteuid()
 
 
-def become_account() -> None:
-    """If this process is root, continue as the account that owns the jobs; see become.py.
+def is_root_for_account() -> bool:
+    """Return True if this process is root, and the jobs are another account's. Raises AccountNotFound."""
+    owner = _owner()
+    return os.geteuid() == 0 and owner is not None and owner.pw_uid != 0
 
-    Only a command whose arguments have a `-` reads standard input; for any other it stays unread. Another account that
-    has named a home of its own goes on by itself. Raises AccountNotFound, OtherAccount.
+
+def become_account(reads_input: bool = False, first_input: bytes = b"",
+                   variables: "Mapping[str, str] | None" = None) -> None:
+    """If this process is root, continue as the account that owns the jobs, with `variables`; see become.py.
+
+    Its standard input is `first_input` and then, with `reads_input`, that of root. Another account that has named a
+    home of its own goes on by itself. Raises AccountNotFound, OtherAccount.
     """
     owner = _owner()
     if owner is None or owner.pw_uid == os.geteuid():
@@ -56,7 +62,8 @@ def become_account() -> None:
     settings = read_settings()
     jobs = {name: settings[name] for name in JOB_ENVIRONMENT if name in settings}
     given = {HOME: os.environ[HOME]} if os.environ.get(HOME) else {}  # it may name a profile of the account's
-    become.become(owner, kept | jobs | given, reads_input="-" in sys.argv[1:])
+    become.become(owner, {**kept, **jobs, **given, **(variables or {})}, reads_input=reads_input,
+                  first_input=first_input)
 
 
 def runtime_dir(environment: "Mapping[str, str]") -> str:

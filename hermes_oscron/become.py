@@ -29,26 +29,27 @@ TIMED_OUT = 124
 
 
 def become(account: pwd.struct_passwd, environment: Mapping[str, str], *, reads_input: bool = False,
-           limit_s: float = math.inf) -> None:
+           first_input: bytes = b"", limit_s: float = math.inf) -> None:
     """Return as `account` with `environment`, in a child of its own session; the caller's process never returns.
 
     The account can freeze, trace and rewrite its processes (kill(2), ptrace(2), /proc/PID/mem), so the child gets no
     descriptor of root's: a process that has a terminal open can type into it (TIOCSTI, ioctl_tty(2)). Its standard
-    input is /dev/null, or with `reads_input` a pipe; its output comes by pipes and is made printable. The process that
+    input is /dev/null, or a pipe with `first_input` and then, with `reads_input`, that of root. Its output comes by
+    pipes and is made printable. The process that
     stays root passes signals on, and kills the child if it does not end after one, or after `limit_s` seconds.
     """
     while os.open(os.devnull, os.O_RDWR) <= 2:
         pass  # a standard descriptor that root closed must not become a pipe's
     has_width = os.environ.get("COLUMNS") or os.isatty(1)  # in a pipe, nothing needs to be cut
     width = {"COLUMNS": str(shutil.get_terminal_size().columns)} if has_width else {}
-    stdin = os.pipe() if reads_input else (os.open(os.devnull, os.O_RDONLY), -1)
+    stdin = os.pipe() if reads_input or first_input else (os.open(os.devnull, os.O_RDONLY), -1)
     stdout, stderr = os.pipe(), os.pipe()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON | {signal.SIGCHLD})
     child = os.fork()
     if child:
         for fd in (stdin[0], stdout[1], stderr[1]):
             os.close(fd)
-        _Keeper(child, limit_s).attend(stdin[1], {stdout[0]: 1, stderr[0]: 2}, mask)
+        _Keeper(child, limit_s).attend(stdin[1], (first_input, reads_input), {stdout[0]: 1, stderr[0]: 2}, mask)
     os.setsid()
     for fd, source in enumerate((stdin[0], stdout[1], stderr[1])):
         os.dup2(source, fd)
@@ -75,8 +76,9 @@ class _Keeper:
         self._asked_at = math.inf
         self._on_kill = 0  # the exit status if the child has to be killed
 
-    def attend(self, stdin: int, outputs: Mapping[int, int], mask: set[int | signal.Signals]) -> None:
-        """Copy our standard input to `stdin`, copy `outputs` to our descriptors, and end as the child does."""
+    def attend(self, stdin: int, given: tuple[bytes, bool], outputs: Mapping[int, int],
+               mask: set[int | signal.Signals]) -> None:
+        """Feed `stdin` as `given`, copy `outputs` to our descriptors, and end as the child does."""
         woken, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -88,7 +90,7 @@ class _Keeper:
         if self._limit_s < math.inf:
             signal.setitimer(signal.ITIMER_REAL, self._limit_s)
         if stdin >= 0:
-            threading.Thread(target=_feed, args=(stdin,), daemon=True).start()  # it inherits the blocked signals
+            threading.Thread(target=_feed, args=(stdin, *given), daemon=True).start()  # it inherits the blocked signals
         signal.pthread_sigmask(signal.SIG_SETMASK, mask - {signal.SIGCHLD, signal.SIGALRM})
         shown = {fd: _printer(target) for fd, target in outputs.items()}
         with selectors.PollSelector() as selector:
@@ -143,11 +145,11 @@ class _Keeper:
             os.kill(self._child, number)
 
 
-def _feed(stdin: int) -> None:
+def _feed(stdin: int, content: bytes, goes_on: bool) -> None:
+    """Write `content` to `stdin` and, if it `goes_on`, our own standard input."""
     with contextlib.suppress(OSError):
-        while content := os.read(0, 65536):
-            while content:
-                content = content[os.write(stdin, content):]
+        while content or (goes_on and (content := os.read(0, 65536))):
+            content = content[os.write(stdin, content):]
     os.close(stdin)
 
 

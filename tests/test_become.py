@@ -101,12 +101,14 @@ READ = """
 import sys
 sys.prefix = {prefix!r}
 from hermes_oscron import account
-account.become_account()
+account.become_account(reads_input=sys.argv[1] == "input", first_input=sys.argv[2].encode())
 print(sys.stdin.read())
 """
 
 
-@pytest.mark.parametrize(("arguments", "read"), [(["create", "every 2h", "-"], "a prompt"), (["list"], "")])
+@pytest.mark.parametrize(("arguments", "read"), [
+    (["input", ""], "a prompt"), (["none", ""], ""), (["none", "a file"], "a file"),
+    (["input", "a file, "], "a file, a prompt")])
 def test_only_a_command_that_needs_input_gets_input(tmp_path: Path, arguments: list[str], read: str) -> None:
     (tmp_path / "installation.conf").write_text("ACCOUNT=nobody\nPATH=/usr/bin\n")
     source = READ.format(prefix=str(tmp_path / "env-1"))
@@ -114,7 +116,7 @@ def test_only_a_command_that_needs_input_gets_input(tmp_path: Path, arguments: l
     done = subprocess.run(["sh", "-c", script, source, *arguments], input=b"a prompt", capture_output=True,
                           check=True, timeout=30, cwd=Path(__file__).parents[1])
     assert done.stdout.decode().splitlines()[0] == read
-    assert done.stdout.decode().strip() == "a prompt"
+    assert done.stdout.decode().strip().removeprefix(read).strip() == ("" if "prompt" in read else "a prompt")
 
 
 def test_a_signal_reaches_the_processes_of_the_account() -> None:

@@ -54,7 +54,7 @@ def commands_of(group: click.Group, prefix: str = "") -> Iterator[tuple[str, cli
 
 
 def options_of(command: click.Command) -> set[str]:
-    options = [param for param in command.params if isinstance(param, click.Option)]
+    options = [param for param in command.params if isinstance(param, click.Option) and not param.hidden]
     return {name for option in options for name in (*option.opts, *option.secondary_opts)}
 
 
@@ -95,6 +95,7 @@ def test_every_argument_and_option_is_described(name: str, command: click.Comman
     assert arguments == {param.name.upper() for param in command.params if isinstance(param, click.Argument)
                          if param.name}
     assert options == options_of(command)
+    text += (MAN / "hermes-oscron.1").read_text().partition("\n.Sh COMMANDS\n")[2].partition("\n.Ss ")[0]
     choices = [choice for param in command.params if isinstance(param.type, click.Choice)
                for choice in param.type.choices]
     assert all(re.search(rf"\b{choice}\b", text) for choice in choices)

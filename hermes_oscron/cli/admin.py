@@ -31,7 +31,7 @@ from .group import Commands, LastingFailure, selection
 from .render import DISARMED, one_line
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron serve --port 8080")
 @click.option("--host", default=None, help="Address to listen on.  [default: localhost]")
 @click.option("--port", default=None, type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8791]")
 @click.option("--scheduler", type=click.Choice(config.SCHEDULER_KINDS), help="The scheduler that fires the jobs.")
@@ -47,7 +47,7 @@ def serve(host: str | None, port: int | None, scheduler: str | None, beyond_loop
         sys.exit(130)
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron token --rotate")
 @click.option("--rotate", is_flag=True, help="Replace the token; the old one and all logins become invalid.")
 def token(rotate: bool) -> None:
     """Print the token that clients of the API send."""
@@ -56,7 +56,7 @@ def token(rotate: bool) -> None:
     click.echo(one_line(token.rotate(hermes_root()) if rotate else token.get_or_create(hermes_root())))
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron sync --scheduler crontab")
 @click.option("--scheduler", type=click.Choice(config.SCHEDULER_KINDS), help="The scheduler to move the jobs to.")
 @click.option("--quiet", is_flag=True, help="Print only errors, and which missed jobs were started.")
 def sync(scheduler: str | None, quiet: bool) -> None:
@@ -69,7 +69,7 @@ def sync(scheduler: str | None, quiet: bool) -> None:
 
 
 def _sync(here: Selection, quiet: bool = False) -> None:
-    _show_sync(here, Reconciler(here).sync(), quiet)
+    show_sync(here, Reconciler(here).sync(), quiet)
     if not quiet:
         _show_if_disarmed(here)
 
@@ -79,7 +79,7 @@ def _show_if_disarmed(here: Selection) -> None:
         click.echo(DISARMED)
 
 
-def _show_sync(here: Selection, report: SyncReport, quiet: bool = False) -> None:
+def show_sync(here: Selection, report: SyncReport, quiet: bool = False) -> None:
     for change, instances in (("Armed", report.armed), ("Disarmed", report.disarmed)) if not quiet else ():
         for instance in instances:
             click.echo(f"{change} {instance}.")
@@ -93,22 +93,23 @@ def _show_sync(here: Selection, report: SyncReport, quiet: bool = False) -> None
         sys.exit(LastingFailure.exit_code if all(problem.needs_edit for problem in report.problems) else 1)
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron disarm")
 def disarm() -> None:
     """Stop firing jobs until 'arm', also over syncs and reboots. All jobs stay."""
     Reconciler(selection()).disarm()
     click.echo(DISARMED)
 
 
-@click.command(short_help="Fire jobs again after 'disarm', and start missed ones.")
+@click.command(short_help="Fire jobs again after 'disarm', and start missed ones.",
+               epilog="Example: hermes-oscron arm")
 def arm() -> None:
     """Fire jobs again after 'disarm', and start missed ones, each once."""
     here = selection()
-    _show_sync(here, Reconciler(here).arm())
+    show_sync(here, Reconciler(here).arm())
     click.echo("The jobs are armed.")
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron adopt --dry-run")
 @click.option("--dry-run", is_flag=True, help="Print the effect on each job, and change nothing.")
 def adopt(dry_run: bool) -> None:
     """Sync, and print the effect on each existing job.
@@ -140,7 +141,7 @@ def plugin() -> None:
     """Turn the agent's own scheduler off, or on again."""
 
 
-@plugin.command("install")
+@plugin.command("install", epilog="Example: hermes-oscron plugin install")
 def install_plugin() -> None:
     """Stop the agent from firing jobs itself, in every profile.
 
@@ -160,14 +161,14 @@ def install_plugin() -> None:
         sys.exit(1)
 
 
-@plugin.command("remove")
+@plugin.command("remove", epilog="Example: hermes-oscron plugin remove")
 def remove_plugin() -> None:
     """Turn the agent's own scheduler on again, and restore config.yaml."""
     for home in agent_plugin.remove(hermes_root()):
         click.echo(f"{home.profile}: restored {home.path}/config.yaml.")
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron doctor --verify")
 @click.option("--verify", "wants_verification", is_flag=True,
               help="Also compare the next runs of every job with croniter's and systemd's.")
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON.")

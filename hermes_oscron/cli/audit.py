@@ -14,11 +14,14 @@ from ..hermes.timezone import home_zone
 from ..json_text import json_safe
 from ..runs.audit import Audit
 from ..service.audit import audits
-from .group import PROFILE_OPTION, service, time_option, zone_option
+from .addressing import PROFILE_OPTION
+from .group import service
+from .options import time_option, zone_option
 from .render import one_line
 
 
-@click.command(short_help="Compare the ledger of runs with the schedules.")
+@click.command(short_help="Compare the ledger of runs with the schedules.",
+               epilog="Example: hermes-oscron audit --since 2027-03-01")
 @click.argument("job_id", required=False)
 @click.option("--since", metavar="TIME", help="Look at the time from then on, like 2027-03-15T09:00.")
 @PROFILE_OPTION

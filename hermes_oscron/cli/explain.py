@@ -1,20 +1,31 @@
 """The commands that explain a schedule: its timer or crontab line, and when it is due."""
 
 import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
-from ..errors import shortened
-from ..hermes.timezone import machine_zone
-from ..schedule.model import INTERVAL
+from ..clock import CLOCK
+from ..errors import OscronError, shortened
+from ..hermes import job_store
+from ..hermes.home import ProfileNotFound
+from ..hermes.jobs_file import JobNotFound
+from ..hermes.timezone import home_zone, machine_zone
+from ..jobs.record import SCHEDULED
+from ..schedule.model import INTERVAL, ScheduleError
 from ..schedule.occurrences import first_occurrences
 from ..schedule.parse import read_schedule, refuse_past
 from ..schedulers.systemd.unit_file import timer_lines
-from .group import selection, time_option, zone_option
+from ..service.job_views import why_never_fires
+from ..service.runs import next_of
+from .addressing import PROFILE_OPTION, Chosen, complete_jobs, find_job, with_json
+from .group import selection
+from .options import time_option, zone_option
 from .render import one_line, show_crontab_line, show_warning
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron translate 'weekdays at 9:30'")
 @click.argument("schedule")
 @click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
 @click.option("--scheduler", type=click.Choice(["systemd", "crontab"]),
@@ -35,15 +46,46 @@ def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
         click.echo(line)
 
 
-@click.command("next")
-@click.argument("schedule")
+@click.command("next", epilog="Example: hermes-oscron next disk -n 5; hermes-oscron next 'weekdays at 9:30'")
+@click.argument("job_or_schedule", shell_complete=complete_jobs)
 @click.option("-n", "count", default=1, type=click.IntRange(1, 100_000), show_default=True, help="How many times.")
 @click.option("--from", "start", help="Count from this ISO time.  [default: now]")
 @click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
-def next_times(schedule: str, count: int, start: str | None, zone: str | None) -> None:
-    """Print when SCHEDULE is due next."""
+@PROFILE_OPTION
+@with_json
+def next_times(job_or_schedule: str, count: int, start: str | None, zone: str | None, in_profile: str | None) -> Any:
+    """Print when a job or a schedule is due next.
+
+    It is an error if it is never due.
+    """
     here = zone_option(zone)
-    after = time_option(start, here) if start else datetime.datetime.now(datetime.UTC)
+    after = time_option(start, here) if start else None
+    try:
+        chosen = find_job(job_or_schedule, in_profile)
+    except (JobNotFound, ProfileNotFound) as error:
+        if in_profile:
+            raise
+        times = _times_of_schedule(job_or_schedule, count, after or CLOCK.now(), here, error)
+    else:
+        times = _times_of_job(chosen, count, after)
+        here = zone_option(zone) if zone else home_zone(chosen.here.home)
+    shown = [due.astimezone(here).isoformat() for due in times]
+    return shown, lambda _: click.echo("\n".join(shown))
+
+
+def _times_of_job(chosen: Chosen, count: int, after: datetime.datetime | None) -> list[datetime.datetime]:
+    job = chosen.here.show(chosen.job_id)
+    times = next_of(job_store.find(chosen.here.home, chosen.job_id), after, count, CLOCK.now())
+    if not times:
+        why = why_never_fires(chosen.here.home, chosen.job_id)
+        raise click.ClickException(f"{chosen.job_id} has no next run: " + (
+            one_line(why) if why else f"it is {job['state']}." if job["state"] != SCHEDULED else "none is that late."))
+    return times
+
+
+def _times_of_schedule(schedule: str, count: int, after: datetime.datetime, here: ZoneInfo,
+                       not_found: OscronError) -> list[datetime.datetime]:
+    """Return when `schedule` is due after `after`. Raises `not_found` if it has one word, which then is no schedule."""
     try:
         parsed, warnings = read_schedule(schedule, here, after)
         for warning in warnings:
@@ -52,7 +94,10 @@ def next_times(schedule: str, count: int, start: str | None, zone: str | None) -
         if not found:
             raise click.ClickException(f"{one_line(shortened(schedule))} is never due after "
                                        f"{after.astimezone(here).isoformat(timespec='seconds')}.")
-        for due in found:
-            click.echo(due.astimezone(here).isoformat())
+        return found
+    except ScheduleError:
+        if " " in schedule.strip() or any(character.isdigit() for character in schedule):
+            raise
+        raise not_found from None
     except OverflowError:
         raise click.ClickException("The time is outside the years 1 to 9999.") from None

@@ -10,7 +10,7 @@ from ..install.settings import SCHEDULERS
 from ..install.target import own_layout
 
 
-@click.command()
+@click.command(epilog="Example: hermes-oscron install")
 @click.option("--scheduler", type=click.Choice(SCHEDULERS), help="The scheduler of the jobs.")
 def install(scheduler: str | None) -> None:
     """Repair the units and the links of this installation.
@@ -20,7 +20,8 @@ def install(scheduler: str | None) -> None:
     _run([f"--scheduler={scheduler}"] if scheduler else [], "hermes-oscron install")
 
 
-@click.command(short_help="Remove this installation; jobs, outputs and settings stay.")
+@click.command(short_help="Remove this installation; jobs, outputs and settings stay.",
+               epilog="Example: hermes-oscron uninstall")
 @click.option("--purge", is_flag=True, help="Remove the data too, and the account if the installer created it.")
 @click.option("--yes", is_flag=True, help="Do not ask before --purge.")
 def uninstall(purge: bool, yes: bool) -> None:

@@ -1,9 +1,7 @@
 """Print jobs, runs and crontab lines in the terminal."""
 
 import datetime
-import os
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,11 +14,6 @@ from ..schedulers.crontab.expression import expression_of, starts_per_day
 from ..service.manual_start import Progress
 
 DISARMED = "No job fires: the jobs are disarmed. 'hermes-oscron arm' arms them again."
-NO_LIMIT = 100_000
-"""The width of a table whose cells are not cut."""
-LAST_WIDTH = len("delivery_failed")
-MIN_NAME_WIDTH = 12
-"""The width that the name keeps in a table that must be cut; only then the schedule is cut too."""
 LABEL_WIDTH = len("Last status:")
 SHOWN_APART = ("schedule", "prompt", "name", "script", "repeat", "paused_reason")
 """Fields of a job that `show_job` prints beside those that are set."""
@@ -44,86 +37,11 @@ def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def show_table(answer: Any, runs: Mapping[str, Progress], zones: Mapping[str, str], hidden: Mapping[str, int]) -> None:
-    """Print the jobs of `answer`, and how many `hidden` ones other profiles have.
-
-    `runs` has each run in progress, by instance, and `zones` the zone of each profile.
-    """
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    jobs = answer["jobs"]
-    if not jobs:
-        click.echo("No jobs. 'hermes-oscron create \"every 2h\" \"…\"' creates one.")
-        _show_below_table(answer, hidden)
-        return
-    ids = [job["id"] if job["owner_profile"] == answer["active_profile"] else f"{job['owner_profile']}:{job['id']}"
-           for job in jobs]
-    rows = [tuple(map(one_line, (job_id, job["name"], job["schedule_display"],
-                                 _next_text(job, runs.get(f"{job['owner_profile']}:{job['id']}")),
-                                 job["last_status"] or "-"))) for job_id, job in zip(ids, jobs, strict=True)]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _columns())
-    headings = ("ID", "NAME", "SCHEDULE", "NEXT", "LAST")
-    needs = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading, width in zip(headings, _widths(needs, console.width), strict=True):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=width)
-    for row in rows:
-        table.add_row(*(Text(cell, overflow="ellipsis", no_wrap=True) for cell in row))
-    console.print(table)
-    _show_zones([job["next_run_at"] for job in jobs if job["next_run_at"]], zones)
-    _show_below_table(answer, hidden)
-
-
-def _widths(needs: list[int], width: int) -> list[int]:
-    """Return the widths of the columns of a table of `width`: id, name, schedule, next and last run.
-
-    Each gets what it `needs`. If that is too much, the name is cut first, and then the schedule.
-    """
-    job_id, name, schedule, following, last = needs
-    if width < NO_LIMIT:
-        last = min(last, LAST_WIDTH)
-    left = width - job_id - following - last - 4 * len("  ")
-    name = min(name, max(left - schedule, MIN_NAME_WIDTH))
-    return [job_id, name, max(1, min(schedule, left - name)), following, last]
-
-
-def _show_zones(times: Iterable[str], zones: Mapping[str, str]) -> None:
-    """Print the `zones`, of each profile, of the ISO `times` above, unless a clock of this terminal shows the same."""
-    moments = map(datetime.datetime.fromisoformat, times)
-    if all(moment.utcoffset() == moment.astimezone().utcoffset() for moment in moments):
-        return
-    names = dict.fromkeys(zones.values())
-    shown = names if len(names) == 1 else [f"{zone} ({profile})" for profile, zone in zones.items()]
-    click.echo(f"Times are in {', '.join(shown)}.")
-
-
-def _show_below_table(answer: Any, hidden: Mapping[str, int]) -> None:
-    """Print what the table of the jobs does not show."""
-    if not answer["armed"]:
-        click.echo(DISARMED)
-    for sentence in answer.get("unusable", ()):
-        click.echo(f"NOT USED: {one_line(sentence)}")
-    for job in answer["jobs"]:
-        if job["held"]:
-            click.echo(f"{job['id']}: {one_line(job['held'])}")
-    for profile, sentence in answer["paused_profiles"].items():
-        click.echo(f"NOTE: {profile}: {one_line(sentence)}")
-    if hidden:
-        counts = ", ".join(f"{profile} ({count})" for profile, count in hidden.items())
-        click.echo(f"NOTE: other profiles have jobs too: {counts}. 'hermes-oscron list --all-profiles' shows them.")
-
-
-def _next_text(job: Any, run: Progress | None) -> str:
-    """Return when `job` runs next, for the table, or for how long its `run` has been in progress."""
-    if run:
-        return f"{run.state} {_span(run.elapsed)}"
-    if not job["next_run_at"]:
-        return str(job["state"])
-    due = datetime.datetime.fromisoformat(job["next_run_at"])
-    return "due now" if due <= datetime.datetime.now(datetime.UTC) else f"{due:%Y-%m-%d %H:%M}"
+def show_zone(times: Iterable[str | None], zone: ZoneInfo) -> None:
+    """Print the `zone` in which the ISO `times` are shown, unless a clock of this terminal shows the same."""
+    moments = [datetime.datetime.fromisoformat(time) for time in times if time]
+    if any(moment.astimezone(zone).utcoffset() != moment.astimezone().utcoffset() for moment in moments):
+        click.echo(f"Times are in {zone.key}.")
 
 
 def show_job(job: Any, unit: str | None = None, run: Progress | None = None, reason: str | None = None) -> None:
@@ -131,7 +49,7 @@ def show_job(job: Any, unit: str | None = None, run: Progress | None = None, rea
 
     `run` is its run in progress, and `reason` is a sentence if the job never fires.
     """
-    running = f"{run.state} for {_span(run.elapsed)}" if run else None
+    running = f"{run.state} for {span(run.elapsed)}" if run else None
     shown = {
         "Id": job["id"], "Name": job["name"], "Schedule": job["schedule_display"],
         "State": ", ".join(filter(None, (job["state"], running, job["held"]))),
@@ -164,10 +82,10 @@ def show_warning(warning: str) -> None:
     click.echo(f"WARNING: {one_line(warning)}", err=True)
 
 
-def show_runs(found: Any, folder: str, zones: Mapping[str, str], run: Progress | None) -> None:
+def show_runs(found: Any, folder: str, zone: ZoneInfo, run: Progress | None) -> None:
     """Print the runs `found`, whose outputs are in `folder`, and for how long the one in progress has been, `run`."""
     if run:
-        click.echo(f"{run.state.capitalize()} for {_span(run.elapsed)}.")
+        click.echo(f"{run.state.capitalize()} for {span(run.elapsed)}.")
     elif not found:
         click.echo("No runs yet.")
     if not found:
@@ -177,7 +95,7 @@ def show_runs(found: Any, folder: str, zones: Mapping[str, str], run: Progress |
         ended = datetime.datetime.fromisoformat(each["ended_at"])
         click.echo(f"{ended:%Y-%m-%d %H:%M:%S}  {each['status']:<7}  {each['size']:>9}  {each['filename']}")
     click.echo(f"The outputs are in {folder}")
-    _show_zones([each["ended_at"] for each in found], zones)
+    show_zone([each["ended_at"] for each in found], zone)
 
 
 def _to_second(time: str | None) -> str | None:
@@ -185,7 +103,7 @@ def _to_second(time: str | None) -> str | None:
     return datetime.datetime.fromisoformat(time).isoformat(timespec="seconds") if time else None
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """Return `seconds` in words of at most two units."""
     minutes, hours, days = (int(seconds // unit) for unit in (60, 3600, 86400))
     if days:
@@ -207,9 +125,3 @@ def one_line(value: object) -> str:
 def printable(text: str) -> str:
     """Return `text` without characters that control a terminal, except newlines."""
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-
-
-def _columns() -> int:
-    """Return the width of a table that does not go to a terminal: that of `$COLUMNS`, if it is set."""
-    columns = os.environ.get("COLUMNS", "")
-    return int(columns) if columns.isdecimal() and len(columns) < 6 else NO_LIMIT

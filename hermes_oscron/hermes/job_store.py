@@ -92,6 +92,11 @@ def change_each(home: Home, job_ids: Iterable[str], update: Change) -> list[Job]
     return changed
 
 
+def replace(home: Home, content: bytes) -> None:
+    """Replace all jobs by those in `content`, which is like jobs.json. Raises StateFileError."""
+    jobs_file.replace(home, content)
+
+
 def note_armed(home: Home) -> None:
     """Store that the last change of `home` by this process is armed, so that it starts no sync."""
     jobs_file.note_armed(home)

@@ -178,6 +178,12 @@ def _change_in_document(home: Home, job_ids: Iterable[str], update: Callable[[Re
     return True
 
 
+def replace(home: Home, content: bytes) -> None:
+    """Replace the whole file by the jobs in `content`, which is like it. Raises StateFileError."""
+    with _locked(home):
+        _save(home, _parse(content, home.jobs_file, None))
+
+
 def forget(home: Home) -> None:
     """Free the memory that the jobs of `home` take; the next call reads them again."""
     _cache.pop(home.jobs_file, None)

@@ -73,10 +73,15 @@ def _seconds(text: str) -> float | None:
     return hours * 3600 + minutes * 60 + seconds
 
 
+def response(content: str) -> str:
+    """Return what follows the heading of the response in `content`, or all of `content` if it has no such heading."""
+    heading = RESPONSE_HEADING.search(content)
+    return content[heading.end() if heading else 0:].strip()
+
+
 def snippet(content: str) -> str:
     """Return the beginning of the response in `content`, or of all of `content` if it has no such heading."""
-    heading = RESPONSE_HEADING.search(content)
-    return content[heading.end() if heading else 0:].strip()[:SNIPPET_CHARS] or "(empty)"
+    return response(content)[:SNIPPET_CHARS] or "(empty)"
 
 
 def window(content: str) -> str:

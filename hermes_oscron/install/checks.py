@@ -8,6 +8,7 @@ import socket
 import sys
 
 from .. import config
+from . import completions
 from .layout import Layout
 from .manager import Manager
 from .ownership import changeable_by, is_roots, part_of_others
@@ -45,7 +46,8 @@ def refuse_targets_of_others(layout: Layout) -> None:
 
     Root runs the commands in them, and writes and links files there.
     """
-    for target in (layout.current, layout.commands, *manual_sections(layout)):
+    for target in (layout.current, layout.commands, *manual_sections(layout),
+                   *completions.folders(layout)[::2]):
         if target and (path := part_of_others(target)):
             raise InstallError(f"Others than root can change {path}, on the way to {target}, where root installs. Give "
                                f"it to root alone: chown -h root:root {path}; chmod go-w {path}")

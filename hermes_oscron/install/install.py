@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..errors import describe
 from ..files import locked, write_atomic
-from . import environment, rollback, settings, target, units
+from . import completions, environment, rollback, settings, target, units
 from .jobs import forget_in_state, leave_home
 from .layout import Layout
 from .manager import BOOTED
@@ -97,7 +97,7 @@ def _with_home(wanted: Target, undo: contextlib.ExitStack) -> Target:
 
 
 def link_commands(layout: Layout) -> None:
-    """Link our commands, and copy the manuals, into the folders where shells and man(1) look for them."""
+    """Link our commands, and write the manuals and completions, where shells and man(1) look for them."""
     if layout.commands:
         os.makedirs(layout.commands, exist_ok=True)
         for name in environment.LINKS:
@@ -108,6 +108,9 @@ def link_commands(layout: Layout) -> None:
             os.makedirs(section, exist_ok=True)
             with open(f"{units.MANUALS}/{name}", "rb") as manual:
                 write_atomic(f"{section}/{name}", manual.read(), 0o644)
+    for path, text in completions.files(layout).items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_atomic(path, text.encode(), 0o644)
 
 
 def install_units(wanted: Target) -> None:

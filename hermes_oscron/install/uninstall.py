@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ..files import locked
-from . import environment, target, units
+from . import completions, environment, target, units
 from .jobs import forget_in_state, remove_crontab_lines
 from .layout import Layout, system
 from .manager import Manager
@@ -94,9 +94,13 @@ def _remove_all(present: Target) -> None:
     for manual in glob.glob(f"{layout.manuals}/man[158]/*"):
         if os.path.basename(manual).startswith(("hermes-oscron.", "hermes-cron-exec.", "oscron.toml.")):
             os.unlink(manual)
+    for path in completions.files(layout):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
     manager.attempt("daemon-reload")
     if not layout.is_system:  # the system's folders exist without us, or belong to a package
-        for folder in (*units.manual_sections(layout), layout.manuals, layout.commands, layout.units):
+        for folder in (*units.manual_sections(layout), *completions.folders(layout), layout.manuals, layout.commands,
+                       layout.units):
             if folder:
                 with contextlib.suppress(OSError):  # it is missing, or not empty
                     os.rmdir(folder)

@@ -257,12 +257,15 @@ def _same(posted: object, shown: object) -> bool:
 def check(given: Mapping[str, Any], is_new: bool) -> dict[str, Any]:
     """Return the fields of `given` that are not null, each in its own type. Raises ValidationError.
 
-    They are those of a job that `is_new`, or changes of one. `model` and `provider` may both be null: that removes
-    both, as the Tasks panel does for "Default".
+    They are those of a job that `is_new`, or changes of one. UNSET, which no client can send, clears a field.
+    `model` and `provider` may both be null: that removes both, as the Tasks panel does for "Default".
     """
     checked: dict[str, Any] = {}
     for name, value in given.items():
         if value is None:
+            continue
+        if value is UNSET:
+            checked[name] = None
             continue
         if name in SERVER_FIELDS and not (is_new and name in FIELDS):
             raise ValidationError(f"'{name}' is set by the server and cannot be changed; leave it out.")

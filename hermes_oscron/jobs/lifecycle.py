@@ -184,6 +184,18 @@ def skip_missed(job: Job, now: datetime.datetime) -> Job:
     return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": iso(following, job.zone)})
 
 
+def restored(job: Job, now: datetime.datetime) -> Job:
+    """Return `job` from a backup: what was due since then stays missed, and a one-shot whose time is past is paused."""
+    due = job.next_run_at
+    if job.schedule is None or not job.is_scheduled or due is None or due > now:
+        return job
+    if job.schedule.kind == ONCE:
+        return pause(job, "Its time was past when it was restored from a backup.", now)
+    following = next_occurrence(job.schedule, now, job.zone, job.phase)
+    next_run_at = iso(following, job.zone) if following else None
+    return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": next_run_at})
+
+
 def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
     """Return `current` without what a command changed from `before` to `after`.
 

@@ -1,6 +1,7 @@
-"""Find the job that is meant at a terminal."""
+"""Find the jobs that are meant at a terminal."""
 
 import contextlib
+from collections.abc import Callable
 
 from ..errors import shortened
 from ..files import StateFileError
@@ -9,15 +10,27 @@ from ..hermes.home import Home, homes_of
 from ..hermes.jobs_file import JobNotFound
 from ..jobs.fields import ValidationError
 from ..jobs.model import Job
+from ..jobs.record import COMPLETED, ERROR, PAUSED, RAN, SCHEDULED
+from .job_views import JobView
+from .manual_start import Progress
 
 MIN_PREFIX_CHARS = 4
 """The characters that are enough of an id, if no other one begins with them."""
 
+STATES: dict[str, Callable[[JobView, Progress | None], bool]] = {
+    **{state: lambda job, _, state=state: job["state"] == state  # type: ignore[misc]
+       for state in (SCHEDULED, PAUSED, COMPLETED, ERROR)},
+    "running": lambda _, run: run is not None and not run.queued,
+    "queued": lambda _, run: run is not None and run.queued,
+    "failed": lambda job, _: job["last_status"] is not None and job["last_status"] not in RAN,
+}
+"""The states by which jobs are selected. A job that is running or has failed has another one too."""
+
 
 def find_id(home: Home, text: str) -> str:
-    """Return the id that `text` is the beginning of. Raises StateFileError.
+    """Return the id of the job that `text` names: its id, its name, or the beginning of its id. Raises StateFileError.
 
-    Raises JobNotFound, and ValidationError if it is the beginning of several.
+    Raises JobNotFound, and ValidationError if several jobs have that name, or ids that begin so.
     """
     found = _matches(job_store.read(home), text)
     if not found:
@@ -25,7 +38,8 @@ def find_id(home: Home, text: str) -> str:
         raise JobNotFound(f"There is no job '{shortened(text)}' in profile {home.profile}.",
                           f"Did you mean {' or '.join(elsewhere)}?" if elsewhere else "")
     if len(found) > 1:
-        raise ValidationError(f"The ids of several jobs begin with {text}: {', '.join(job.id for job in found)}.")
+        raise ValidationError(f"Several jobs have the name {shortened(text)}, or ids that begin so: "
+                              f"{', '.join(job.id for job in found)}.")
     return found[0].id
 
 
@@ -35,9 +49,16 @@ def jobs_elsewhere(home: Home) -> dict[str, int]:
 
 
 def _matches(jobs: list[Job], text: str) -> list[Job]:
-    """Return the job with the id `text`, or else those whose ids begin with it."""
+    """Return the jobs that `text` names, by the first of these that finds any: id, name, beginning of the id."""
     return ([job for job in jobs if job.id == text]
-            or [job for job in jobs if len(text) >= MIN_PREFIX_CHARS and job.id.startswith(text)])
+            or [job for job in jobs if name_of(job) == text]
+            or [job for job in jobs if len(text) >= MIN_PREFIX_CHARS and job.id.startswith(text)]
+            or [job for job in jobs if name_of(job).casefold() == text.casefold()])
+
+
+def name_of(job: Job) -> str:
+    """Return the name of `job` as lists show it; empty if it has none."""
+    return " ".join(str(job.record.get("name") or "").split())
 
 
 def _jobs_of_others(home: Home) -> dict[str, list[Job]]:

@@ -59,15 +59,19 @@ class Doctor:
         self._selection = selection
         self._clock = clock
 
-    def diagnose(self) -> list[Finding]:
-        """Return what no run or sync in progress will solve, the problems first. Raises SchedulerError."""
+    def diagnose(self, confirm: bool = True) -> list[Finding]:
+        """Return what no run or sync in progress will solve, the problems first. Raises SchedulerError.
+
+        Without `confirm` it does not wait, and the findings may be solved by themselves.
+        """
         scheduler = self._selection.active
         if reason := scheduler.availability().reason:
             return [Finding(PROBLEM, scheduler.kind, f"Nothing fires: {reason}"), *self._surroundings()]
         found = self._of_root()
         for home in homes_of(self._selection.root):
             found += self._of_profile(home)
-        found += self._surroundings() + self._lasting_problems()
+        found += self._surroundings()
+        found += self._lasting_problems() if confirm else self._problems().values()
         return sorted(found, key=lambda each: each.severity != PROBLEM)
 
     def _of_root(self) -> list[Finding]:

@@ -158,9 +158,11 @@ class JobService:
 
     # Writing
 
-    def create(self, given: Mapping[str, Any], warn: Warn = _ignore) -> JobView:
+    def create(self, given: Mapping[str, Any], warn: Warn = _ignore, job_id: str | None = None,
+               save: bool = True) -> JobView:
         """Create a job of the fields `given`, arm it, and return it; `warn` receives the warnings of its schedule.
 
+        Its id is `job_id`, or a new one. Without `save`, the fields are checked, and nothing is changed.
         Raises ValidationError, ScheduleError, SchedulerError, StateFileError.
         """
         home, now = self.home, self.clock.now()
@@ -174,25 +176,19 @@ class JobService:
         refuse_past(schedule, now)
         require_agreement(schedule, text, zone, now)
         fields = with_agent_fields(fields, None, home, config.load(self.root))
-        job = lifecycle.create(home.profile, os.urandom(6).hex(), fields, schedule, zone, now,
+        job = lifecycle.create(home.profile, job_id or os.urandom(6).hex(), fields, schedule, zone, now,
                                self._selection.active.resolution)
-        with command_lock(self._selection):
-            job_store.add(home, job)
-            try:
-                self._apply_to_scheduler(home, job, now)
-            except Exception:
-                job_store.remove(home, job.id)
-                raise
-            bookkeeping.note_changes(home, [job], now, self.clock.now())
+        if save:
+            self._add(home, job, now)
         for warning in warnings:
             warn(warning)
         return self._view(home, job, now)
 
-    def update(self, job_id: str, given: Mapping[str, Any], warn: Warn = _ignore) -> JobView:
+    def update(self, job_id: str, given: Mapping[str, Any], warn: Warn = _ignore, save: bool = True) -> JobView:
         """Change the fields `given` of `job_id` and return it. Null does not change a field, and "" clears a text.
 
         A value that clients see already changes nothing, so that they can post back all of what they got. `warn`
-        receives the warnings of the schedule that is given.
+        receives the warnings of the schedule that is given. Without `save`, nothing is changed.
 
         Raises JobNotFound, ValidationError, ScheduleError, SchedulerError, StateFileError.
         """
@@ -213,7 +209,7 @@ class JobService:
                 refuse_past(schedule, now)
             return lifecycle.edit(job, fields, schedule, now, self._selection.active.resolution)
 
-        changed = self._change(home, job_id, change, now)
+        changed = self._change(home, job_id, change, now) if save else self._view(home, change(present), now)
         for warning in warnings:
             warn(warning)
         return changed
@@ -280,6 +276,17 @@ class JobService:
     def notes(self, job_id: str) -> list[str]:
         """Return what `job_id` asks for and does not get, a sentence each. Raises JobNotFound, ConfigError."""
         return notes(job_store.find(self.home, job_id).record, self.home, config.load(self.home.root))
+
+    def _add(self, home: Home, job: Job, now: datetime.datetime) -> None:
+        """Add `job` and its timer or crontab line, or neither."""
+        with command_lock(self._selection):
+            job_store.add(home, job)
+            try:
+                self._apply_to_scheduler(home, job, now)
+            except Exception:
+                job_store.remove(home, job.id)
+                raise
+            bookkeeping.note_changes(home, [job], now, self.clock.now())
 
     def _change(self, home: Home, job_id: str, change: Callable[[Job], Job], now: datetime.datetime) -> JobView:
         """Change the job and its timer or crontab line, or neither."""

@@ -109,6 +109,17 @@ def upcoming(home: Home, hours: int, now: datetime.datetime) -> tuple[list[RunVi
     return runs, clock_changes({job.zone for job in jobs.values()}, now, until)
 
 
+def next_of(job: Job, after: datetime.datetime | None, count: int, now: datetime.datetime) -> list[datetime.datetime]:
+    """Return the next `count` times, in the job's zone, at which `job` is due, as things are, from `after` on."""
+    first = due.next_run(job, now)
+    if first is None or job.schedule is None:
+        return []
+    if after and after > first and job.schedule.kind != ONCE:
+        return list(islice(occurrences(job.schedule, after, job.zone, job.phase), count))
+    found = of_job(job, now, datetime.datetime.max.replace(tzinfo=datetime.UTC))
+    return [moment for moment, _ in islice(found, count) if after is None or moment > after]
+
+
 def of_job(job: Job, now: datetime.datetime, until: datetime.datetime) -> Iterator[tuple[datetime.datetime, Job]]:
     """Yield the times up to `until` at which `job` is due, as things are; no more than it has runs left."""
     first = due.next_run(job, now)

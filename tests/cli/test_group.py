@@ -1,3 +1,5 @@
+import re
+import shlex
 from pathlib import Path
 
 import click
@@ -6,6 +8,8 @@ import pytest
 from hermes_oscron.cli import main
 from hermes_oscron.version import version_text
 
+from ..test_docs import COMMAND, parse
+from ..test_man import commands_of
 from .conftest import Cli
 
 
@@ -18,6 +22,19 @@ def test_version_is_one_line_and_reads_no_configuration(cli: Cli, root: Path) ->
 def test_the_summary_of_no_command_is_cut(group: click.Group) -> None:
     text = group.get_help(click.Context(group, info_name="hermes-oscron", terminal_width=80))
     assert not [line for line in text.splitlines() if line.endswith("...") and not line.startswith("Usage:")]
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands_of(main)), ids=[name for name, _ in commands_of(main)])
+def test_every_command_has_an_example_that_it_accepts(name: str, command: click.Command, tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("jobs.toml", "jobs.tar.gz"):
+        (tmp_path / file).touch()
+    assert command.epilog and f"hermes-oscron {name}" in command.epilog, command.epilog
+    examples = COMMAND.findall(re.sub(r"Example: (EDITOR=\w+ |eval \")?", "", command.epilog))
+    assert examples
+    for arguments in examples:
+        parse(shlex.split(arguments.partition(" >")[0]), complete=True)
 
 
 def test_debug_changes_nothing_if_a_command_succeeds(cli: Cli) -> None:

@@ -1,11 +1,13 @@
 import json
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from ..conftest import release_script, wait_for, write_jobs, write_waiting_script
-from .conftest import Cli
+from .conftest import COMMAND, Cli, Installed
 
 DAILY = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
@@ -90,7 +92,10 @@ def test_times_in_another_zone_than_that_of_the_terminal_have_its_name(cli: Cli,
     assert cli.out("list", TZ="Asia/Tokyo").splitlines()[2] == "Times are in UTC."
     (work / ".env").write_text("HERMES_TIMEZONE=Asia/Tokyo\n")
     assert cli.out("list", "--profile", "work", TZ="UTC").splitlines()[2] == "Times are in Asia/Tokyo."
-    assert "Times are in UTC (default), Asia/Tokyo (work)." in cli.out("list", "--all-profiles", TZ="UTC")
+    _, first, second = cli.out("list", "--all-profiles", TZ="UTC").splitlines()
+    assert " 09:00 " in first and " 00:00 " in second, "all times are in the zone of the active profile"
+    _, first, second, below = cli.out("list", "--all-profiles", "--tz", "Asia/Tokyo", TZ="UTC").splitlines()
+    assert " 18:00 " in first and " 09:00 " in second and below == "Times are in Asia/Tokyo."
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY, "state": "paused"})
     assert "Times" not in cli.out("list", TZ="Asia/Tokyo"), "no time is shown"
 
@@ -149,3 +154,84 @@ def test_the_commands_that_read_do_not_import_croniter(cli: Cli, root: Path) -> 
         told = cli.run(*arguments, PYTHONPROFILEIMPORTTIME="1")
         assert told.returncode == 0 and "croniter" not in told.stderr, arguments
     assert "| croniter\n" in cli.run("update", "a", "--schedule", "0 9 * * 1", PYTHONPROFILEIMPORTTIME="1").stderr
+
+
+SOME = [
+    {"id": "aaaaaaaaaaaa", "name": "Mail", "schedule": {**DAILY, "expr": "0 10 * * *"}, "last_status": "ok",
+     "last_run_at": "2026-03-01T09:00:00+00:00", "prompt": "read", "repeat": {"times": 9, "completed": 2}},
+    {"id": "bbbbbbbbbbbb", "name": "disk", "schedule": DAILY, "last_status": "error", "prompt": "look"},
+    {"id": "cccccccccccc", "name": "Backup", "schedule": DAILY, "state": "paused", "enabled": False, "prompt": "p"},
+]
+
+
+def ids(cli: Cli, *arguments: str) -> str:
+    """The first letters of the ids that `list` prints with `arguments`."""
+    return "".join(line[0] for line in cli.out("list", *arguments).splitlines()[1:])
+
+
+@pytest.mark.parametrize(("arguments", "letters"), [
+    (["mail"], "a"), (["ISK"], "b"), (["9:00"], "bc"), (["0 10"], "a"), (["cccc"], "c"), (["--state", "failed"], "b"),
+    (["--state", "paused"], "c"), (["a", "--state", "scheduled"], "ab"), (["--sort", "name"], "cba"),
+    (["--sort", "name", "--reverse"], "abc"), (["--reverse"], "cba"), (["--sort", "last"], "bac"),
+    (["--sort", "runs"], "abc"), (["--sort", "ran"], "abc"), (["--sort", "state"], "cab")])
+def test_jobs_are_filtered_and_sorted(cli: Cli, root: Path, arguments: list[str], letters: str) -> None:
+    write_jobs(root, *SOME)
+    assert ids(cli, *arguments) == letters
+    assert "".join(job["id"][0] for job in cli.json("list", *arguments)["jobs"]) == letters
+
+
+def test_the_next_job_comes_first_and_paused_ones_last(cli: Cli, root: Path) -> None:
+    write_jobs(root, SOME[2], {**SOME[0], "next_run_at": "2099-01-02T10:00:00+00:00",
+                               "schedule": {"kind": "once", "run_at": "2099-01-02T10:00:00+00:00"}}, SOME[1])
+    assert ids(cli, "--sort", "next") == "bac"
+
+
+def test_the_columns_are_chosen(cli: Cli, root: Path) -> None:
+    write_jobs(root, *SOME)
+    head, line, *_ = cli.out("list", "--columns", "name,ran,runs,profile,prompt,state").splitlines()
+    assert head.split() == ["NAME", "RAN", "RUNS", "PROFILE", "PROMPT", "STATE"]
+    assert re.split("  +", line.strip()) == ["Mail", "2026-03-01 09:00", "2 of 9", "default", "read", "scheduled"]
+    assert "There is no column 'nemo'; the columns are id, name," in cli.refused("list", "--columns", "nemo", code=2)
+
+
+def test_times_are_relative_on_request(cli: Cli, root: Path) -> None:
+    write_jobs(root, *SOME)
+    lines = cli.out("list", "--relative", "--columns", "id,next,ran", TZ="Asia/Tokyo").splitlines()
+    assert re.fullmatch(r"a{12}  in (\d+h )?\d+[hms]  \d+d \d+h ago", lines[1].strip()) and len(lines) == 4
+
+
+def test_a_filter_may_match_no_job(cli: Cli, root: Path) -> None:
+    write_jobs(root, *SOME)
+    assert cli.out("list", "nemo") == "No job matches.\n"
+    assert cli.json("list", "nemo")["jobs"] == []
+
+
+def test_a_terminal_shows_states_in_colours(cli: Cli, root: Path) -> None:
+    write_jobs(root, *SOME)
+    written = cli.on_terminal("list")
+    assert b"\x1b[31merror" in written and b"\x1b[33mpaused" in written
+    assert b"\x1b[31m" not in cli.on_terminal("list", NO_COLOR="1")
+    assert "\x1b" not in cli.out("list")
+
+
+def test_a_terminal_cuts_texts_unless_they_are_wanted(cli: Cli, root: Path) -> None:
+    write_jobs(root, {**SOME[0], "name": "n" * 100})
+    written = re.sub(r"\x1b\[[\d;]*m", "", cli.on_terminal("list").decode())
+    assert len(written.splitlines()) == 2 and all(len(line) <= 80 for line in written.splitlines())
+    assert b"n" * 100 in cli.on_terminal("list", "--wide")
+
+
+def test_a_reader_may_end_early(cli: Cli, root: Path) -> None:
+    write_jobs(root, *({"id": f"{i:012}", "prompt": "p" * 80, "schedule": DAILY} for i in range(2000)))
+    for command in ("list", "list --json", "show --all"):
+        done = subprocess.run(f"set -o pipefail; {shlex.join(COMMAND)} {command} | head -1", capture_output=True,
+                              shell=True, executable="/bin/bash", text=True, timeout=120, check=False)
+        assert (done.stderr, done.stdout.count("\n")) == ("", 1), command
+
+
+def test_root_gets_the_width_of_the_terminal(as_root: Installed) -> None:
+    write_jobs(as_root.root, {**SOME[0], "name": "n" * 100})
+    as_root.own()
+    lines = as_root.on_terminal("list").decode().splitlines()
+    assert len(lines) == 2 and all(len(line) <= 80 for line in lines) and "\x1b" not in lines[1]
+    assert "n" * 100 in as_root.out("list")
