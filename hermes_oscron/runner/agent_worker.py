@@ -50,19 +50,30 @@ class Unavailable(Exception):
 
 
 class WorkerProcess:
-    """A command that has begun in a fork of the worker: as much of a Popen object as the runner uses.
+    """A command that has begun in a fork of the worker.
 
-    `ended` is a descriptor that becomes readable at its end. Its `waiter`, if it is not 0, is the parent of what it has
-    left behind, until this process ends.
+    Its `waiter`, if it is not 0, is the parent of what it has left behind, until this process ends.
     """
+
+    failure, used = None, None
 
     def __init__(self, connection: socket.socket, pid: int, pipes: list[IO[bytes]], waiter: int) -> None:
         self.pid = pid
         self.waiter = waiter
         self.returncode: int | None = None
-        self.ended = connection.fileno()
         self.stdin, self.stdout, self.stderr = pipes
         self._connection = connection
+
+    @property
+    def ended(self) -> int:
+        """A new descriptor that becomes readable at its end."""
+        return os.dup(self._connection.fileno())
+
+    def signal(self, number: int) -> None:
+        """Send `number` to the rest of its process group."""
+        from .process import signal_group
+
+        signal_group(self.pid, number)
 
     def wait(self) -> int:
         """Wait for the end, and return the exit status, negative for a signal. Without its waiter, kill the command."""

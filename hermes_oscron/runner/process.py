@@ -13,8 +13,10 @@ import time
 from types import FrameType
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from .environment import in_any_locale
+
 if TYPE_CHECKING:
-    from .agent_worker import WorkerProcess
+    from .executors import Execution
     from .redaction import Redactor
 
 MAX_STREAM_BYTES = 5 * 1024 * 1024
@@ -54,13 +56,15 @@ class SpawnError(Exception):
 class ProcessResult(NamedTuple):
     """The output of a process and how it ended.
 
-    `error` is a sentence, or None if it went well; `code` is None if we ended it.
+    `error` is a sentence, or None if it went well; `code` is None if we ended it. `used` is what it has used, if that
+    is not counted on this machine.
     """
 
     stdout: str
     stderr: str
     error: str | None
     code: int | None = None
+    used: tuple[float | None, int | None] | None = None
 
 
 class _Stream:
@@ -136,7 +140,7 @@ class JobProcess:
 
     def __init__(self, command: Command) -> None:
         """Start `command` in a process group of its own. Raises SpawnError, also if a signal requests our end first."""
-        command = _in_any_locale(command)
+        command = in_any_locale(command)
         self._signals = _SignalPipe()
         self._stdin = command.stdin
         self._process = self._forked(command) or self._spawned(command)
@@ -153,9 +157,9 @@ class JobProcess:
     @property
     def waiter(self) -> int:
         """The parent of what a fork of the agent worker has left behind; 0 for other commands, and in a unit."""
-        return 0 if isinstance(self._process, subprocess.Popen) else self._process.waiter
+        return self._process.waiter
 
-    def _forked(self, command: Command) -> "WorkerProcess | None":
+    def _forked(self, command: Command) -> "Execution | None":
         """Return `command` in a fork of its worker, if it has one that can run it."""
         if not command.worker:
             return None
@@ -163,10 +167,10 @@ class JobProcess:
 
         return start(command, self.is_stopped)
 
-    def _spawned(self, command: Command) -> "subprocess.Popen[bytes]":
+    def _spawned(self, command: Command) -> "Execution":
         """Start `command` in a process of its own. Raises SpawnError, also if a worker was waited for until a stop."""
-        if self._signals.received:
-            raise SpawnError(_stopped_by(self._signals.received, "begun"))
+        if number := self._signals.received:
+            raise SpawnError(_stopped_by(number, "begun"))
         return _spawned(command)
 
     def is_stopped(self) -> bool:
@@ -180,14 +184,29 @@ class JobProcess:
         if self._redactor:
             self._redactor.close()
         code = self._process.wait()
-        return ProcessResult(stdout, stderr, ended_early or _failure(code, stderr), None if ended_early
-                             else code)
+        ended_early = ended_early or self._process.failure
+        return ProcessResult(stdout, stderr, ended_early or _failure(code, stderr), None if ended_early else code,
+                             self._process.used)
 
 
-def _spawned(command: Command) -> "subprocess.Popen[bytes]":
+class LocalProcess(subprocess.Popen[bytes]):
+    """A command in a process of this runner, in a process group of its own."""
+
+    waiter, failure, used = 0, None, None
+
+    @property
+    def ended(self) -> int:
+        return os.pidfd_open(self.pid)
+
+    def signal(self, number: int) -> None:
+        """Send `number` to the rest of the group. Processes of another account, of sudo for example, are waited for."""
+        signal_group(self.pid, number)
+
+
+def _spawned(command: Command) -> LocalProcess:
     """Start `command` in a process of its own. Raises SpawnError."""
     try:
-        return subprocess.Popen(
+        return LocalProcess(
             command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             cwd=command.directory, env=command.environment, process_group=0, bufsize=0,
         )
@@ -200,21 +219,6 @@ def _spawned(command: Command) -> "subprocess.Popen[bytes]":
         raise SpawnError(f"{command.argv[0]} could not be started in {command.directory}: {reason}.") from None
 
 
-def _in_any_locale(command: Command) -> Command:
-    """Return `command` with each text that the locale's encoding does not have, such as a job's name, in UTF-8."""
-
-    def encodable(text: str) -> str:
-        try:
-            os.fsencode(text)
-        except UnicodeEncodeError:
-            return os.fsdecode(text.encode("utf-8", "surrogateescape"))
-        return text
-
-    return command._replace(argv=[encodable(text) for text in command.argv], directory=encodable(command.directory),
-                            environment={encodable(name): encodable(value)
-                                         for name, value in command.environment.items()})
-
-
 def _redactor(command: Command) -> "Redactor | None":
     if not command.redactor:
         return None
@@ -223,15 +227,15 @@ def _redactor(command: Command) -> "Redactor | None":
     return Redactor(command.redactor, command.environment)
 
 
-def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out: _Stream, err: _Stream,
+def _pump(process: "Execution", stdin: bytes, out: _Stream, err: _Stream,
           signals: _SignalPipe, timeout: float) -> str | None:
     """Pass input to `process` and read its output until it ends; return the reason if we ended it, else None."""
     assert process.stdin
+    ended = process.ended
     deadline = time.monotonic() + timeout
     killed_for: str | None = None
     unsent = memoryview(stdin)
     os.set_blocking(process.stdin.fileno(), False)
-    ended = os.pidfd_open(process.pid) if isinstance(process, subprocess.Popen) else os.dup(process.ended)
     with selectors.DefaultSelector() as selector:
         selector.register(ended, selectors.EVENT_READ)
         selector.register(signals.fd, selectors.EVENT_READ)
@@ -261,7 +265,7 @@ def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out:
                 deadline = _terminate(process)
             elif time.monotonic() >= deadline:
                 if killed_for:
-                    _signal_group(process.pid, signal.SIGKILL)
+                    process.signal(signal.SIGKILL)
                     deadline += KILL_GRACE_S
                 else:
                     killed_for = f"timed out after {timeout:g} s."
@@ -272,7 +276,7 @@ def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out:
     if signals.received:
         killed_for = killed_for or _stopped_by(signals.received)
     if killed_for:
-        _signal_group(process.pid, signal.SIGKILL)  # the processes that the ended leader left behind
+        process.signal(signal.SIGKILL)  # the processes that the ended leader left behind
     _drain(out, err)
     return killed_for
 
@@ -281,14 +285,14 @@ def _stopped_by(number: int, what: str = "ended") -> str:
     return f"stopped by {signal.Signals(number).name} before it had {what}."
 
 
-def _terminate(process: "subprocess.Popen[bytes] | WorkerProcess") -> float:
-    """Send SIGTERM to the whole group; return the time for SIGKILL."""
-    _signal_group(process.pid, signal.SIGTERM)
+def _terminate(process: "Execution") -> float:
+    """Send SIGTERM to the whole `process`; return the time for SIGKILL."""
+    process.signal(signal.SIGTERM)
     return time.monotonic() + KILL_GRACE_S
 
 
-def _signal_group(group: int, number: int) -> None:
-    """Send `number` to the rest of `group`. Processes of another account, of sudo for example, are waited for."""
+def signal_group(group: int, number: int) -> None:
+    """Send `number` to the rest of the process `group` of which this account may signal some process."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
