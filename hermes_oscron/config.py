@@ -36,6 +36,12 @@ class Config(NamedTuple):
     agent_worker: bool = True
     history_days: int = 400
     history_runs: int = 1000
+    cluster: str = "none"
+    cluster_partition: str = ""
+    cluster_account: str = ""
+    cluster_options: tuple[str, ...] = ()
+    cluster_shared: tuple[str, ...] = ()
+    cluster_python: str = "/usr/bin/python3"
 
 
 def path_of(root: str) -> str:
@@ -121,6 +127,24 @@ def _environment(value: Any) -> Any:
     return None
 
 
+def _slurm_name(value: Any) -> Any:
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.,-]{1,200}", value) else None
+
+
+def _long_options(value: Any) -> Any:
+    words = _words(value)
+    return words if words and all(word.startswith("--") and "\0" not in word for word in words) else None
+
+
+def _folders(value: Any) -> Any:
+    words = _words(value)
+    return words if words and all(os.path.isabs(word) and "\0" not in word for word in words) else None
+
+
+def _program(value: Any) -> Any:
+    return value if isinstance(value, str) and os.path.isabs(value) and "\0" not in value else None
+
+
 def _unix_socket(value: Any) -> Any:
     return value if isinstance(value, str) and value.startswith("unix:/") and "\0" not in value else None
 
@@ -138,6 +162,12 @@ SETTINGS: dict[tuple[str, str], tuple[str, Callable[[Any], Any], str]] = {
     ("exec", "environment"): ("environment", _environment, 'a table of texts, like {LANG = "C.UTF-8"}'),
     ("exec", "network_wait"): ("network_wait", _seconds_or_zero, "a number of seconds, or 0"),
     ("exec", "max_parallel"): ("max_parallel", _count, "a whole number of runs, or 0"),
+    ("cluster", "engine"): ("cluster", _one_of("none", "slurm"), '"none" or "slurm"'),
+    ("cluster", "partition"): ("cluster_partition", _slurm_name, 'a name, like "main"'),
+    ("cluster", "account"): ("cluster_account", _slurm_name, "a name"),
+    ("cluster", "options"): ("cluster_options", _long_options, 'a list of options of srun, like ["--qos=low"]'),
+    ("cluster", "shared"): ("cluster_shared", _folders, "a list of absolute folders"),
+    ("cluster", "python"): ("cluster_python", _program, "the absolute path of a Python on the nodes"),
     ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
     ("web", "hosts"): ("hosts", _hosts, "a list of host names, without ports"),
     ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),

@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import config
@@ -22,6 +23,7 @@ from ..state import State
 from .log import redirect_output, uses_syslog
 
 if TYPE_CHECKING:
+    from .cluster import Place
     from .process import Command
 
 JOBS_FILE_TIMEOUT_S = 65.0
@@ -64,10 +66,11 @@ class Begun(NamedTuple):
         return self.command is not None and self.command.by_agent
 
 
-def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
+def begin(home: Home, job_id: str, trigger: str, requested: bool, waits: Callable[[], object]) -> Begun:
     """Take the lock of the run, record that it begins, and claim it. Raises NotBegun, StateFileError, OSError.
 
-    Only a run that a command has `requested` begins while Hermes is paused; the command has checked that.
+    Only a run that a command has `requested` begins while Hermes is paused; the command has checked that. `waits` is
+    called if the run is queued on a cluster, which may be for hours.
     The run is on the disk before it is claimed: after the claim, only the run's file shows that the run has not ended.
     """
     try:
@@ -87,21 +90,24 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
         from ..runs.interrupted import finish_stale
 
         finish_stale(home, stale)
-    waited, queued_at = False, 0.0
+    waited, queued_at, place = False, 0.0, None
     try:
         if trigger == SCHEDULE:
             waited = _wait_for_network(home, record)
+        if place := _place(home, record, run_lock, trigger, waits):
+            waited, queued_at = True, place.queued_at
+        if trigger == SCHEDULE:
             since = time.time()
-            if _wait_for_turn(home, record, run_lock):
+            if not place and _wait_for_turn(home, record, run_lock):
                 waited, queued_at = True, since
             _require_not_paused(home, record, trigger)  # it may have been since
         before = jobs_file.find(home, job_id)
         if trigger == SCHEDULE:
             _require_due(before, home, run_lock)
         gateway.require_unclaimed(before, datetime.datetime.now(datetime.UTC))
-        run = _run(before, trigger, queued_at)
+        run = _run(before, trigger, queued_at, place)
         run_lock.write(run, durable=True)
-        command, reason = _command(home, before, trigger == SCHEDULE)
+        command, reason = _command(home, before, trigger == SCHEDULE, place)
         begun = Begun(before, run, run_lock, command, reason, by="", is_claimed=True)
         if begun.by_agent and trigger != SCHEDULE:
             _require_runs_left(before)
@@ -114,6 +120,8 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
             return begun._replace(is_claimed=False)
         return begun
     except BaseException as error:
+        if place:
+            place.give_back()
         run_lock.release()  # nothing has begun, and the job stays due
         if waited:  # a sync in that time has left the timer as it was
             from .resync import resync
@@ -126,16 +134,25 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
         raise
 
 
-def _run(record: Record, trigger: str, queued_at: float) -> Run:
+def _run(record: Record, trigger: str, queued_at: float, place: "Place | None") -> Run:
     """Return the run of the job of `record` that begins now. It answers the occurrence that is due, if one is."""
     due, now = next_run_of(record), time.time()
     is_due = due and due.timestamp() <= now and state_of(record) == SCHEDULED
-    return Run(record["id"], now, trigger, due=due.timestamp() if due and is_due else 0.0, queued_at=queued_at)
+    run = Run(record["id"], now, trigger, due=due.timestamp() if due and is_due else 0.0, queued_at=queued_at)
+    if place and (there := place.allocation):
+        run = run._replace(slurm=there.name, node=there.node, slurm_job=there.job)
+    return run
 
 
-def _command(home: Home, record: Record, scheduled: bool) -> "tuple[Command | None, str]":
-    """Return the command of the job of `record`, or else why it has none."""
+def _command(home: Home, record: Record, scheduled: bool, place: "Place | None") -> "tuple[Command | None, str]":
+    """Return the command of the job of `record`, or else why it has none; then its `place` is given back."""
     redirect_output()
+    if place:
+        command, reason = (None, place.error) if place.error else _command(home, record, scheduled, None)
+        if command is None:
+            place.give_back()
+            return None, reason
+        return command._replace(worker="", allocation=place.allocation), ""
     from .command import command_for
     from .environment import NoExecutor
 
@@ -173,6 +190,16 @@ def _wait_for_network(home: Home, record: Record) -> bool:
         return wait_if_woken(record, late_s, config.load(home.root))
     except config.ConfigError:  # the run fails with it
         return False
+
+
+def _place(home: Home, record: Record, run_lock: lock.RunLock, trigger: str,
+           waits: Callable[[], object]) -> "Place | None":
+    """Wait for the place of the run on a cluster; None if the job of `record` runs on this machine."""
+    if not record.get("policy"):
+        return None
+    from .cluster import place_of
+
+    return place_of(home, record, run_lock, trigger, waits)
 
 
 def _wait_for_turn(home: Home, record: Record, run_lock: lock.RunLock) -> bool:

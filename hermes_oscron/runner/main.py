@@ -152,7 +152,8 @@ def _run(home: Home, job_id: str, trigger: str) -> int:
     """Run `job_id`, and answer the commands that requested it as soon as the run has begun, or cannot begin."""
     waiting = requests.take(home, job_id)
     try:
-        begun = begin(home, job_id, MANUAL if waiting else trigger, requested=bool(waiting))
+        begun = begin(home, job_id, MANUAL if waiting else trigger, requested=bool(waiting),
+                      waits=lambda: waiting.answer(begun=True))
     except NotBegun as reason:
         if str(reason):
             log(f"Skipped: {reason}")

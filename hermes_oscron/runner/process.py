@@ -18,6 +18,7 @@ from .environment import in_any_locale
 if TYPE_CHECKING:
     from .executors import Execution
     from .redaction import Redactor
+    from .slurm_process import Allocation
 
 MAX_STREAM_BYTES = 5 * 1024 * 1024
 """The most of each stream that is kept."""
@@ -36,7 +37,7 @@ class Command(NamedTuple):
 
     A run `by_agent` is recorded by the agent itself. `timeout` is in seconds. `redactor`, if there is one, is the
     command that removes secrets from the output. `worker`, if there is one, is the profile whose agent worker may run
-    the command; see runner/agent_worker.py.
+    the command; see runner/agent_worker.py. `allocation`, if there is one, is its place on a cluster.
     """
 
     argv: list[str]
@@ -47,6 +48,7 @@ class Command(NamedTuple):
     timeout: float = math.inf
     redactor: tuple[str, ...] = ()
     worker: str = ""
+    allocation: "Allocation | None" = None
 
 
 class SpawnError(Exception):
@@ -56,8 +58,7 @@ class SpawnError(Exception):
 class ProcessResult(NamedTuple):
     """The output of a process and how it ended.
 
-    `error` is a sentence, or None if it went well; `code` is None if we ended it. `used` is what it has used, if that
-    is not counted on this machine.
+    `error` is a sentence, or None if it went well; `code` is None if we ended it. `used` is as a node has counted it.
     """
 
     stdout: str
@@ -143,7 +144,7 @@ class JobProcess:
         command = in_any_locale(command)
         self._signals = _SignalPipe()
         self._stdin = command.stdin
-        self._process = self._forked(command) or self._spawned(command)
+        self._process = self._elsewhere(command) or self._spawned(command)
         assert self._process.stdout and self._process.stderr
         self._redactor = _redactor(command)
         self._out = _Stream(self._process.stdout, 1, self._redactor)
@@ -159,8 +160,12 @@ class JobProcess:
         """The parent of what a fork of the agent worker has left behind; 0 for other commands, and in a unit."""
         return self._process.waiter
 
-    def _forked(self, command: Command) -> "Execution | None":
-        """Return `command` in a fork of its worker, if it has one that can run it."""
+    def _elsewhere(self, command: Command) -> "Execution | None":
+        """Return `command` on its node, or in a fork of its worker, if it has one that can run it."""
+        if command.allocation:
+            from .slurm_process import SlurmProcess
+
+            return SlurmProcess(command.allocation, command)
         if not command.worker:
             return None
         from .agent_worker import start  # 20 ms, in place of the second that the agent's imports take
@@ -184,8 +189,8 @@ class JobProcess:
         if self._redactor:
             self._redactor.close()
         code = self._process.wait()
-        ended_early = ended_early or self._process.failure
-        return ProcessResult(stdout, stderr, ended_early or _failure(code, stderr), None if ended_early else code,
+        early = ended_early or self._process.failure
+        return ProcessResult(stdout, stderr, early or _failure(code, stderr), None if early else code,
                              self._process.used)
 
 
@@ -293,10 +298,8 @@ def _terminate(process: "Execution") -> float:
 
 def signal_group(group: int, number: int) -> None:
     """Send `number` to the rest of the process `group` of which this account may signal some process."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _feed(stdin: IO[bytes], unsent: memoryview) -> memoryview:

@@ -61,7 +61,7 @@ class _End(NamedTuple):
 
     def result(self, error: str | None, by_agent: bool = False, output: str = "") -> Result:
         return Result(self.ended.timestamp(), error, None if by_agent else _undelivered(self.before), by_agent,
-                      self.process.code, *resources_used(), output)
+                      self.process.code, *(self.process.used or resources_used()), output)
 
     def log(self, error: str | None, *notes: str) -> None:
         log_end(self.before.record, (self.ended - self.started).total_seconds(), error, *notes)

@@ -59,17 +59,17 @@ def wait_for_turn(home: Home, record: Record, run_lock: RunLock, limit: Limit) -
         jobs_file.forget(home)  # thousands of jobs would stay in memory for as long as the run waits
         run_lock.write(Run(job_id, time.time(), SCHEDULE, queued=True))
         log(f"{subject(record)}: queued; at most {limit.runs} run at once ({limit.source})")
-        _show_status(f"Queued since {time.strftime('%Y-%m-%d %H:%M:%S %Z')}; at most {limit.runs} run at once "
+        show_status(f"Queued since {time.strftime('%Y-%m-%d %H:%M:%S %Z')}; at most {limit.runs} run at once "
                      f"({limit.source})")
 
     due_s = due.timestamp() if due else time.time()
     waited = queue.wait(limit.queue, instance_name(home.profile, job_id), due_s, limit.runs, queued)
     if waited:
-        _show_status("Running")
+        show_status("Running")
     return waited
 
 
-def _show_status(text: str) -> None:
+def show_status(text: str) -> None:
     """Show `text` as the status of the unit, for systemctl(1) (sd_notify(3))."""
     path = os.environ.get(STATUS_SOCKET)
     if not path:
