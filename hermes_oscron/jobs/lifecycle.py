@@ -15,7 +15,7 @@ from . import fields as job_fields
 from .claiming import drop_claims
 from .due import first_due, floor_to, has_run, held_until, is_missed, next_run
 from .fields import ValidationError
-from .model import Job
+from .model import NO_POLICY, Job
 from .record import (
     COMPLETED,
     DELIVERY_FAILED,
@@ -34,20 +34,24 @@ from .record import (
 
 CREATED_PAUSED = "Created paused; awaiting operator approval."
 """The agent's own reason for a job that is created paused without one."""
-NOT_STORED = ("repeat", "enabled", "paused", "paused_reason")
+NOT_STORED = ("repeat", "enabled", "paused", "paused_reason", "policy")
 """Fields that change others of the record."""
 
 
 def create(profile: str, job_id: str, fields: Mapping[str, Any], schedule: Schedule, zone: ZoneInfo,
-           now: datetime.datetime, resolution: datetime.timedelta) -> Job:
-    """Return a new job of the checked `fields`. Raises ValidationError if it has nothing to run."""
+           now: datetime.datetime, resolution: datetime.timedelta, defaults: Mapping[str, Any] = NO_POLICY) -> Job:
+    """Return a new job of the checked `fields`. Raises ValidationError if it has nothing to run.
+
+    `defaults` is the policy of its profile.
+    """
     record: Record = {"id": job_id, **job_fields.defaults(), "state": SCHEDULED, "enabled": True,
                       "created_at": iso(now, zone)}
     enabled = fields.get("enabled", True) and not fields.get("paused")
     reason = fields.get("paused_reason") or (CREATED_PAUSED if fields.get("paused") else None)
     if reason and enabled:
         raise ValidationError("'paused_reason' is for a job that is created paused; set 'paused' too.")
-    job = _reschedule(Job(profile, record, zone, None), schedule, now, resolution)
+    job = Job(profile, record, zone, None, policy=defaults, defaults=defaults)
+    job = _reschedule(job, schedule, now, resolution)
     job = _require_work(_set_fields(job, fields))
     return job if enabled else pause(job, reason, now)
 
@@ -195,7 +199,7 @@ def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
             record[key] = before.record.get(key)
             if key not in before.record:
                 del record[key]
-    job = Job.from_record(current.profile, record, current.zone)
+    job = Job.from_record(current.profile, record, current.zone, current.defaults)
     if job.schedule and job.last_run_at != before.last_run_at and not hold_of(job.record):
         due = next_run(job, now)
         return job.with_fields({"next_run_at": due.isoformat() if due else None})
@@ -212,6 +216,8 @@ def _set_fields(job: Job, given: Mapping[str, Any]) -> Job:
     if not str(record.get("name") or "").strip():
         changes["name"] = (str(record.get("prompt") or "").strip() or str(record.get("script") or ""))[:50].strip()
     job = job.with_fields(changes)
+    if "policy" in given:
+        job = job.with_policy(given["policy"])
     if "repeat" in given:
         return job.with_repeat(given["repeat"] or _default_times(job.schedule), job.repeat.completed)
     return job

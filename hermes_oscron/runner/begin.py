@@ -240,11 +240,10 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
         return
     if not run_lock:
         _require_not_running(home, job_id)
-    from ..hermes.timezone import home_zone
+    from ..hermes import job_store
     from ..jobs.due import is_due
-    from ..jobs.model import Job
 
-    if is_due(Job.from_record(home.profile, record, home_zone(home)), datetime.datetime.now(datetime.UTC)):
+    if is_due(job_store.parse(home, record), datetime.datetime.now(datetime.UTC)):
         return
     if uses_syslog():  # a crontab line that covers a schedule starts the runner too often every day
         raise NotBegun

@@ -37,6 +37,17 @@ PYTHON_NAME = r"(?i)python(?:\d+(?:\.\d+)*)?"
 
 def command_for(record: Record, home: Home, settings: config.Config, scheduled: bool = False,
                 will_run: bool = True) -> Command:
+    """Return the command of a manual or `scheduled` run of the job of `record`, with its policy. Raises NoExecutor."""
+    command = _command_without_policy(record, home, settings, scheduled, will_run)
+    if not record.get("policy") and not settings.policy_of(home.profile):
+        return command
+    from .policy import with_policy
+
+    return with_policy(command, record, home, settings)
+
+
+def _command_without_policy(record: Record, home: Home, settings: config.Config, scheduled: bool,
+                            will_run: bool) -> Command:
     """Return the command of a manual or `scheduled` run of the job of `record`, which `home` owns. Raises NoExecutor.
 
     A script runs by itself, unless its output must be delivered, which only the agent can do. A prompt runs in the

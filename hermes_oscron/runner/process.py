@@ -22,7 +22,7 @@ MAX_STREAM_BYTES = 5 * 1024 * 1024
 MAX_SELECT_S = 86400.0
 """The longest single wait: epoll(2) takes no more than 24 days."""
 KILL_GRACE_S = 10.0
-"""The time between SIGTERM and SIGKILL."""
+"""The time between SIGTERM and SIGKILL, unless the job's policy has another."""
 SIGTERM_RACE_S = 0.1
 """A SIGTERM to the whole control group reaches the job and us within this time."""
 DRAIN_TIMEOUT_S = 0.2
@@ -32,9 +32,9 @@ DRAIN_TIMEOUT_S = 0.2
 class Command(NamedTuple):
     """The command of a job: `stdin` is its input, `environment` is its whole environment.
 
-    A run `by_agent` is recorded by the agent itself. `timeout` is in seconds. `redactor`, if there is one, is the
-    command that removes secrets from the output. `worker`, if there is one, is the profile whose agent worker may run
-    the command; see runner/agent_worker.py.
+    A run `by_agent` is recorded by the agent itself. `timeout` is in seconds; so is `stop_timeout`, from SIGTERM to
+    SIGKILL. `redactor`, if there is one, is the command that removes secrets from the output. `worker`, if there is
+    one, is the profile whose agent worker may run the command; see runner/agent_worker.py.
     """
 
     argv: list[str]
@@ -43,6 +43,7 @@ class Command(NamedTuple):
     environment: dict[str, str]
     by_agent: bool = False
     timeout: float = math.inf
+    stop_timeout: float = KILL_GRACE_S
     redactor: tuple[str, ...] = ()
     worker: str = ""
 
@@ -139,6 +140,7 @@ class JobProcess:
         command = _in_any_locale(command)
         self._signals = _SignalPipe()
         self._stdin = command.stdin
+        self._stop_timeout = command.stop_timeout
         self._process = self._forked(command) or self._spawned(command)
         assert self._process.stdout and self._process.stderr
         self._redactor = _redactor(command)
@@ -175,7 +177,8 @@ class JobProcess:
 
     def wait(self, timeout: float) -> ProcessResult:
         """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended."""
-        ended_early = _pump(self._process, self._stdin, self._out, self._err, self._signals, timeout)
+        ended_early = _pump(self._process, self._stdin, self._out, self._err, self._signals, timeout,
+                            self._stop_timeout)
         stdout, stderr = self._out.text(), self._err.text()
         if self._redactor:
             self._redactor.close()
@@ -224,7 +227,7 @@ def _redactor(command: Command) -> "Redactor | None":
 
 
 def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out: _Stream, err: _Stream,
-          signals: _SignalPipe, timeout: float) -> str | None:
+          signals: _SignalPipe, timeout: float, stop_timeout: float) -> str | None:
     """Pass input to `process` and read its output until it ends; return the reason if we ended it, else None."""
     assert process.stdin
     deadline = time.monotonic() + timeout
@@ -258,14 +261,14 @@ def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out:
                 reap_adopted(process.pid)
             if signals.received and not killed_for:
                 killed_for = _stopped_by(signals.received)
-                deadline = _terminate(process)
+                deadline = _terminate(process, stop_timeout)
             elif time.monotonic() >= deadline:
                 if killed_for:
                     _signal_group(process.pid, signal.SIGKILL)
                     deadline += KILL_GRACE_S
                 else:
                     killed_for = f"timed out after {timeout:g} s."
-                    deadline = _terminate(process)
+                    deadline = _terminate(process, stop_timeout)
     os.close(ended)
     if process.wait() == -signal.SIGTERM:
         signals.wait(SIGTERM_RACE_S)  # the same signal may be on its way to us
@@ -281,10 +284,10 @@ def _stopped_by(number: int, what: str = "ended") -> str:
     return f"stopped by {signal.Signals(number).name} before it had {what}."
 
 
-def _terminate(process: "subprocess.Popen[bytes] | WorkerProcess") -> float:
+def _terminate(process: "subprocess.Popen[bytes] | WorkerProcess", stop_timeout: float) -> float:
     """Send SIGTERM to the whole group; return the time for SIGKILL."""
     _signal_group(process.pid, signal.SIGTERM)
-    return time.monotonic() + KILL_GRACE_S
+    return time.monotonic() + stop_timeout
 
 
 def _signal_group(group: int, number: int) -> None:

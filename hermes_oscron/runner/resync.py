@@ -18,14 +18,16 @@ def resync(home: Home, job: Job | None, before: Record | None = None) -> None:
     """Request the sync that arms, or disarms, `job`. `before` is its record before the run.
 
     With crontab only a job that no longer fires needs one, or whose hold has begun or ended. With systemd it is left
-    out if all jobs are armed as they are. None requests it in any case.
+    out if all jobs are armed as they are, unless the policy has changed: the unit of a run keeps its limits. None
+    requests it in any case.
     """
     kind = active_scheduler(home.root)
     try:
         if kind == "crontab" and (job is None or not job.is_scheduled or hold_of(job.record) or hold_of(before or {})):
             _sync_crontab(home.root)
         elif kind == "systemd":
-            _request_sync(unless_in_sync=job is not None)
+            changed = job is not None and before is not None and before.get("policy") != job.record.get("policy")
+            _request_sync(unless_in_sync=job is not None and not changed)
     except SchedulerError as error:
         log(f"{error} 'hermes-oscron sync' repairs it.", sys.stderr)
 

@@ -1,0 +1,113 @@
+"""The policy of a job: what happens beside its schedule, in one table of keys.
+
+A job has the keys of its own record, then those of its profile and of oscron.toml. Each value is checked, and stored in
+one form: times in seconds, sizes in bytes. docs/policies.md describes each key.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from ..errors import shortened
+from .checks import Type, ValidationError
+
+Policy = Mapping[str, Any]
+NO_POLICY: Policy = MappingProxyType({})
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+MAX_S = 99999 * UNITS_S["d"]
+TIME = r"[1-9][0-9]{0,4}[smhd]"
+SHORT_TIME, MAX_SHORT_S = r"[1-9][0-9]{0,2}s|([1-9]|[1-5][0-9]|60)m", 3600
+
+
+class Key(NamedTuple):
+    """One key. `kind` is the form of its values in a terminal."""
+
+    name: str
+    type: Type
+    kind: str
+    meaning: str
+
+
+def _time(pattern: str, most_s: int, example: str) -> Type:
+    def check(name: str, value: object) -> int | float:
+        seconds: object = value
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            seconds = int(value[:-1]) * UNITS_S[value[-1]]
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 1 <= seconds <= most_s:
+            raise ValidationError(f"'{name}' must be a time from 1s to {time_words(most_s)}, like \"{example}\", or a "
+                                  f"number of seconds.")
+        return seconds if seconds % 1 else int(seconds)
+
+    return Type(check, {"anyOf": [{"type": "number", "minimum": 1, "maximum": most_s},
+                                  {"type": "string", "pattern": f"^({pattern})$"}, {"type": "null"}]})
+
+
+LONG = _time(TIME, MAX_S, "15m")
+SHORT = _time(SHORT_TIME, MAX_SHORT_S, "30s")
+
+KEYS = {key.name: key for key in (
+    Key("timeout", LONG, "time", "The longest time of a run; then the job gets SIGTERM."),
+    Key("stop_timeout", SHORT, "time", "The time between SIGTERM and SIGKILL."),
+)}
+
+SCHEMA = {"type": ["object", "null"], "additionalProperties": False,
+          "properties": {key.name: {**key.type.schema, "description": key.meaning} for key in KEYS.values()},
+          "description": "Keys that are given replace those of the job; null removes one. See docs/policies.md."}
+
+
+def check(name: str, value: object) -> dict[str, Any]:
+    """Return the policy `value`, each key in its own form; null stays. Raises ValidationError."""
+    if not isinstance(value, dict):
+        raise ValidationError(f"'{name}' must be an object, like {{\"timeout\": \"15m\"}}.")
+    for key in value:
+        if key not in KEYS:
+            raise ValidationError(f"There is no '{name}.{shortened(str(key))}'; the policies are "
+                                  f"{', '.join(sorted(KEYS))}.")
+    return {key: None if each is None else KEYS[key].type.check(f"{name}.{key}", each) for key, each in value.items()}
+
+
+def stored(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the policy in `record`, of which null keys are left out. Raises ValidationError if it is not usable."""
+    return _without_null(check("policy", record.get("policy") or {}))
+
+
+def merged(present: Policy, changes: Policy) -> dict[str, Any]:
+    """Return the policy `present` with `changes`; null removes a key."""
+    return _without_null({**present, **changes})
+
+
+def from_words(settings: Iterable[str]) -> dict[str, Any]:
+    """Return the policy of `settings` like `timeout=15m`, not yet checked. Without a value, a key is removed."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, words = setting.partition("=")
+        if not equals:
+            raise ValidationError(f"{shortened(setting)} is not a policy: write KEY=VALUE, like timeout=15m, or KEY= "
+                                  f"to remove one.")
+        found[key] = _value(words) if words else None
+    return found
+
+
+def words(policy: Policy) -> list[str]:
+    """Return each key of `policy` as `from_words` takes it."""
+    return [f"{key.name}={_words(key, policy[key.name])}" for key in KEYS.values() if key.name in policy]
+
+
+def time_words(seconds: float) -> str:
+    """Return `seconds` in the largest unit that divides them, like `15m`."""
+    unit = next(unit for unit in reversed(UNITS_S) if unit == "s" or seconds % UNITS_S[unit] == 0)
+    return f"{seconds / UNITS_S[unit]:g}{unit}" if seconds % 1 else f"{int(seconds) // UNITS_S[unit]}{unit}"
+
+
+def _value(words: str) -> Any:
+    """Return `words` as a number, if they are one."""
+    return int(words) if re.fullmatch("-?[0-9]{1,18}", words) else words
+
+
+def _words(key: Key, value: Any) -> str:
+    return time_words(value) if key.kind == "time" else str(value)
+
+
+def _without_null(policy: Policy) -> dict[str, Any]:
+    return {key: value for key, value in policy.items() if value is not None}

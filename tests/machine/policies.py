@@ -1,0 +1,61 @@
+"""The policies of jobs: one suite for every scheduler, which test_policies_*.py run."""
+
+import datetime
+from typing import Any
+
+from tests.conftest import wait_for
+from tests.machine.sites import Site
+
+
+def rows(site: Site, job_id: str) -> list[dict[str, Any]]:
+    """Return the rows of `job_id` in the ledger, oldest first."""
+    found: list[dict[str, Any]] = site.api.get(f"/api/crons/runs?job_id={job_id}")["runs"]
+    return found[::-1]
+
+
+def ended_row(site: Site, job_id: str, seconds: float = 90) -> dict[str, Any]:
+    """Return the first row of `job_id`, once it has an outcome."""
+    return wait_for(lambda: [row for row in rows(site, job_id) if row["outcome"]], seconds)[0]  # type: ignore[no-any-return]
+
+
+class Policies:
+    """Check what every `site` does by the policy of a job."""
+
+    def test_a_run_ends_at_its_timeout_and_is_killed_after_its_stop_timeout(self, site: Site) -> None:
+        script = "trap 'echo asked' TERM; echo begun; while :; do sleep 0.1; done"
+        job = site.create(script, schedule=site.soon(3), policy={"timeout": "3s", "stop_timeout": 2})
+        assert job["policy"] == {"timeout": 3, "stop_timeout": 2}
+        row = ended_row(site, job["id"])
+        assert (row["outcome"], row["reason"]) == ("timeout", "timed out after 3 s.")
+        wait_for(lambda: site.api.job(job["id"])["last_error"] == "timed out after 3 s.")
+        assert 5 <= _seconds(row) < 7
+        assert "asked" in site.outputs(job["id"])
+        assert not site.run("pgrep -f '[s]leep 0.1'", check=False).stdout
+
+    def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
+        job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]
+        site.api.start_run(job_id)
+        assert site.verb("update", job_id, policy={"timeout": 1})["job"]["policy"] == {"timeout": 1}
+        wait_for(lambda: site.api.job(job_id)["last_status"] == "ok")
+        wait_for(lambda: not site.api.running())
+        assert site.api.run_to_end(job_id)["last_error"] == "timed out after 1 s."
+
+    def test_a_default_in_the_configuration_holds_for_jobs_without_a_value(self, site: Site) -> None:
+        before = site.run(f"cat {site.config}").stdout
+        try:
+            site.put(site.config, f"{before}\n[policy]\ntimeout = '1s'\n[profile.default.policy]\n"
+                                  "stop_timeout = '3s'\n")
+            plain, own = (site.create("sleep 3", schedule="0 9 * * *", policy=policy)
+                          for policy in (None, {"timeout": 60}))
+            assert plain["effective_policy"] == {"timeout": 1, "stop_timeout": 3}
+            assert own["effective_policy"] == {"timeout": 60, "stop_timeout": 3}
+            assert site.api.run_to_end(plain["id"])["last_error"] == "timed out after 1 s."
+            assert site.api.run_to_end(own["id"])["last_status"] == "ok"
+        finally:
+            site.put(site.config, before)
+
+
+def _seconds(row: dict[str, Any]) -> float:
+    """Return for how long the run of `row` lasted."""
+    begin, end = (datetime.datetime.fromisoformat(row[key]) for key in ("started_at", "ended_at"))
+    return (end - begin).total_seconds()

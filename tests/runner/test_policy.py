@@ -1,0 +1,56 @@
+"""The policy of a job in its run, whichever scheduler starts the runner."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_oscron.runs import ledger
+from tests.runner.jobs import MANUAL, change_record, configure, default_home, fire, make_due, make_script, record
+
+pytestmark = pytest.mark.usefixtures("without_systemd_environment")
+
+
+def last_row(root: Path, job_id: str) -> ledger.Row:
+    """Return the newest row of `job_id` in the ledger."""
+    with ledger.reading(default_home(root)) as books:
+        return ledger.select(books, "job = ? ORDER BY due DESC, attempt DESC LIMIT 1", job_id)[0]
+
+
+def error_of(root: Path, policy: dict[str, Any], script: str, **fields: Any) -> str | None:
+    """Return the error of a run of `script` by `policy`, None if it went well."""
+    job_id = make_script(root, script, policy=policy, **fields)
+    make_due(root, job_id)
+    fire(job_id)
+    error: str | None = record(root, job_id)["last_error"]
+    return error
+
+
+def test_a_job_that_ignores_sigterm_is_killed_after_its_stop_timeout(root: Path) -> None:
+    job_id = make_script(root, "trap '' TERM; sleep 30", policy={"timeout": 1, "stop_timeout": 1})
+    make_due(root, job_id)
+    begun = time.monotonic()
+    assert fire(job_id).returncode == 1
+    assert 2 <= time.monotonic() - begun < 8, "the usual time between the signals is 10 s"
+    assert record(root, job_id)["last_error"] == "timed out after 1 s."
+    assert last_row(root, job_id).outcome == ledger.TIMEOUT
+
+
+@pytest.mark.parametrize(("settings", "policy", "error"), [
+    ("[exec]\ntimeout = 60\n[policy]\ntimeout = 1", {}, "timed out after 1 s."),
+    ("[policy]\ntimeout = 60\n[profile.default.policy]\ntimeout = 1", {}, "timed out after 1 s."),
+    ("[profile.work.policy]\ntimeout = 1\n", {}, None),
+    ("[policy]\ntimeout = 1", {"timeout": 60}, None),
+])
+def test_the_job_comes_before_its_profile_and_that_before_all(root: Path, settings: str, policy: dict[str, Any],
+                                                              error: str | None) -> None:
+    configure(root, settings)
+    assert error_of(root, policy, "sleep 2") == error
+
+
+def test_a_run_by_hand_with_an_unusable_policy_fails_with_the_reason(root: Path) -> None:
+    job_id = make_script(root, "echo never")
+    change_record(root, job_id, policy={"timeout": "soon"})
+    assert fire(job_id, *MANUAL).returncode == 1
+    assert record(root, job_id)["last_error"].startswith("'policy.timeout' must be a time")
