@@ -27,7 +27,10 @@ from .render import one_line, show_crontab_line, show_warning
 @click.option("--policy", "settings", multiple=True, metavar="KEY=VALUE",
               help="A policy, as for create. May be repeated.")
 def translate(schedule: str, zone: str | None, scheduler: str | None, settings: tuple[str, ...]) -> None:
-    """Print the [Timer] lines, or the crontab line, for SCHEDULE, and what becomes of its policy."""
+    """Print the [Timer] lines, or the crontab line, for SCHEDULE.
+
+    With a policy, also the limits in the job's unit, and what the runner applies.
+    """
     now = datetime.datetime.now(datetime.UTC)
     here = zone_option(zone)
     root = hermes_root()

@@ -15,6 +15,7 @@ from .checks import Type, ValidationError
 Policy = Mapping[str, Any]
 NO_POLICY: Policy = MappingProxyType({})
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+MAX_ITEMS = 100
 MAX_S = 99999 * UNITS_S["d"]
 TIME = r"[1-9][0-9]{0,4}[smhd]"
 SHORT_TIME, MAX_SHORT_S = r"[1-9][0-9]{0,2}s|([1-9]|[1-5][0-9]|60)m", 3600
@@ -43,12 +44,26 @@ def _time(pattern: str, most_s: int, example: str) -> Type:
                                   {"type": "string", "pattern": f"^({pattern})$"}, {"type": "null"}]})
 
 
+def _codes(name: str, value: object) -> list[int]:
+    if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(_is_whole(each, 1, 255) for each in value):
+        raise ValidationError(f"'{name}' must be a list of at most {MAX_ITEMS} exit codes from 1 to 255.")
+    return sorted({int(code) for code in value})
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    """Return True if `value` is a whole number within bounds; 3.0 is one too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value % 1 == 0
+
+
 LONG = _time(TIME, MAX_S, "15m")
 SHORT = _time(SHORT_TIME, MAX_SHORT_S, "30s")
+CODES = Type(_codes, {"type": ["array", "null"], "maxItems": MAX_ITEMS,
+                      "items": {"type": "integer", "minimum": 1, "maximum": 255}})
 
 KEYS = {key.name: key for key in (
     Key("timeout", LONG, "time", "The longest time of a run; then the job gets SIGTERM."),
     Key("stop_timeout", SHORT, "time", "The time between SIGTERM and SIGKILL."),
+    Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
 )}
 
 SCHEMA = {"type": ["object", "null"], "additionalProperties": False,
@@ -85,7 +100,9 @@ def from_words(settings: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise ValidationError(f"{shortened(setting)} is not a policy: write KEY=VALUE, like timeout=15m, or KEY= "
                                   f"to remove one.")
-        found[key] = _value(words) if words else None
+        is_list = key in KEYS and KEYS[key].kind == "list"
+        value = [_value(word.strip()) for word in words.split(",")] if is_list else _value(words)
+        found[key] = value if words else None
     return found
 
 
@@ -106,6 +123,8 @@ def _value(words: str) -> Any:
 
 
 def _words(key: Key, value: Any) -> str:
+    if key.kind == "list":
+        return ",".join(map(str, value))
     return time_words(value) if key.kind == "time" else str(value)
 
 

@@ -15,5 +15,7 @@ def with_policy(command: Command, record: Record, home: Home, settings: config.C
         wanted = {**settings.policy_of(home.profile), **policy.stored(record)}
     except OscronError as error:
         raise NoExecutor(str(error)) from None
-    return command._replace(timeout=wanted.get("timeout", command.timeout),
+    # a run by the agent ends with the agent's codes, and not with those of the job
+    codes = () if command.by_agent else tuple(wanted.get("success_exit_codes", ()))
+    return command._replace(timeout=wanted.get("timeout", command.timeout), success_exit_codes=codes,
                             stop_timeout=wanted.get("stop_timeout", command.stop_timeout))

@@ -33,8 +33,9 @@ class Command(NamedTuple):
     """The command of a job: `stdin` is its input, `environment` is its whole environment.
 
     A run `by_agent` is recorded by the agent itself. `timeout` is in seconds; so is `stop_timeout`, from SIGTERM to
-    SIGKILL. `redactor`, if there is one, is the command that removes secrets from the output. `worker`, if there is
-    one, is the profile whose agent worker may run the command; see runner/agent_worker.py.
+    SIGKILL. A run with one of `success_exit_codes` went well. `redactor`, if there is one, is the command that removes
+    secrets from the output. `worker`, if there is one, is the profile whose agent worker may run the command; see
+    runner/agent_worker.py.
     """
 
     argv: list[str]
@@ -44,6 +45,7 @@ class Command(NamedTuple):
     by_agent: bool = False
     timeout: float = math.inf
     stop_timeout: float = KILL_GRACE_S
+    success_exit_codes: tuple[int, ...] = ()
     redactor: tuple[str, ...] = ()
     worker: str = ""
 
@@ -141,6 +143,7 @@ class JobProcess:
         self._signals = _SignalPipe()
         self._stdin = command.stdin
         self._stop_timeout = command.stop_timeout
+        self._successes = (0, *command.success_exit_codes)
         self._process = self._forked(command) or self._spawned(command)
         assert self._process.stdout and self._process.stderr
         self._redactor = _redactor(command)
@@ -183,8 +186,8 @@ class JobProcess:
         if self._redactor:
             self._redactor.close()
         code = self._process.wait()
-        return ProcessResult(stdout, stderr, ended_early or _failure(code, stderr), None if ended_early
-                             else code)
+        return ProcessResult(stdout, stderr, ended_early or _failure(code, stderr, self._successes),
+                             None if ended_early else code)
 
 
 def _spawned(command: Command) -> "subprocess.Popen[bytes]":
@@ -320,9 +323,9 @@ def _drain(*streams: _Stream) -> None:
                     selector.unregister(key.fd)
 
 
-def _failure(returncode: int, stderr: str) -> str | None:
-    """Return the sentence for a command that ended by itself with `returncode`; None for 0."""
-    if returncode == 0:
+def _failure(returncode: int, stderr: str, successes: tuple[int, ...]) -> str | None:
+    """Return the sentence for a command that ended by itself with `returncode`; None for one of `successes`."""
+    if returncode in successes:
         return None
     last = stderr.strip().rpartition("\n")[2][:500]
     how = f"killed by {_signal_name(-returncode)}" if returncode < 0 else f"exited with code {returncode}"

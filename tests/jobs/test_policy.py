@@ -12,11 +12,13 @@ from .samples import job
 VALUES: dict[str, tuple[Any, Any, str]] = {
     "timeout": ("15m", 900, "15m"),
     "stop_timeout": ("30s", 30, "30s"),
+    "success_exit_codes": ([75, 3.0, 3], [3, 75], "3,75"),
 }
 """For each key: a value as a client gives it, as it is stored, and as a terminal shows it."""
 REFUSED: dict[str, tuple[Any, ...]] = {
     "timeout": (0, -1, 0.5, True, "", "0s", "90", "1.5h", "1w", "100000d", 10**12, float("nan"), [], {}),
     "stop_timeout": (0, "0s", "61m", "1h", 3601, 0.9, "1000s", False),
+    "success_exit_codes": (3, "3", [0], [256], [-1], ["3"], [1.5], [True], [[3]], [3] * 101, {}),
 }
 
 

@@ -22,7 +22,7 @@ class Policies:
     """Check what every `site` does by the policy of a job."""
 
     def test_a_run_ends_at_its_timeout_and_is_killed_after_its_stop_timeout(self, site: Site) -> None:
-        script = "trap 'echo asked' TERM; echo begun; while :; do sleep 0.1; done"
+        script = "trap 'echo asked' TERM; echo begun; while :; do sleep 0.117; done"
         job = site.create(script, schedule=site.soon(3), policy={"timeout": "3s", "stop_timeout": 2})
         assert job["policy"] == {"timeout": 3, "stop_timeout": 2}
         row = ended_row(site, job["id"])
@@ -30,7 +30,13 @@ class Policies:
         wait_for(lambda: site.api.job(job["id"])["last_error"] == "timed out after 3 s.")
         assert 5 <= _seconds(row) < 7
         assert "asked" in site.outputs(job["id"])
-        assert not site.run("pgrep -f '[s]leep 0.1'", check=False).stdout
+        wait_for(lambda: not site.run("pgrep -f '[s]leep 0.117'", check=False).stdout)
+
+    def test_a_further_exit_code_is_a_success(self, site: Site) -> None:
+        job_id = site.create("exit 75", schedule=site.soon(3), policy={"success_exit_codes": [75]})["id"]
+        row = ended_row(site, job_id)
+        assert (row["outcome"], row["exit_code"]) == ("ok", 75)
+        wait_for(lambda: site.api.job(job_id)["last_status"] == "ok")
 
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]

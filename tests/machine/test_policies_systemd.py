@@ -59,7 +59,7 @@ def test_nothing_of_a_deleted_job_is_left_and_a_sync_repairs_a_drop_in(site: Sit
     site.verb("delete", gone)
     assert not drop_in(site, gone)
     site.administer(f"rm {site.unit_dir}/hermes-job@default:{kept}.service.d/policy.conf")
-    assert site.doctor()[0] == 1
+    assert site.doctor()[0] == 2
     site.oscron("sync")
     assert drop_in(site, kept) == "[Service]\nTimeoutStopSec=80\n"
     assert shown(site, kept, "TimeoutStopUSec") == "1min 20s"

@@ -37,6 +37,20 @@ def test_a_job_that_ignores_sigterm_is_killed_after_its_stop_timeout(root: Path)
     assert last_row(root, job_id).outcome == ledger.TIMEOUT
 
 
+@pytest.mark.parametrize(("code", "error"), [(0, None), (3, None), (75, None), (4, "exited with code 4.")])
+def test_a_run_with_a_further_exit_code_of_success_went_well(root: Path, code: int, error: str | None) -> None:
+    job_id = make_script(root, f"exit {code}", policy={"success_exit_codes": [3, 75]})
+    make_due(root, job_id)
+    assert fire(job_id).returncode == (1 if error else 0)
+    assert record(root, job_id)["last_error"] == error
+    row = last_row(root, job_id)
+    assert (row.outcome, row.exit_code) == ("error" if error else "ok", code)
+
+
+def test_a_signal_is_never_a_success(root: Path) -> None:
+    assert error_of(root, {"success_exit_codes": [9, 137]}, "kill -9 $$") == "killed by SIGKILL."
+
+
 @pytest.mark.parametrize(("settings", "policy", "error"), [
     ("[exec]\ntimeout = 60\n[policy]\ntimeout = 1", {}, "timed out after 1 s."),
     ("[policy]\ntimeout = 60\n[profile.default.policy]\ntimeout = 1", {}, "timed out after 1 s."),
