@@ -42,7 +42,11 @@ class Config(NamedTuple):
     def policy_of(self, profile: str) -> Mapping[str, Any]:
         """Return the policy of the jobs of `profile`, as far as they have none of their own."""
         own = self.profile_policies.get(profile)
-        return {**self.policy, **own} if own else self.policy
+        if not own:
+            return self.policy
+        from .jobs import policy
+
+        return policy.over(self.policy, own)
 
 
 def path_of(root: str) -> str:

@@ -133,7 +133,7 @@ def _policy(record: Record, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
         return defaults
     from . import policy  # few jobs have one, and the import would delay all others
 
-    return {**defaults, **policy.stored(record)}
+    return policy.over(defaults, policy.stored(record))
 
 
 def _stored_schedule(record: Record, zone: ZoneInfo) -> Schedule:

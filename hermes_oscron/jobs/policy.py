@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import shortened
-from .checks import Type, ValidationError
+from .checks import MAX_TEXT_CHARS, NO_NUL, Type, ValidationError, text
 
 Policy = Mapping[str, Any]
 NO_POLICY: Policy = MappingProxyType({})
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_ITEMS = 100
+VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,127}"
 MAX_S = 99999 * UNITS_S["d"]
 TIME = r"[1-9][0-9]{0,4}[smhd]"
 SHORT_TIME, MAX_SHORT_S = r"[1-9][0-9]{0,2}s|([1-9]|[1-5][0-9]|60)m", 3600
@@ -50,6 +51,24 @@ def _codes(name: str, value: object) -> list[int]:
     return sorted({int(code) for code in value})
 
 
+def _variables(name: str, value: object) -> dict[str, str | None]:
+    if not isinstance(value, dict) or len(value) > MAX_ITEMS:
+        raise ValidationError(f"'{name}' must be a table of at most {MAX_ITEMS} variables, like {{\"LANG\": \"C\"}}.")
+    for variable, content in value.items():
+        if not re.fullmatch(VARIABLE, variable):
+            raise ValidationError(f"'{name}' has {shortened(variable)!a}, which is not the name of a variable.")
+        if content is not None:
+            text(f"{name}.{variable}", content)
+    return value
+
+
+def _file(name: str, value: object) -> str:
+    path = text(name, value)
+    if not path.startswith("/"):
+        raise ValidationError(f"'{name}' must be the absolute path of a file, not {shortened(path)!a}.")
+    return path
+
+
 def _is_whole(value: object, least: int, most: int) -> bool:
     """Return True if `value` is a whole number within bounds; 3.0 is one too."""
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value % 1 == 0
@@ -59,11 +78,17 @@ LONG = _time(TIME, MAX_S, "15m")
 SHORT = _time(SHORT_TIME, MAX_SHORT_S, "30s")
 CODES = Type(_codes, {"type": ["array", "null"], "maxItems": MAX_ITEMS,
                       "items": {"type": "integer", "minimum": 1, "maximum": 255}})
+VARIABLES = Type(_variables, {
+    "type": ["object", "null"], "maxProperties": MAX_ITEMS, "propertyNames": {"pattern": f"^{VARIABLE}$"},
+    "additionalProperties": {"type": ["string", "null"], "pattern": NO_NUL, "maxLength": MAX_TEXT_CHARS}})
+FILE = Type(_file, {"type": ["string", "null"], "pattern": "^/[^\\u0000]*$", "maxLength": MAX_TEXT_CHARS})
 
 KEYS = {key.name: key for key in (
     Key("timeout", LONG, "time", "The longest time of a run; then the job gets SIGTERM."),
     Key("stop_timeout", SHORT, "time", "The time between SIGTERM and SIGKILL."),
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
+    Key("environment", VARIABLES, "table", "Further variables for the job; null removes one."),
+    Key("environment_file", FILE, "text", "A file with further variables, in the format of .env, read at each run."),
 )}
 
 SCHEMA = {"type": ["object", "null"], "additionalProperties": False,
@@ -84,22 +109,39 @@ def check(name: str, value: object) -> dict[str, Any]:
 
 def stored(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the policy in `record`, of which null keys are left out. Raises ValidationError if it is not usable."""
-    return _without_null(check("policy", record.get("policy") or {}))
+    return merged(NO_POLICY, check("policy", record.get("policy") or {}))
 
 
 def merged(present: Policy, changes: Policy) -> dict[str, Any]:
-    """Return the policy `present` with `changes`; null removes a key."""
+    """Return the policy `present` with `changes`; null removes a key, also of a table, and a table without keys."""
+    changes = {key: merged(present.get(key) or {}, value) or None if isinstance(value, dict) else value
+               for key, value in changes.items()}
     return _without_null({**present, **changes})
 
 
+def over(defaults: Policy, own: Policy) -> Policy:
+    """Return the policy of `own` keys and, where they are missing, `defaults`; their tables are joined."""
+    return merged(defaults, own) if defaults else own
+
+
 def from_words(settings: Iterable[str]) -> dict[str, Any]:
-    """Return the policy of `settings` like `timeout=15m`, not yet checked. Without a value, a key is removed."""
+    """Return the policy of `settings` like `timeout=15m` and `environment.LANG=C`, not yet checked.
+
+    Without a value, a key is removed. Raises ValidationError for a text that is not a setting.
+    """
     found: dict[str, Any] = {}
     for setting in settings:
-        key, equals, words = setting.partition("=")
+        name, equals, words = setting.partition("=")
+        key, dot, variable = name.partition(".")
         if not equals:
             raise ValidationError(f"{shortened(setting)} is not a policy: write KEY=VALUE, like timeout=15m, or KEY= "
                                   f"to remove one.")
+        if dot:
+            table = found.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise ValidationError(f"{shortened(setting)}: {key} is given in another way too.")
+            table[variable] = words or None
+            continue
         is_list = key in KEYS and KEYS[key].kind == "list"
         value = [_value(word.strip()) for word in words.split(",")] if is_list else _value(words)
         found[key] = value if words else None
@@ -108,7 +150,14 @@ def from_words(settings: Iterable[str]) -> dict[str, Any]:
 
 def words(policy: Policy) -> list[str]:
     """Return each key of `policy` as `from_words` takes it."""
-    return [f"{key.name}={_words(key, policy[key.name])}" for key in KEYS.values() if key.name in policy]
+    found = []
+    for key in KEYS.values():
+        value = policy.get(key.name)
+        if isinstance(value, dict):
+            found += [f"{key.name}.{variable}={content}" for variable, content in value.items()]
+        elif value is not None:
+            found.append(f"{key.name}={_words(key, value)}")
+    return found
 
 
 def time_words(seconds: float) -> str:

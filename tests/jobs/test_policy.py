@@ -13,11 +13,16 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
     "timeout": ("15m", 900, "15m"),
     "stop_timeout": ("30s", 30, "30s"),
     "success_exit_codes": ([75, 3.0, 3], [3, 75], "3,75"),
+    "environment": ({"LANG": "C"}, {"LANG": "C"}, ".LANG=C"),
+    "environment_file": ("/etc/job.env", "/etc/job.env", "/etc/job.env"),
 }
 """For each key: a value as a client gives it, as it is stored, and as a terminal shows it."""
 REFUSED: dict[str, tuple[Any, ...]] = {
     "timeout": (0, -1, 0.5, True, "", "0s", "90", "1.5h", "1w", "100000d", 10**12, float("nan"), [], {}),
     "stop_timeout": (0, "0s", "61m", "1h", 3601, 0.9, "1000s", False),
+    "environment": ("LANG=C", ["LANG=C"], {"A B": "x"}, {"": "x"}, {"1A": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "\0"},
+                    {"A": "x" * 4097}, {"A" * 129: "x"}, {f"A{n}": "x" for n in range(101)}),
+    "environment_file": ("", "job.env", "~/job.env", 7, "/a\0b", "/" * 4097, []),
     "success_exit_codes": (3, "3", [0], [256], [-1], ["3"], [1.5], [True], [[3]], [3] * 101, {}),
 }
 
@@ -30,8 +35,9 @@ def test_every_key_is_tested_here() -> None:
 def test_a_value_is_stored_in_one_form_and_shown_as_it_can_be_typed(key: str) -> None:
     given, stored, words = VALUES[key]
     assert policy.check("policy", {key: given}) == {key: stored} == policy.check("policy", {key: stored})
-    assert policy.words({key: stored}) == [f"{key}={words}"]
-    assert policy.check("policy", policy.from_words([f"{key}={words}"])) == {key: stored}
+    setting = f"{key}{words}" if words.startswith(".") else f"{key}={words}"
+    assert policy.words({key: stored}) == [setting]
+    assert policy.check("policy", policy.from_words([setting])) == {key: stored}
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in REFUSED.items() for value in values])
@@ -70,6 +76,16 @@ def test_the_keys_of_the_job_replace_those_of_its_profile() -> None:
     assert own.with_policy({"stop_timeout": 9}).record["policy"] == {"timeout": 900, "stop_timeout": 9}
     without = own.with_policy({"timeout": None})
     assert "policy" not in without.record and without.policy == defaults
+
+
+def test_the_variables_of_a_job_are_added_to_those_of_its_profile() -> None:
+    plain = job()._replace(defaults={"environment": {"A": "1", "B": "2"}})
+    own = plain.with_policy({"environment": {"B": "3", "C": "4"}})
+    assert own.policy == {"environment": {"A": "1", "B": "3", "C": "4"}}
+    changed = own.with_policy(policy.check("policy", policy.from_words(["environment.C=", "environment.D=5"])))
+    assert changed.record["policy"] == {"environment": {"B": "3", "D": "5"}}
+    assert "policy" not in changed.with_policy({"environment": {"B": None, "D": None}}).record
+    assert "policy" not in changed.with_policy({"environment": None}).record
 
 
 @pytest.mark.parametrize("stored", [7, [1], {"timeout": "soon"}, {"from_the_future": 1}])

@@ -38,6 +38,13 @@ class Policies:
         assert (row["outcome"], row["exit_code"]) == ("ok", 75)
         wait_for(lambda: site.api.job(job_id)["last_status"] == "ok")
 
+    def test_a_run_has_the_variables_of_its_policy(self, site: Site) -> None:
+        site.put(f"{site.hermes}/job.env", "KEY='from the file'\n")
+        policy = {"environment": {"GREETING": "good day"}, "environment_file": f"{site.hermes}/job.env"}
+        job_id = site.create('echo "$GREETING, $KEY"', schedule=site.soon(3), policy=policy)["id"]
+        assert ended_row(site, job_id)["outcome"] == "ok"
+        assert "good day, from the file" in site.outputs(job_id)
+
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]
         site.api.start_run(job_id)

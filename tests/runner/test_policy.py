@@ -1,5 +1,6 @@
 """The policy of a job in its run, whichever scheduler starts the runner."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,45 @@ def test_a_run_with_a_further_exit_code_of_success_went_well(root: Path, code: i
 
 def test_a_signal_is_never_a_success(root: Path) -> None:
     assert error_of(root, {"success_exit_codes": [9, 137]}, "kill -9 $$") == "killed by SIGKILL."
+
+
+def output_of(root: Path, policy: dict[str, Any], script: str) -> str:
+    """Return what `script` prints in a run by `policy`."""
+    job_id = make_script(root, script, policy=policy)
+    make_due(root, job_id)
+    return fire(job_id).stdout
+
+
+def test_a_job_gets_its_variables_those_of_the_file_last(root: Path) -> None:
+    (root / ".env").write_text("A=home\nB=home\nC=home\n")
+    (root / "job.env").write_text("# more\nexport C='file'\nD=${B}+${A}\n")
+    policy = {"environment": {"B": "own", "C": "own", "HERMES_JOB_ID": "x", "HERMES_HOME": "/"},
+              "environment_file": str(root / "job.env")}
+    script = 'echo "$A $B $C $D"; [ "$HERMES_HOME" = "$OLD" ] || echo "${#HERMES_JOB_ID}"'
+    assert output_of(root, policy, script) == "home own file own+home\n12\n"
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder", "unreadable", "too large"])
+def test_a_file_of_variables_that_cannot_be_read_fails_the_run_with_the_reason(root: Path, kind: str) -> None:
+    path = root / "job.env"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "too large":
+        path.write_bytes(b"#" * (1024 * 1024 + 1))
+    elif kind == "unreadable":
+        os.mkfifo(path)
+    error = error_of(root, {"environment_file": str(path)}, "echo never")
+    assert error and error.startswith(f"The environment file {path} ")
+
+
+def test_no_variable_of_a_job_is_in_an_argument_the_log_or_the_run_s_file(root: Path) -> None:
+    (root / "job.env").write_text("SECRET=treasure\n")
+    script = ("cat $HERMES_HOME/cron/oscron/runs/*; tr '\\0' '\\n' </proc/$PPID/cmdline\n"
+              "env | grep -c 'SECRET=treasure'")
+    job_id = make_script(root, script, policy={"environment_file": str(root / "job.env")})
+    make_due(root, job_id)
+    ended = fire(job_id)
+    assert ended.stdout.endswith("\n1\n") and "treasure" not in f"{ended.stdout}{ended.stderr}{ended.log}"
 
 
 @pytest.mark.parametrize(("settings", "policy", "error"), [
