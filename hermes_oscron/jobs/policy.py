@@ -16,6 +16,8 @@ Policy = Mapping[str, Any]
 NO_POLICY: Policy = MappingProxyType({})
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_ITEMS = 100
+UNITS_BYTES = {"M": 1024**2, "G": 1024**3}
+SIZE, MIN_SIZE, MAX_SIZE = r"(1[6-9]|[2-9][0-9]|[1-9][0-9]{2,5})M|[1-9][0-9]{0,3}G", 16 * 1024**2, 9999 * 1024**3
 VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,127}"
 MAX_S = 99999 * UNITS_S["d"]
 TIME = r"[1-9][0-9]{0,4}[smhd]"
@@ -51,6 +53,31 @@ def _codes(name: str, value: object) -> list[int]:
     return sorted({int(code) for code in value})
 
 
+def _whole(least: int, most: int, unit: str = "") -> Type:
+    def check(name: str, value: object) -> int:
+        number: object = value
+        if unit and isinstance(value, str) and re.fullmatch(rf"[1-9][0-9]{{0,5}}{unit}", value):
+            number = int(value[:-1])
+        if not _is_whole(number, least, most):
+            form = f", or a text like \"{least}{unit}\"" if unit else ""
+            raise ValidationError(f"'{name}' must be a whole number from {least} to {most}{form}.")
+        return int(number)  # type: ignore[call-overload, no-any-return]
+
+    number = {"type": "integer", "minimum": least, "maximum": most}
+    text = [{"type": "string", "pattern": f"^([1-9][0-9]{{0,{len(str(most)) - 1}}}){unit}$"}] if unit else []
+    return Type(check, {"anyOf": [number, *text, {"type": "null"}]})
+
+
+def _size(name: str, value: object) -> int:
+    size: object = value
+    if isinstance(value, str) and re.fullmatch(SIZE, value):
+        size = int(value[:-1]) * UNITS_BYTES[value[-1]]
+    if not _is_whole(size, MIN_SIZE, MAX_SIZE):
+        raise ValidationError(f"'{name}' must be a size from {size_words(MIN_SIZE)} to {size_words(MAX_SIZE)}, like "
+                              f"\"512M\", or a number of bytes.")
+    return int(size)  # type: ignore[call-overload, no-any-return]
+
+
 def _variables(name: str, value: object) -> dict[str, str | None]:
     if not isinstance(value, dict) or len(value) > MAX_ITEMS:
         raise ValidationError(f"'{name}' must be a table of at most {MAX_ITEMS} variables, like {{\"LANG\": \"C\"}}.")
@@ -78,6 +105,8 @@ LONG = _time(TIME, MAX_S, "15m")
 SHORT = _time(SHORT_TIME, MAX_SHORT_S, "30s")
 CODES = Type(_codes, {"type": ["array", "null"], "maxItems": MAX_ITEMS,
                       "items": {"type": "integer", "minimum": 1, "maximum": 255}})
+SIZES = Type(_size, {"anyOf": [{"type": "integer", "minimum": MIN_SIZE, "maximum": MAX_SIZE},
+                               {"type": "string", "pattern": f"^({SIZE})$"}, {"type": "null"}]})
 VARIABLES = Type(_variables, {
     "type": ["object", "null"], "maxProperties": MAX_ITEMS, "propertyNames": {"pattern": f"^{VARIABLE}$"},
     "additionalProperties": {"type": ["string", "null"], "pattern": NO_NUL, "maxLength": MAX_TEXT_CHARS}})
@@ -89,7 +118,15 @@ KEYS = {key.name: key for key in (
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
     Key("environment", VARIABLES, "table", "Further variables for the job; null removes one."),
     Key("environment_file", FILE, "text", "A file with further variables, in the format of .env, read at each run."),
+    Key("nice", _whole(0, 19), "number", "How nice the job is to other processes, see nice(1)."),
+    Key("memory_max", SIZES, "size", "The most memory of the job; one that needs more is killed."),
+    Key("cpu_quota", _whole(1, 99_999, "%"), "percent", "The most CPU time, in percent of one CPU. It needs systemd."),
+    Key("io_weight", _whole(1, 10_000), "number", "The share of the disk; others have 100. It needs systemd."),
+    Key("tasks_max", _whole(8, 1_000_000), "number", "The most processes and threads. It needs systemd."),
 )}
+
+SYSTEMD_ONLY = ("cpu_quota", "io_weight", "tasks_max")
+"""Keys that only systemd can apply: no resource limit of a process is the same (setrlimit(2))."""
 
 SCHEMA = {"type": ["object", "null"], "additionalProperties": False,
           "properties": {key.name: {**key.type.schema, "description": key.meaning} for key in KEYS.values()},
@@ -117,6 +154,14 @@ def merged(present: Policy, changes: Policy) -> dict[str, Any]:
     changes = {key: merged(present.get(key) or {}, value) or None if isinstance(value, dict) else value
                for key, value in changes.items()}
     return _without_null({**present, **changes})
+
+
+def require_systemd(policy: Policy, scheduler: str) -> None:
+    """Raise ValidationError if `policy` has a key that needs systemd, and another `scheduler` fires the jobs."""
+    for key in SYSTEMD_ONLY if scheduler != "systemd" else ():
+        if policy.get(key) is not None:
+            raise ValidationError(f"'policy.{key}' needs systemd, and {scheduler or 'nothing'} fires the jobs: remove "
+                                  f"it.")
 
 
 def over(defaults: Policy, own: Policy) -> Policy:
@@ -166,12 +211,22 @@ def time_words(seconds: float) -> str:
     return f"{seconds / UNITS_S[unit]:g}{unit}" if seconds % 1 else f"{int(seconds) // UNITS_S[unit]}{unit}"
 
 
+def size_words(size: int) -> str:
+    """Return `size` in the largest unit that divides it, like `512M`."""
+    unit = next((unit for unit in reversed(UNITS_BYTES) if size % UNITS_BYTES[unit] == 0), "")
+    return f"{size // UNITS_BYTES.get(unit, 1)}{unit}"
+
+
 def _value(words: str) -> Any:
     """Return `words` as a number, if they are one."""
     return int(words) if re.fullmatch("-?[0-9]{1,18}", words) else words
 
 
 def _words(key: Key, value: Any) -> str:
+    if key.kind == "size":
+        return size_words(value)
+    if key.kind == "percent":
+        return f"{value}%"
     if key.kind == "list":
         return ",".join(map(str, value))
     return time_words(value) if key.kind == "time" else str(value)

@@ -132,6 +132,8 @@ def begun(command: "Command", connected: Callable[[], socket.socket], stopped: C
                 raise Unavailable(str(answer.get("refused")))
             waiter = os.pidfd_open(answer["waiter"])
             undo.callback(os.close, waiter)
+            if command.nice:
+                os.setpriority(os.PRIO_PROCESS, answer["waiter"], command.nice)  # its fork inherits it
             if move:
                 move(answer["waiter"])
             _require_not_stopped(stopped)

@@ -7,8 +7,10 @@ from ..hermes import env_file
 from ..hermes.home import Home
 from ..jobs import policy
 from ..jobs.record import Record
+from ..schedulers.active import active_scheduler
 from .environment import NoExecutor
 from .process import Command
+from .resources import in_unit
 
 MAX_FILE_BYTES = 1024 * 1024
 OURS = ("HERMES_HOME", "HERMES_JOB_ID", "HERMES_JOB_NAME")
@@ -19,13 +21,17 @@ def with_policy(command: Command, record: Record, home: Home, settings: config.C
     """Return `command` with the policy of the job of `record`, which `home` owns. Raises NoExecutor."""
     try:
         wanted = policy.over(settings.policy_of(home.profile), policy.stored(record))
+        policy.require_systemd(wanted, active_scheduler(home.root) or "")
     except OscronError as error:
         raise NoExecutor(str(error)) from None
     if wanted.keys() & {"environment", "environment_file"}:
         command = command._replace(environment=_with_variables(command.environment, wanted))
+    if "memory_max" in wanted and not in_unit():
+        command = command._replace(worker="")  # the limit of a fork would count the whole agent that it shares
     # a run by the agent ends with the agent's codes, and not with those of the job
     codes = () if command.by_agent else tuple(wanted.get("success_exit_codes", ()))
     return command._replace(timeout=wanted.get("timeout", command.timeout), success_exit_codes=codes,
+                            nice=wanted.get("nice", 0), memory_max=wanted.get("memory_max", 0),
                             stop_timeout=wanted.get("stop_timeout", command.stop_timeout))
 
 

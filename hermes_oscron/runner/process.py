@@ -33,9 +33,9 @@ class Command(NamedTuple):
     """The command of a job: `stdin` is its input, `environment` is its whole environment.
 
     A run `by_agent` is recorded by the agent itself. `timeout` is in seconds; so is `stop_timeout`, from SIGTERM to
-    SIGKILL. A run with one of `success_exit_codes` went well. `redactor`, if there is one, is the command that removes
-    secrets from the output. `worker`, if there is one, is the profile whose agent worker may run the command; see
-    runner/agent_worker.py.
+    SIGKILL. A run with one of `success_exit_codes` went well. `memory_max` is in bytes, 0 for no limit. `redactor`, if
+    there is one, is the command that removes secrets from the output. `worker`, if there is one, is the profile whose
+    agent worker may run the command; see runner/agent_worker.py.
     """
 
     argv: list[str]
@@ -46,6 +46,8 @@ class Command(NamedTuple):
     timeout: float = math.inf
     stop_timeout: float = KILL_GRACE_S
     success_exit_codes: tuple[int, ...] = ()
+    nice: int = 0
+    memory_max: int = 0
     redactor: tuple[str, ...] = ()
     worker: str = ""
 
@@ -143,6 +145,7 @@ class JobProcess:
         self._signals = _SignalPipe()
         self._stdin = command.stdin
         self._stop_timeout = command.stop_timeout
+        self._memory_max = command.memory_max
         self._successes = (0, *command.success_exit_codes)
         self._process = self._forked(command) or self._spawned(command)
         assert self._process.stdout and self._process.stderr
@@ -186,16 +189,26 @@ class JobProcess:
         if self._redactor:
             self._redactor.close()
         code = self._process.wait()
-        return ProcessResult(stdout, stderr, ended_early or _failure(code, stderr, self._successes),
-                             None if ended_early else code)
+        error = ended_early or _failure(code, stderr, self._successes)
+        if error and self._memory_max:
+            from .resources import out_of_memory
+
+            error = out_of_memory(self._memory_max) or error
+        return ProcessResult(stdout, stderr, error, None if ended_early else code)
 
 
 def _spawned(command: Command) -> "subprocess.Popen[bytes]":
     """Start `command` in a process of its own. Raises SpawnError."""
+    prepare = None
+    if command.nice or command.memory_max:
+        from .resources import apply_limits
+
+        prepare = apply_limits(command.nice, command.memory_max)
     try:
         return subprocess.Popen(
             command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             cwd=command.directory, env=command.environment, process_group=0, bufsize=0,
+            preexec_fn=prepare,
         )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

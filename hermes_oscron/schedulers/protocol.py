@@ -21,10 +21,15 @@ class SchedulerError(OscronError):
 class Limits(NamedTuple):
     """The limits in the policy of a job that the system itself can apply; None is the usual one.
 
-    `stop_timeout` is in whole seconds.
+    `stop_timeout` is in seconds, `memory_max` in bytes, `cpu_quota` in percent of one CPU.
     """
 
     stop_timeout: int | None = None
+    nice: int | None = None
+    memory_max: int | None = None
+    cpu_quota: int | None = None
+    io_weight: int | None = None
+    tasks_max: int | None = None
 
 
 NO_LIMITS = Limits()

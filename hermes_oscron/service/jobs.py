@@ -24,6 +24,7 @@ from ..jobs import lifecycle
 from ..jobs.fields import ValidationError, changes
 from ..jobs.fields import check as check_fields
 from ..jobs.model import Job
+from ..jobs.policy import require_systemd
 from ..runs import interrupted, lock, requests
 from ..runs import stop as stop_run
 from ..schedule.parse import read_schedule, refuse_past
@@ -165,6 +166,7 @@ class JobService:
         """
         home, now = self.home, self.clock.now()
         fields = check_on_machine(check_fields(changes(given, NEW_JOB), is_new=True), home)
+        require_systemd(fields.get("policy", {}), self.scheduler)
         if not fields.get("schedule", "").strip():
             raise ValidationError("schedule is missing.")
         zone = home_zone(home)
@@ -200,6 +202,7 @@ class JobService:
         present = job_store.find(home, job_id)
         given = changes(given, self._view(home, interrupted.with_unrecorded_run(home, present), now))
         fields = check_on_machine(check_fields(given, is_new=False), home)
+        require_systemd(fields.get("policy", {}), self.scheduler)
         fields = with_agent_fields(fields, present.record, home, config.load(self.root))
         text = fields.pop("schedule", None)
         schedule, warnings = read_schedule(text, present.zone, now) if text is not None else (None, [])

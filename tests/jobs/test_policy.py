@@ -13,6 +13,11 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
     "timeout": ("15m", 900, "15m"),
     "stop_timeout": ("30s", 30, "30s"),
     "success_exit_codes": ([75, 3.0, 3], [3, 75], "3,75"),
+    "nice": (10.0, 10, "10"),
+    "memory_max": ("512M", 512 * 1024**2, "512M"),
+    "cpu_quota": ("50%", 50, "50%"),
+    "io_weight": (20, 20, "20"),
+    "tasks_max": (64, 64, "64"),
     "environment": ({"LANG": "C"}, {"LANG": "C"}, ".LANG=C"),
     "environment_file": ("/etc/job.env", "/etc/job.env", "/etc/job.env"),
 }
@@ -20,6 +25,11 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
 REFUSED: dict[str, tuple[Any, ...]] = {
     "timeout": (0, -1, 0.5, True, "", "0s", "90", "1.5h", "1w", "100000d", 10**12, float("nan"), [], {}),
     "stop_timeout": (0, "0s", "61m", "1h", 3601, 0.9, "1000s", False),
+    "nice": (-1, 20, "10", True, 1.5, []),
+    "memory_max": (0, "0", "15M", "512K", "512m", "512", "1.5G", "10000G", 16 * 1024**2 - 1, 10**15, True),
+    "cpu_quota": (0, "0%", "50", "100000%", 100_000, 0.5, "-5%", True),
+    "io_weight": (0, 10_001, "100", 0.5, False),
+    "tasks_max": (7, 1_000_001, "64", 64.5, "infinity"),
     "environment": ("LANG=C", ["LANG=C"], {"A B": "x"}, {"": "x"}, {"1A": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "\0"},
                     {"A": "x" * 4097}, {"A" * 129: "x"}, {f"A{n}": "x" for n in range(101)}),
     "environment_file": ("", "job.env", "~/job.env", 7, "/a\0b", "/" * 4097, []),
@@ -55,6 +65,16 @@ def test_a_policy_is_an_object(value: Any) -> None:
 def test_a_key_that_is_not_implemented_is_refused_with_those_that_are() -> None:
     with pytest.raises(ValidationError, match=r"There is no 'policy\.retrys'; the policies are .*timeout"):
         policy.check("policy", {"retrys": 3})
+
+
+@pytest.mark.parametrize("key", policy.SYSTEMD_ONLY)
+def test_a_limit_that_only_systemd_has_is_refused_elsewhere(key: str) -> None:
+    stored = VALUES[key][1]
+    policy.require_systemd({key: stored}, "systemd")
+    policy.require_systemd({key: None, "timeout": 5}, "crontab")
+    for scheduler in ("crontab", "foreground", ""):
+        with pytest.raises(ValidationError, match=rf"'policy\.{key}' needs systemd"):
+            policy.require_systemd({key: stored}, scheduler)
 
 
 def test_a_time_is_shown_in_the_largest_unit_that_divides_it() -> None:

@@ -1,6 +1,7 @@
 """The policies of jobs: one suite for every scheduler, which test_policies_*.py run."""
 
 import datetime
+import re
 from typing import Any
 
 from tests.conftest import wait_for
@@ -44,6 +45,14 @@ class Policies:
         job_id = site.create('echo "$GREETING, $KEY"', schedule=site.soon(3), policy=policy)["id"]
         assert ended_row(site, job_id)["outcome"] == "ok"
         assert "good day, from the file" in site.outputs(job_id)
+
+    def test_a_run_is_nice_and_has_its_limit_of_memory(self, site: Site) -> None:
+        script = "echo nice $(nice); python3 -c 'len(bytearray(400_000_000))' && echo too much"
+        job_id = site.create(script, schedule=site.soon(3), policy={"nice": 5, "memory_max": "128M"})["id"]
+        row = ended_row(site, job_id)
+        assert row["outcome"] == "error"
+        output = site.outputs(job_id)
+        assert re.search(r"nice (5|19)$", output, re.M) and "too much" not in output
 
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]

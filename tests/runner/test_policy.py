@@ -7,8 +7,19 @@ from typing import Any
 
 import pytest
 
+from hermes_oscron.jobs.checks import ValidationError
 from hermes_oscron.runs import ledger
-from tests.runner.jobs import MANUAL, change_record, configure, default_home, fire, make_due, make_script, record
+from tests.runner.jobs import (
+    MANUAL,
+    change_record,
+    configure,
+    default_home,
+    fire,
+    make_due,
+    make_script,
+    record,
+    service,
+)
 
 pytestmark = pytest.mark.usefixtures("without_systemd_environment")
 
@@ -89,6 +100,29 @@ def test_no_variable_of_a_job_is_in_an_argument_the_log_or_the_run_s_file(root: 
     make_due(root, job_id)
     ended = fire(job_id)
     assert ended.stdout.endswith("\n1\n") and "treasure" not in f"{ended.stdout}{ended.stderr}{ended.log}"
+
+
+def test_a_job_is_nice_and_has_its_limit_of_memory(root: Path) -> None:
+    nice = max(7, os.getpriority(os.PRIO_PROCESS, 0))
+    assert output_of(root, {"nice": 7, "memory_max": "1G"}, "nice; ulimit -v") == f"{nice}\n1048576\n"
+
+
+def test_a_job_that_needs_more_memory_than_its_limit_fails(root: Path) -> None:
+    error = error_of(root, {"memory_max": "64M"}, "x=$(head -c 200M /dev/zero | tr '\\0' x); echo ${#x}")
+    assert error
+
+
+def test_a_limit_that_the_scheduler_cannot_apply_is_refused_and_fails_a_run(root: Path) -> None:
+    with pytest.raises(ValidationError, match=r"'policy\.cpu_quota' needs systemd, and foreground fires the jobs"):
+        make_script(root, "echo never", policy={"cpu_quota": 50})
+    job_id = make_script(root, "echo never")
+    change_record(root, job_id, policy={"cpu_quota": 50})
+    make_due(root, job_id)
+    fire(job_id)
+    assert record(root, job_id)["last_error"].startswith("'policy.cpu_quota' needs systemd")
+    with pytest.raises(ValidationError, match="needs systemd"):
+        service(root).update(job_id, {"policy": {"tasks_max": 50}})
+    assert record(root, job_id)["policy"] == {"cpu_quota": 50}
 
 
 @pytest.mark.parametrize(("settings", "policy", "error"), [

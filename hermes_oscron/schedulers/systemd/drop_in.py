@@ -22,17 +22,23 @@ class Setting(NamedTuple):
     least: int
     most: int
     added: int = 0
+    unit: str = ""
 
 
 SETTINGS = {
     "stop_timeout": Setting("TimeoutStopSec", 1, 3600, added=MARGIN_S),
+    "nice": Setting("Nice", 0, 19),
+    "memory_max": Setting("MemoryMax", 16 * 1024**2, 9999 * 1024**3),
+    "cpu_quota": Setting("CPUQuota", 1, 99_999, unit="%"),
+    "io_weight": Setting("IOWeight", 1, 10_000),
+    "tasks_max": Setting("TasksMax", 8, 1_000_000),
 }
 """The setting for each limit (systemd.service(5), systemd.exec(5), systemd.resource-control(5))."""
 
 
 def render(limits: Limits) -> bytes:
     """Return the drop-in for `limits`; empty if there are none."""
-    lines = [f"{setting.name}={value + setting.added}\n" for name, setting in SETTINGS.items()
+    lines = [f"{setting.name}={value + setting.added}{setting.unit}\n" for name, setting in SETTINGS.items()
              if (value := getattr(limits, name)) is not None]
     return f"[Service]\n{''.join(lines)}".encode() if lines else b""
 
