@@ -16,6 +16,7 @@ from .claiming import drop_claims
 from .due import first_due, floor_to, has_run, held_until, is_missed, next_run
 from .fields import ValidationError
 from .model import NO_POLICY, Job
+from .policy import SKIP
 from .record import (
     COMPLETED,
     DELIVERY_FAILED,
@@ -125,7 +126,7 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
         return job
     if schedule is None:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or job.schedule_error})
-    found, errors = use_each({job.instance: job}, lambda job: next_occurrence(schedule, ended, job.zone, job.phase))
+    found, errors = use_each({job.instance: job}, lambda job: _following(job, schedule, started, ended, job.phase))
     if errors:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or errors[job.instance]})
     following = found[job.instance]
@@ -139,7 +140,17 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
     return job.without_fields(*HOLD_FIELDS).with_fields({"state": SCHEDULED, "next_run_at": iso(following, job.zone)})
 
 
-def correct_after_agent(job: Job, before: Job, ended: datetime.datetime) -> Job:
+def _following(job: Job, schedule: Schedule, started: datetime.datetime, ended: datetime.datetime,
+               phase: datetime.datetime | None) -> datetime.datetime | None:
+    """Return when `job` is due after a run; by `policy.overlap` that may have been during the run."""
+    during = next_occurrence(schedule, started, job.zone, phase)
+    if during and during <= ended and job.policy.get("overlap") not in (None, SKIP):
+        return during
+    return next_occurrence(schedule, ended, job.zone, phase)
+
+
+def correct_after_agent(job: Job, before: Job, ended: datetime.datetime,
+                        started: datetime.datetime | None = None) -> Job:
     """Return `job`, in which the agent has recorded a run, with the next run by our arithmetic.
 
     The agent counts an interval from the end of the run, croniter ignores clock changes, and both give a paused job a
@@ -156,7 +167,8 @@ def correct_after_agent(job: Job, before: Job, ended: datetime.datetime) -> Job:
     schedule = job.schedule
     if schedule is None:
         return job
-    found, errors = use_each({job.instance: job}, lambda job: next_occurrence(schedule, ended, job.zone, before.phase))
+    found, errors = use_each({job.instance: job}, lambda job: _following(job, schedule, started or ended, ended,
+                                                                         before.phase))
     if errors:
         return job
     following = found[job.instance]

@@ -16,6 +16,8 @@ Policy = Mapping[str, Any]
 NO_POLICY: Policy = MappingProxyType({})
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_ITEMS = 100
+SKIP, QUEUE, REPLACE = "skip", "queue", "replace"
+"""What happens to an occurrence that comes during a run."""
 UNITS_BYTES = {"M": 1024**2, "G": 1024**3}
 SIZE, MIN_SIZE, MAX_SIZE = r"(1[6-9]|[2-9][0-9]|[1-9][0-9]{2,5})M|[1-9][0-9]{0,3}G", 16 * 1024**2, 9999 * 1024**3
 VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,127}"
@@ -78,6 +80,15 @@ def _size(name: str, value: object) -> int:
     return int(size)  # type: ignore[call-overload, no-any-return]
 
 
+def _one_of(*words: str) -> Type:
+    def check(name: str, value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise ValidationError(f"'{name}' must be one of {', '.join(words)}.")
+        return value
+
+    return Type(check, {"enum": [*words, None]})
+
+
 def _variables(name: str, value: object) -> dict[str, str | None]:
     if not isinstance(value, dict) or len(value) > MAX_ITEMS:
         raise ValidationError(f"'{name}' must be a table of at most {MAX_ITEMS} variables, like {{\"LANG\": \"C\"}}.")
@@ -115,6 +126,7 @@ FILE = Type(_file, {"type": ["string", "null"], "pattern": "^/[^\\u0000]*$", "ma
 KEYS = {key.name: key for key in (
     Key("timeout", LONG, "time", "The longest time of a run; then the job gets SIGTERM."),
     Key("stop_timeout", SHORT, "time", "The time between SIGTERM and SIGKILL."),
+    Key("overlap", _one_of(SKIP, QUEUE, REPLACE), "text", "What happens if it is due while it is still running."),
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
     Key("environment", VARIABLES, "table", "Further variables for the job; null removes one."),
     Key("environment_file", FILE, "text", "A file with further variables, in the format of .env, read at each run."),

@@ -1,12 +1,16 @@
 """The part of a job's policy that changes its command: the same under every scheduler."""
 
+import datetime
+
 from .. import config
 from ..errors import OscronError, cause
 from ..files import open_regular
 from ..hermes import env_file
 from ..hermes.home import Home
 from ..jobs import policy
+from ..jobs.model import Job
 from ..jobs.record import Record
+from ..schedule.occurrences import next_occurrence
 from ..schedulers.active import active_scheduler
 from .environment import NoExecutor
 from .process import Command
@@ -33,6 +37,16 @@ def with_policy(command: Command, record: Record, home: Home, settings: config.C
     return command._replace(timeout=wanted.get("timeout", command.timeout), success_exit_codes=codes,
                             nice=wanted.get("nice", 0), memory_max=wanted.get("memory_max", 0),
                             stop_timeout=wanted.get("stop_timeout", command.stop_timeout))
+
+
+def until_replaced(job: Job, timeout: float) -> tuple[float, str]:
+    """Return how long a run of `job` may last, at most `timeout`, until its next occurrence replaces it, and why."""
+    now = datetime.datetime.now(datetime.UTC)
+    due = next_occurrence(job.schedule, now, job.zone, job.phase) if job.schedule else None
+    if due is None or (due - now).total_seconds() >= timeout:
+        return timeout, ""
+    return (due - now).total_seconds(), (f"stopped by its policy before it had ended: it was due again at "
+                                         f"{due.astimezone(job.zone):%Y-%m-%d %H:%M:%S %z}.")
 
 
 def _with_variables(environment: dict[str, str], wanted: policy.Policy) -> dict[str, str]:

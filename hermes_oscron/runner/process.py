@@ -181,10 +181,13 @@ class JobProcess:
         """Return True if a signal has requested our end, also after the command has ended."""
         return self._signals.received is not None
 
-    def wait(self, timeout: float) -> ProcessResult:
-        """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended."""
+    def wait(self, timeout: float, reason: str = "") -> ProcessResult:
+        """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended.
+
+        `reason` is the sentence for a run that is ended by us then; without it, the run has timed out.
+        """
         ended_early = _pump(self._process, self._stdin, self._out, self._err, self._signals, timeout,
-                            self._stop_timeout)
+                            self._stop_timeout, reason or f"timed out after {timeout:g} s.")
         stdout, stderr = self._out.text(), self._err.text()
         if self._redactor:
             self._redactor.close()
@@ -243,7 +246,7 @@ def _redactor(command: Command) -> "Redactor | None":
 
 
 def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out: _Stream, err: _Stream,
-          signals: _SignalPipe, timeout: float, stop_timeout: float) -> str | None:
+          signals: _SignalPipe, timeout: float, stop_timeout: float, at_timeout: str) -> str | None:
     """Pass input to `process` and read its output until it ends; return the reason if we ended it, else None."""
     assert process.stdin
     deadline = time.monotonic() + timeout
@@ -283,7 +286,7 @@ def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out:
                     _signal_group(process.pid, signal.SIGKILL)
                     deadline += KILL_GRACE_S
                 else:
-                    killed_for = f"timed out after {timeout:g} s."
+                    killed_for = at_timeout
                     deadline = _terminate(process, stop_timeout)
     os.close(ended)
     if process.wait() == -signal.SIGTERM:

@@ -18,6 +18,7 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
     "cpu_quota": ("50%", 50, "50%"),
     "io_weight": (20, 20, "20"),
     "tasks_max": (64, 64, "64"),
+    "overlap": ("queue", "queue", "queue"),
     "environment": ({"LANG": "C"}, {"LANG": "C"}, ".LANG=C"),
     "environment_file": ("/etc/job.env", "/etc/job.env", "/etc/job.env"),
 }
@@ -30,6 +31,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "cpu_quota": (0, "0%", "50", "100000%", 100_000, 0.5, "-5%", True),
     "io_weight": (0, 10_001, "100", 0.5, False),
     "tasks_max": (7, 1_000_001, "64", 64.5, "infinity"),
+    "overlap": ("", "Queue", "forbid", True, 1, ["skip"]),
     "environment": ("LANG=C", ["LANG=C"], {"A B": "x"}, {"": "x"}, {"1A": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "\0"},
                     {"A": "x" * 4097}, {"A" * 129: "x"}, {f"A{n}": "x" for n in range(101)}),
     "environment_file": ("", "job.env", "~/job.env", 7, "/a\0b", "/" * 4097, []),

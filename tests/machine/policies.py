@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import time
 from typing import Any
 
 from tests.conftest import wait_for
@@ -54,6 +55,24 @@ class Policies:
         output = site.outputs(job_id)
         assert re.search(r"nice (5|19)$", output, re.M) and "too much" not in output
 
+    def test_an_occurrence_that_comes_during_a_run_is_skipped_queued_or_replaces_it(self, site: Site) -> None:
+        if time.time() % 60 > 50:
+            time.sleep(11)
+        jobs = {overlap: site.create("sleep 70", schedule="* * * * *", policy={"overlap": overlap})["id"]
+                for overlap in ("skip", "queue", "replace")}
+        first, second = {}, {}
+        for overlap, job_id in jobs.items():
+            wait_for(lambda job_id=job_id: len([row for row in rows(site, job_id) if row["started_at"]]) > 1, 250)
+            first[overlap], second[overlap] = rows(site, job_id)[:2]
+            assert _moment(second[overlap], "due_at") - _moment(first[overlap], "due_at") == 60
+        assert (first["skip"]["outcome"], second["skip"]["outcome"]) == ("ok", "skipped")
+        assert (first["queue"]["outcome"], first["replace"]["outcome"]) == ("ok", "stopped")
+        assert "it was due again" in first["replace"]["reason"]
+        assert 0 <= _moment(second["queue"], "started_at") - _moment(first["queue"], "ended_at") < 15
+        assert 0 <= _moment(second["replace"], "started_at") - _moment(second["replace"], "due_at") < 15
+        for job_id in jobs.values():
+            site.verb("delete", job_id, stop=True)
+
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]
         site.api.start_run(job_id)
@@ -79,5 +98,9 @@ class Policies:
 
 def _seconds(row: dict[str, Any]) -> float:
     """Return for how long the run of `row` lasted."""
-    begin, end = (datetime.datetime.fromisoformat(row[key]) for key in ("started_at", "ended_at"))
-    return (end - begin).total_seconds()
+    return _moment(row, "ended_at") - _moment(row, "started_at")
+
+
+def _moment(row: dict[str, Any], key: str) -> float:
+    """Return the time `key` of `row` in unix seconds."""
+    return datetime.datetime.fromisoformat(row[key]).timestamp()

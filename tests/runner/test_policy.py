@@ -1,5 +1,6 @@
 """The policy of a job in its run, whichever scheduler starts the runner."""
 
+import datetime
 import os
 import time
 from pathlib import Path
@@ -123,6 +124,34 @@ def test_a_limit_that_the_scheduler_cannot_apply_is_refused_and_fails_a_run(root
     with pytest.raises(ValidationError, match="needs systemd"):
         service(root).update(job_id, {"policy": {"tasks_max": 50}})
     assert record(root, job_id)["policy"] == {"cpu_quota": 50}
+
+
+def wait_for_second(second: float) -> None:
+    """Sleep until `second` of a minute, if it is not past."""
+    time.sleep(max(0.0, second - time.time() % 60))
+
+
+@pytest.mark.parametrize("overlap", ["queue", "replace"])
+def test_an_occurrence_that_comes_during_a_run_runs_after_it_or_replaces_it(root: Path, overlap: str) -> None:
+    if time.time() % 60 > 55:
+        time.sleep(6)
+    wait_for_second(50)
+    job_id = make_script(root, "sleep 15; echo whole", schedule="* * * * *", policy={"overlap": overlap})
+    due = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0)
+    change_record(root, job_id, next_run_at=due.isoformat())
+    following = due + datetime.timedelta(minutes=1)
+    ended = fire(job_id)
+    row = last_row(root, job_id)
+    assert datetime.datetime.fromisoformat(record(root, job_id)["next_run_at"]) == following
+    if overlap == "queue":
+        assert (row.outcome, ended.stdout) == ("ok", "whole\n")
+    else:
+        assert row.outcome == "stopped" and row.reason and row.reason.startswith("stopped by its policy before")
+        assert row.ended and 0 <= row.ended - following.timestamp() < 2
+    assert row.due == due.timestamp()
+    change_record(root, job_id, policy={"timeout": 1})
+    fire(job_id)
+    assert last_row(root, job_id).due == following.timestamp() and last_row(root, job_id).trigger == "schedule"
 
 
 @pytest.mark.parametrize(("settings", "policy", "error"), [
