@@ -14,7 +14,7 @@ from ..schedule.occurrences import next_occurrence
 from ..schedulers.active import active_scheduler
 from .environment import NoExecutor
 from .process import Command
-from .resources import in_unit
+from .resources import is_limited
 
 MAX_FILE_BYTES = 1024 * 1024
 OURS = ("HERMES_HOME", "HERMES_JOB_ID", "HERMES_JOB_NAME")
@@ -30,7 +30,7 @@ def with_policy(command: Command, record: Record, home: Home, settings: config.C
         raise NoExecutor(str(error)) from None
     if wanted.keys() & {"environment", "environment_file"}:
         command = command._replace(environment=_with_variables(command.environment, wanted))
-    if "memory_max" in wanted and not in_unit():
+    if "memory_max" in wanted and not is_limited():
         command = command._replace(worker="")  # the limit of a fork would count the whole agent that it shares
     # a run by the agent ends with the agent's codes, and not with those of the job
     codes = () if command.by_agent else tuple(wanted.get("success_exit_codes", ()))

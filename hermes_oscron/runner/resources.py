@@ -18,10 +18,13 @@ def resources_used() -> tuple[float | None, int | None]:
     of the largest one (getrusage(2)).
     """
     if in_unit():
-        folder = CGROUPS + cgroup_of("self").partition("::")[2]
-        return _cpu_s(folder), _peak_bytes(folder)
+        return _cpu_s(_cgroup()), _peak_bytes(_cgroup())
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return round(used.ru_utime + used.ru_stime, 6), used.ru_maxrss * 1024
+
+
+def _cgroup() -> str:
+    return CGROUPS + cgroup_of("self").partition("::")[2]
 
 
 def in_unit() -> bool:
@@ -29,23 +32,29 @@ def in_unit() -> bool:
     return os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
 
 
+def is_limited() -> bool:
+    """Return True if the cgroup of this unit limits its memory; that needs cgroup v2 and its controller for memory."""
+    with contextlib.suppress(OSError), open(f"{_cgroup()}/memory.max", encoding="ascii") as file:
+        return in_unit() and file.read().strip() != "max"
+    return False
+
+
 def apply_limits(nice: int, memory_max: int) -> Callable[[], None] | None:
     """Make this process and its children as `nice`; return what limits the memory of a child before it begins, if any.
 
-    In a unit, its cgroup limits the memory of all processes together. Elsewhere each has a limit of its own, for its
+    In a unit, its cgroup may limit the memory of all processes together. Elsewhere each has a limit of its own, for its
     address space (RLIMIT_AS, setrlimit(2)).
     """
     if os.getpriority(os.PRIO_PROCESS, 0) < nice:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
-    if not memory_max or in_unit():
+    if not memory_max or is_limited():
         return None
     return lambda: resource.setrlimit(resource.RLIMIT_AS, (memory_max, memory_max))
 
 
 def out_of_memory(memory_max: int) -> str | None:
     """Return the sentence for a run that the kernel has killed at its limit; None if it has not, or not in a unit."""
-    folder = CGROUPS + cgroup_of("self").partition("::")[2]
-    if in_unit() and _value_in(f"{folder}/memory.events", "oom_kill"):
+    if is_limited() and _value_in(f"{_cgroup()}/memory.events", "oom_kill"):
         return f"killed by the kernel: it needed more memory than its memory_max of {memory_max // 1024**2} MiB."
     return None
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hermes_oscron.jobs.checks import ValidationError
+from hermes_oscron.runner import resources
 from hermes_oscron.runs import ledger
 from tests.runner.jobs import (
     MANUAL,
@@ -111,6 +112,23 @@ def test_a_job_is_nice_and_has_its_limit_of_memory(root: Path) -> None:
 def test_a_job_that_needs_more_memory_than_its_limit_fails(root: Path) -> None:
     error = error_of(root, {"memory_max": "64M"}, "x=$(head -c 200M /dev/zero | tr '\\0' x); echo ${#x}")
     assert error
+
+
+def test_a_run_that_the_kernel_has_killed_in_its_unit_has_that_reason(tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / resources.cgroup_of("self").partition("::")[2].lstrip("/")
+    folder.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(resources, "CGROUPS", str(tmp_path))
+    (folder / "memory.events").write_text("low 0\nhigh 0\nmax 31\noom 2\noom_kill 1\noom_group_kill 0\n")
+    (folder / "memory.max").write_text("67108864\n")
+    assert resources.out_of_memory(64 * 1024**2) is None, "it is no unit"
+    monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
+    assert resources.out_of_memory(64 * 1024**2) == (
+        "killed by the kernel: it needed more memory than its memory_max of 64 MiB.")
+    (folder / "memory.events").write_text("max 31\noom 0\noom_kill 0\n")
+    assert resources.out_of_memory(64 * 1024**2) is None
+    (folder / "memory.max").write_text("max\n")
+    assert not resources.is_limited()
 
 
 def test_a_limit_that_the_scheduler_cannot_apply_is_refused_and_fails_a_run(root: Path) -> None:
