@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .errors import OscronError, cause
-from .files import open_regular
+from .files import Signature, file_signature, open_regular
 
 HOST = r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?"
 """A name or an address; of IPv6 it has two colons."""
@@ -42,6 +42,17 @@ class Config(NamedTuple):
     cluster_options: tuple[str, ...] = ()
     cluster_shared: tuple[str, ...] = ()
     cluster_python: str = "/usr/bin/python3"
+    policy: Mapping[str, Any] = MappingProxyType({})
+    profile_policies: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+
+    def policy_of(self, profile: str) -> Mapping[str, Any]:
+        """Return the policy of the jobs of `profile`, as far as they have none of their own."""
+        own = self.profile_policies.get(profile)
+        if not own:
+            return self.policy
+        from .jobs import policy
+
+        return policy.over(self.policy, own)
 
 
 def path_of(root: str) -> str:
@@ -64,9 +75,34 @@ def load(root: str) -> Config:
     return _checked(tables, path)
 
 
+_last_read: dict[str, tuple[Signature | None, Config]] = {}
+"""The last configuration of each root that could be used."""
+
+
+def policy_of(root: str, profile: str) -> Mapping[str, Any]:
+    """Return the policy of the jobs of `profile`, as far as they have none of their own.
+
+    While oscron.toml cannot be used, it is the last one: what is armed stays as it is, and each command reports it.
+    """
+    try:
+        signature = file_signature(path_of(root))
+        known = _last_read.get(root)
+        if known is None or known[0] != signature:
+            _last_read[root] = signature, load(root)
+    except OscronError:
+        pass
+    return _last_read[root][1].policy_of(profile) if root in _last_read else Config().policy
+
+
 def _checked(tables: dict[str, Any], path: str) -> Config:
-    values = {}
+    values: dict[str, Any] = {}
     for table, entries in tables.items():
+        if table == "policy":
+            values["policy"] = _policy(entries, path, table)
+            continue
+        if table == "profile" and isinstance(entries, dict):
+            values["profile_policies"] = {name: _policy_of_profile(name, own, path) for name, own in entries.items()}
+            continue
         for key, value in entries.items() if isinstance(entries, dict) else [("", entries)]:
             if (table, key) not in SETTINGS:
                 raise ConfigError(f"{path}: there is no setting '{table}{'.' * bool(key)}{key}'.")
@@ -76,6 +112,22 @@ def _checked(tables: dict[str, Any], path: str) -> Config:
                 raise ConfigError(f"{path}: {table}.{key} takes {takes}.")
             values[field] = converted
     return Config(**values)
+
+
+def _policy(entries: Any, path: str, name: str) -> dict[str, Any]:
+    """Return the checked policy `entries`. Raises ConfigError."""
+    from .jobs import policy  # only if there is one
+
+    try:
+        return policy.check(name, entries)
+    except OscronError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _policy_of_profile(name: str, entries: Any, path: str) -> dict[str, Any]:
+    if not isinstance(entries, dict) or entries.keys() != {"policy"}:
+        raise ConfigError(f"{path}: the table profile.{name} has only the table profile.{name}.policy.")
+    return _policy(entries["policy"], path, f"profile.{name}.policy")
 
 
 def _words(value: Any) -> Any:

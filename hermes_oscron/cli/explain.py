@@ -4,11 +4,16 @@ import datetime
 
 import click
 
+from .. import config
 from ..errors import shortened
+from ..hermes.home import active_profile, hermes_root
 from ..hermes.timezone import machine_zone
+from ..jobs import policy
 from ..schedule.model import INTERVAL
 from ..schedule.occurrences import first_occurrences
 from ..schedule.parse import read_schedule, refuse_past
+from ..schedulers.plan import limits_in
+from ..schedulers.systemd import drop_in
 from ..schedulers.systemd.unit_file import timer_lines
 from .group import selection, time_option, zone_option
 from .render import one_line, show_crontab_line, show_warning
@@ -19,10 +24,18 @@ from .render import one_line, show_crontab_line, show_warning
 @click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
 @click.option("--scheduler", type=click.Choice(["systemd", "crontab"]),
               help="Translate for this scheduler.  [default: the active one]")
-def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
-    """Print the [Timer] lines, or the crontab line, for SCHEDULE."""
+@click.option("--policy", "settings", multiple=True, metavar="KEY=VALUE",
+              help="A policy, as for create. May be repeated.")
+def translate(schedule: str, zone: str | None, scheduler: str | None, settings: tuple[str, ...]) -> None:
+    """Print the [Timer] lines, or the crontab line, for SCHEDULE.
+
+    With a policy, also the limits in the job's unit, and what the runner applies.
+    """
     now = datetime.datetime.now(datetime.UTC)
     here = zone_option(zone)
+    root = hermes_root()
+    wanted = policy.merged(config.load(root).policy_of(active_profile(root)),
+                           policy.check("policy", policy.from_words(settings)))
     parsed, warnings = read_schedule(schedule, here, now)
     refuse_past(parsed, now)
     for warning in warnings:
@@ -30,9 +43,18 @@ def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
     phase = now + parsed.period if parsed.kind == INTERVAL else None
     if (scheduler or selection().active.kind) == "crontab":
         show_crontab_line(parsed, here, now, phase)
+        _show_policy(wanted)
         return
     for line in timer_lines(parsed, here, machine_zone(), now, phase):
         click.echo(line)
+    click.echo(drop_in.render(limits_in(wanted)).decode(), nl=False)
+    _show_policy(wanted)
+
+
+def _show_policy(wanted: policy.Policy) -> None:
+    """Print the policy that the runner applies, as a comment."""
+    if wanted:
+        click.echo(f"# hermes-cron-exec applies: {', '.join(policy.words(wanted))}")
 
 
 @click.command("next")

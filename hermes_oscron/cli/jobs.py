@@ -23,7 +23,7 @@ from .render import DISARMED, one_line, show_job, show_runs, show_table, show_wa
 
 OPTIONAL = ("deliver", "failure_deliver", "attach_to_session", "skills", "enabled_toolsets", "context_from", "workdir",
             "profile", "model", "provider", "base_url", "pinned", "reasoning_effort", "monitor_script", "monitor_url",
-            "interpreter")
+            "interpreter", "policy")
 """Fields that both a new job and a change may set."""
 
 SELF = "self"

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from ..hermes.timezone import machine_zone
+from ..jobs import policy
 from ..jobs.fields import FIELDS
 from ..schedule.model import ONCE, Schedule
 from ..schedulers.crontab.expression import expression_of, starts_per_day
@@ -22,7 +23,7 @@ LAST_WIDTH = len("delivery_failed")
 MIN_NAME_WIDTH = 12
 """The width that the name keeps in a table that must be cut; only then the schedule is cut too."""
 LABEL_WIDTH = len("Last status:")
-SHOWN_APART = ("schedule", "prompt", "name", "script", "repeat", "paused_reason")
+SHOWN_APART = ("schedule", "prompt", "name", "script", "repeat", "paused_reason", "policy")
 """Fields of a job that `show_job` prints beside those that are set."""
 
 
@@ -109,6 +110,8 @@ def _show_below_table(answer: Any, hidden: Mapping[str, int]) -> None:
     for job in answer["jobs"]:
         if job["held"]:
             click.echo(f"{job['id']}: {one_line(job['held'])}")
+        if job["effective_policy"]:
+            click.echo(f"{job['id']}: policy {one_line(', '.join(policy.words(job['effective_policy'])))}")
     for profile, sentence in answer["paused_profiles"].items():
         click.echo(f"NOTE: {profile}: {one_line(sentence)}")
     if hidden:
@@ -139,7 +142,8 @@ def show_job(job: Any, unit: str | None = None, run: Progress | None = None, rea
         "Next run": _to_second(job["next_run_at"]), "Last run": _to_second(job["last_run_at"]),
         "Last status": job["last_status"], "Last error": job["last_error"],
         "Delivery error": job["last_delivery_error"], "Runs": _runs_text(job["repeat"]), "Script": job.get("script"),
-        **_fields_set(job), "Prompt": job["prompt"] or None,
+        **_fields_set(job), "Policy": ", ".join(policy.words(job["effective_policy"])) or None,
+        "Prompt": job["prompt"] or None,
     }
     shown = {f"{label}:": one_line(value) for label, value in shown.items() if value is not None}
     width = max(LABEL_WIDTH, *map(len, shown))

@@ -36,7 +36,9 @@ def fires_alike(before: Job, after: Job, now: datetime.datetime) -> bool:
     A hold is armed as a single occurrence, also when it is over; an interval that is not perpetual as a few ones, which
     each run renews.
     """
-    if hold_of(before.record) or hold_of(after.record) or before.zone != after.zone:
+    if hold_of(before.record) or hold_of(after.record):
+        return False
+    if before.zone != after.zone or before.policy != after.policy:
         return False
     if after.schedule and not after.schedule.is_perpetual and before.next_run_at != after.next_run_at:
         return False

@@ -15,7 +15,8 @@ from . import fields as job_fields
 from .claiming import drop_claims
 from .due import first_due, floor_to, has_run, held_until, is_missed, next_run
 from .fields import ValidationError
-from .model import Job
+from .model import NO_POLICY, Job
+from .policy import SKIP
 from .record import (
     COMPLETED,
     DELIVERY_FAILED,
@@ -34,20 +35,24 @@ from .record import (
 
 CREATED_PAUSED = "Created paused; awaiting operator approval."
 """The agent's own reason for a job that is created paused without one."""
-NOT_STORED = ("repeat", "enabled", "paused", "paused_reason")
+NOT_STORED = ("repeat", "enabled", "paused", "paused_reason", "policy")
 """Fields that change others of the record."""
 
 
 def create(profile: str, job_id: str, fields: Mapping[str, Any], schedule: Schedule, zone: ZoneInfo,
-           now: datetime.datetime, resolution: datetime.timedelta) -> Job:
-    """Return a new job of the checked `fields`. Raises ValidationError if it has nothing to run."""
+           now: datetime.datetime, resolution: datetime.timedelta, defaults: Mapping[str, Any] = NO_POLICY) -> Job:
+    """Return a new job of the checked `fields`. Raises ValidationError if it has nothing to run.
+
+    `defaults` is the policy of its profile.
+    """
     record: Record = {"id": job_id, **job_fields.defaults(), "state": SCHEDULED, "enabled": True,
                       "created_at": iso(now, zone)}
     enabled = fields.get("enabled", True) and not fields.get("paused")
     reason = fields.get("paused_reason") or (CREATED_PAUSED if fields.get("paused") else None)
     if reason and enabled:
         raise ValidationError("'paused_reason' is for a job that is created paused; set 'paused' too.")
-    job = _reschedule(Job(profile, record, zone, None), schedule, now, resolution)
+    job = Job(profile, record, zone, None, policy=defaults, defaults=defaults)
+    job = _reschedule(job, schedule, now, resolution)
     job = _require_work(_set_fields(job, fields))
     return job if enabled else pause(job, reason, now)
 
@@ -121,7 +126,7 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
         return job
     if schedule is None:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or job.schedule_error})
-    found, errors = use_each({job.instance: job}, lambda job: next_occurrence(schedule, ended, job.zone, job.phase))
+    found, errors = use_each({job.instance: job}, lambda job: _following(job, schedule, started, ended, job.phase))
     if errors:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or errors[job.instance]})
     following = found[job.instance]
@@ -135,7 +140,17 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
     return job.without_fields(*HOLD_FIELDS).with_fields({"state": SCHEDULED, "next_run_at": iso(following, job.zone)})
 
 
-def correct_after_agent(job: Job, before: Job, ended: datetime.datetime) -> Job:
+def _following(job: Job, schedule: Schedule, started: datetime.datetime, ended: datetime.datetime,
+               phase: datetime.datetime | None) -> datetime.datetime | None:
+    """Return when `job` is due after a run; by `policy.overlap` that may have been during the run."""
+    during = next_occurrence(schedule, started, job.zone, phase)
+    if during and during <= ended and job.policy.get("overlap") not in (None, SKIP):
+        return during
+    return next_occurrence(schedule, ended, job.zone, phase)
+
+
+def correct_after_agent(job: Job, before: Job, ended: datetime.datetime,
+                        started: datetime.datetime | None = None) -> Job:
     """Return `job`, in which the agent has recorded a run, with the next run by our arithmetic.
 
     The agent counts an interval from the end of the run, croniter ignores clock changes, and both give a paused job a
@@ -152,7 +167,8 @@ def correct_after_agent(job: Job, before: Job, ended: datetime.datetime) -> Job:
     schedule = job.schedule
     if schedule is None:
         return job
-    found, errors = use_each({job.instance: job}, lambda job: next_occurrence(schedule, ended, job.zone, before.phase))
+    found, errors = use_each({job.instance: job}, lambda job: _following(job, schedule, started or ended, ended,
+                                                                         before.phase))
     if errors:
         return job
     following = found[job.instance]
@@ -195,7 +211,7 @@ def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
             record[key] = before.record.get(key)
             if key not in before.record:
                 del record[key]
-    job = Job.from_record(current.profile, record, current.zone)
+    job = Job.from_record(current.profile, record, current.zone, current.defaults)
     if job.schedule and job.last_run_at != before.last_run_at and not hold_of(job.record):
         due = next_run(job, now)
         return job.with_fields({"next_run_at": due.isoformat() if due else None})
@@ -212,6 +228,8 @@ def _set_fields(job: Job, given: Mapping[str, Any]) -> Job:
     if not str(record.get("name") or "").strip():
         changes["name"] = (str(record.get("prompt") or "").strip() or str(record.get("script") or ""))[:50].strip()
     job = job.with_fields(changes)
+    if "policy" in given:
+        job = job.with_policy(given["policy"])
     if "repeat" in given:
         return job.with_repeat(given["repeat"] or _default_times(job.schedule), job.repeat.completed)
     return job

@@ -8,15 +8,17 @@ import datetime
 from collections.abc import Mapping
 from functools import lru_cache
 from reprlib import repr as short_repr
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from ..barrier import use_each
+from ..barrier import use_each, use_or_none
 from ..schedule import cron
 from ..schedule.display import display_schedule
 from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError, cron_schedule, interval, once_in_zone
 from .record import SCHEDULED, Record, Repeat, instant, next_run_of, repeat_of, state_of
 
+NO_POLICY: Mapping[str, Any] = MappingProxyType({})
 MAX_STORED_INTERVAL_MINUTES = 10_000_000
 """19 years. The agent has no limit, but dates have."""
 
@@ -24,8 +26,8 @@ MAX_STORED_INTERVAL_MINUTES = 10_000_000
 class Job(NamedTuple):
     """One job of one profile. `record` is shared with the store's cache: never change it in place.
 
-    `zone` is the zone of the job's wall-clock times. `schedule` is None if the record has no usable schedule;
-    `schedule_error` then gives the reason.
+    `zone` is the zone of the job's wall-clock times. `schedule` is None if the record has no usable schedule or policy;
+    `schedule_error` then gives the reason. `policy` is the one in force, with the `defaults` of its profile.
     """
 
     profile: str
@@ -33,13 +35,18 @@ class Job(NamedTuple):
     zone: ZoneInfo
     schedule: Schedule | None
     schedule_error: str = ""
+    policy: Mapping[str, Any] = NO_POLICY
+    defaults: Mapping[str, Any] = NO_POLICY
 
     @classmethod
-    def from_record(cls, profile: str, record: Record, zone: ZoneInfo) -> "Job":
-        """Parse `record`. Never raises: an unusable schedule is a value."""
+    def from_record(cls, profile: str, record: Record, zone: ZoneInfo,
+                    defaults: Mapping[str, Any] = NO_POLICY) -> "Job":
+        """Parse `record`. Never raises: an unusable schedule or policy is a value."""
         instance = f"{profile}:{record['id']}"
-        schedules, errors = use_each({instance: record}, lambda record: _stored_schedule(record, zone))
-        return cls(profile, record, zone, schedules.get(instance), errors.get(instance, ""))
+        found, errors = use_each({instance: record}, lambda record: (_stored_schedule(record, zone),
+                                                                     _policy(record, defaults)))
+        schedule, policy = found.get(instance, (None, defaults))
+        return cls(profile, record, zone, schedule, errors.get(instance, ""), policy, defaults)
 
     @property
     def id(self) -> str:
@@ -94,6 +101,15 @@ class Job(NamedTuple):
         record = {**self.record, "schedule": stored, "schedule_display": stored["display"]}
         return self._replace(record=record, schedule=schedule, schedule_error="")
 
+    def with_policy(self, changes: Mapping[str, Any]) -> "Job":
+        """Return a copy with the checked `changes` of the policy; null removes a key."""
+        from . import policy
+
+        present = use_or_none(self.instance, self.record, policy.stored) or {}
+        job = self.with_fields({"policy": policy.merged(present, changes)})
+        job = job if job.record["policy"] else job.without_fields("policy")
+        return Job.from_record(self.profile, job.record, self.zone, self.defaults)
+
     def with_repeat(self, times: int | None, completed: int) -> "Job":
         """Return a copy with the repeat count; other keys that are stored beside it are kept."""
         stored = self.record.get("repeat")
@@ -109,6 +125,15 @@ def stored_schedule(schedule: Schedule, zone: ZoneInfo) -> Record:
     if schedule.kind == INTERVAL:
         return {"kind": INTERVAL, "minutes": int(schedule.period.total_seconds()) // 60, "display": display}
     return {"kind": ONCE, "run_at": schedule.expression, "display": display}
+
+
+def _policy(record: Record, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the policy of `record`, with `defaults` for the keys that it does not have. Raises ValidationError."""
+    if not record.get("policy"):
+        return defaults
+    from . import policy  # few jobs have one, and the import would delay all others
+
+    return policy.over(defaults, policy.stored(record))
 
 
 def _stored_schedule(record: Record, zone: ZoneInfo) -> Schedule:

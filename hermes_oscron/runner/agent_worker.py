@@ -41,6 +41,8 @@ ATTEMPTS = 2
 UNIT = re.compile(r"hermes-job@.+\.service")
 SYSTEMD = "org.freedesktop.systemd1"
 OWN_DROP_IN = "/hermes-job@.service.d/account.conf"
+OWN_DROP_INS = re.compile(rf"{re.escape(OWN_DROP_IN)}$|^/run/(?:user/[0-9]+/)?systemd/(?:system|user)/"
+                          r"hermes-job@[^/]+\.service\.d/policy\.conf$")
 RESOURCE_CONTROL = re.compile(r"/(?:system|user)\.control/")
 """The folders of `systemctl set-property`, whose settings belong to a cgroup (systemd.resource-control(5))."""
 
@@ -141,6 +143,8 @@ def begun(command: "Command", connected: Callable[[], socket.socket], stopped: C
                 raise Unavailable(str(answer.get("refused")))
             waiter = os.pidfd_open(answer["waiter"])
             undo.callback(os.close, waiter)
+            if command.nice:
+                os.setpriority(os.PRIO_PROCESS, answer["waiter"], command.nice)  # its fork inherits it
             if move:
                 move(answer["waiter"])
             _require_not_stopped(stopped)
@@ -233,7 +237,7 @@ def _require_common_sandbox(busctl: list[str]) -> None:
     shown = _call([*busctl, "get-property", SYSTEMD, "/org/freedesktop/systemd1/unit/self", f"{SYSTEMD}.Unit",
                    "DropInPaths"])
     for path in shlex.split(shown)[2:]:
-        if "/hermes-job@" in path and not path.endswith(OWN_DROP_IN) and not RESOURCE_CONTROL.search(path):
+        if "/hermes-job@" in path and not OWN_DROP_INS.search(path) and not RESOURCE_CONTROL.search(path):
             raise Unavailable(f"{path} does not apply to it")
 
 

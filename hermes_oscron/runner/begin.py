@@ -195,11 +195,13 @@ def _wait_for_network(home: Home, record: Record) -> bool:
 def _place(home: Home, record: Record, run_lock: lock.RunLock, trigger: str,
            waits: Callable[[], object]) -> "Place | None":
     """Wait for the place of the run on a cluster; None if the job of `record` runs on this machine."""
-    if not record.get("policy"):
-        return None
-    from .cluster import place_of
+    with contextlib.suppress(config.ConfigError):  # the run fails with it
+        settings = config.load(home.root)
+        if record.get("policy") or settings.policy_of(home.profile):
+            from .cluster import place_of
 
-    return place_of(home, record, run_lock, trigger, waits)
+            return place_of(home, record, settings, run_lock, trigger, waits)
+    return None
 
 
 def _wait_for_turn(home: Home, record: Record, run_lock: lock.RunLock) -> bool:
@@ -267,11 +269,10 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
         return
     if not run_lock:
         _require_not_running(home, job_id)
-    from ..hermes.timezone import home_zone
+    from ..hermes import job_store
     from ..jobs.due import is_due
-    from ..jobs.model import Job
 
-    if is_due(Job.from_record(home.profile, record, home_zone(home)), datetime.datetime.now(datetime.UTC)):
+    if is_due(job_store.parse(home, record), datetime.datetime.now(datetime.UTC)):
         return
     if uses_syslog():  # a crontab line that covers a schedule starts the runner too often every day
         raise NotBegun

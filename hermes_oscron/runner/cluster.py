@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import config
 from ..hermes import jobs_file
 from ..hermes.home import Home, instance_name
-from ..jobs.placement import Placement, PlacementError, placement_of
+from ..jobs.placement import Placement, placement_of
 from ..jobs.record import Record
 from ..runs.lock import RunLock
 from ..runs.model import Run
 from .environment import NoExecutor
 from .log import log, subject
+from .policy import policy_of
 from .turn import show_status
 
 if TYPE_CHECKING:
@@ -35,19 +36,18 @@ class Place(NamedTuple):
             cancel(self.allocation.srun, self.allocation.name, self.allocation.environment)
 
 
-def placement_on(record: Record, settings: config.Config) -> Placement | None:
+def placement_on(record: Record, home: Home, settings: config.Config) -> Placement | None:
     """Return where on the cluster the job of `record` runs; None if it runs on this machine. Raises NoExecutor."""
-    try:
-        placement = placement_of(record)
-    except PlacementError as error:
-        raise NoExecutor(str(error)) from None
+    wanted = policy_of(record, home, settings)
+    placement = placement_of(wanted)
     if placement and settings.cluster == "none":
-        raise NoExecutor(f"The job runs on a cluster ('policy.run_on' is {record['policy']['run_on']!r}), and "
-                         f"oscron.toml names none: set engine of [cluster].")
+        raise NoExecutor(f"The job runs on a cluster (its policy has run_on={wanted['run_on']}), and oscron.toml names "
+                         f"none: set engine of [cluster].")
     return placement
 
 
-def place_of(home: Home, record: Record, run_lock: RunLock, trigger: str, waits: Callable[[], object]) -> Place | None:
+def place_of(home: Home, record: Record, settings: config.Config, run_lock: RunLock, trigger: str,
+             waits: Callable[[], object]) -> Place | None:
     """Wait until the run of the job of `record` has its place on a cluster; None if it runs on this machine.
 
     Until then it is shown as queued; `waits` is called if it has to wait. Raises StateFileError, OSError.
@@ -68,8 +68,7 @@ def place_of(home: Home, record: Record, run_lock: RunLock, trigger: str, waits:
             waits()
 
     try:
-        settings = config.load(home.root)
-        placement = placement_on(record, settings)
+        placement = placement_on(record, home, settings)
         if placement is None:
             return None
         timeout = command_for(record, home, settings, will_run=False).timeout
@@ -77,7 +76,7 @@ def place_of(home: Home, record: Record, run_lock: RunLock, trigger: str, waits:
         name = f"hermes-job@{instance}.{os.urandom(4).hex()}"
         run_lock.write(Run(record["id"], since, trigger, queued=True, slurm=name))
         allocation = reserve(Wanted(name, instance, placement, timeout), settings, queued)
-    except (NoExecutor, config.ConfigError, SlurmError, Refused) as error:
+    except (NoExecutor, SlurmError, Refused) as error:
         return Place(None, str(error), queued_at)
     show_status(f"Running on {allocation.node}, as job {allocation.job} of Slurm")
     return Place(allocation, "", queued_at)

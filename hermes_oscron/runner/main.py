@@ -200,10 +200,16 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
         from ..runs.entries import enter_begin
         from .result import record_result  # 20 ms, while the job runs
 
-        enter_begin(home, job_store.parse(home, begun.record), run)
+        job = job_store.parse(home, begun.record)
+        enter_begin(home, job, run)
+        timeout, reason = command.timeout, ""
+        if job.policy.get("overlap") == "replace":
+            from .policy import until_replaced
+
+            timeout, reason = until_replaced(job, timeout)
 
         with _claims_renewed(home, begun):
-            outcome = process.wait(command.timeout)
+            outcome = process.wait(timeout, reason)
     except SpawnError as error:
         from .result import record_result
 

@@ -25,7 +25,7 @@ MAX_STREAM_BYTES = 5 * 1024 * 1024
 MAX_SELECT_S = 86400.0
 """The longest single wait: epoll(2) takes no more than 24 days."""
 KILL_GRACE_S = 10.0
-"""The time between SIGTERM and SIGKILL."""
+"""The time between SIGTERM and SIGKILL, unless the job's policy has another."""
 SIGTERM_RACE_S = 0.1
 """A SIGTERM to the whole control group reaches the job and us within this time."""
 DRAIN_TIMEOUT_S = 0.2
@@ -35,9 +35,11 @@ DRAIN_TIMEOUT_S = 0.2
 class Command(NamedTuple):
     """The command of a job: `stdin` is its input, `environment` is its whole environment.
 
-    A run `by_agent` is recorded by the agent itself. `timeout` is in seconds. `redactor`, if there is one, is the
-    command that removes secrets from the output. `worker`, if there is one, is the profile whose agent worker may run
-    the command; see runner/agent_worker.py. `allocation`, if there is one, is its place on a cluster.
+    A run `by_agent` is recorded by the agent itself. `timeout` is in seconds; so is `stop_timeout`, from SIGTERM to
+    SIGKILL. A run with one of `success_exit_codes` went well. `memory_max` is in bytes, 0 for no limit. `redactor`, if
+    there is one, is the command that removes secrets from the output. `worker`, if there is one, is the profile whose
+    agent worker may run the command; see runner/agent_worker.py. `allocation`, if there is one, is its place on a
+    cluster.
     """
 
     argv: list[str]
@@ -46,6 +48,10 @@ class Command(NamedTuple):
     environment: dict[str, str]
     by_agent: bool = False
     timeout: float = math.inf
+    stop_timeout: float = KILL_GRACE_S
+    success_exit_codes: tuple[int, ...] = ()
+    nice: int = 0
+    memory_max: int = 0
     redactor: tuple[str, ...] = ()
     worker: str = ""
     allocation: "Allocation | None" = None
@@ -144,6 +150,9 @@ class JobProcess:
         command = in_any_locale(command)
         self._signals = _SignalPipe()
         self._stdin = command.stdin
+        self._stop_timeout = command.stop_timeout
+        self._memory_max = command.memory_max
+        self._successes = (0, *command.success_exit_codes)
         self._process = self._elsewhere(command) or self._spawned(command)
         assert self._process.stdout and self._process.stderr
         self._redactor = _redactor(command)
@@ -182,16 +191,23 @@ class JobProcess:
         """Return True if a signal has requested our end, also after the command has ended."""
         return self._signals.received is not None
 
-    def wait(self, timeout: float) -> ProcessResult:
-        """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended."""
-        ended_early = _pump(self._process, self._stdin, self._out, self._err, self._signals, timeout)
+    def wait(self, timeout: float, reason: str = "") -> ProcessResult:
+        """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended.
+
+        `reason` is the sentence for a run that is ended by us then; without it, the run has timed out.
+        """
+        ended_early = _pump(self._process, self._stdin, self._out, self._err, self._signals, timeout,
+                            self._stop_timeout, reason or f"timed out after {timeout:g} s.")
         stdout, stderr = self._out.text(), self._err.text()
         if self._redactor:
             self._redactor.close()
         code = self._process.wait()
-        early = ended_early or self._process.failure
-        return ProcessResult(stdout, stderr, early or _failure(code, stderr), None if early else code,
-                             self._process.used)
+        early, error = ended_early or self._process.failure, None
+        if early or code not in self._successes:
+            from .failure import failure
+
+            error = failure(early, code, stderr, self._memory_max)
+        return ProcessResult(stdout, stderr, error, None if early else code, self._process.used)
 
 
 class LocalProcess(subprocess.Popen[bytes]):
@@ -210,18 +226,19 @@ class LocalProcess(subprocess.Popen[bytes]):
 
 def _spawned(command: Command) -> LocalProcess:
     """Start `command` in a process of its own. Raises SpawnError."""
+    prepare = None
+    if command.nice or command.memory_max:
+        from .resources import apply_limits
+
+        prepare = apply_limits(command.nice, command.memory_max)
     try:
         return LocalProcess(
-            command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            cwd=command.directory, env=command.environment, process_group=0, bufsize=0,
-        )
+            command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=command.directory,
+            env=command.environment, process_group=0, bufsize=0, preexec_fn=prepare)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        program, path = command.argv[0], command.environment.get("PATH", os.defpath)
-        if isinstance(error, FileNotFoundError) and error.filename == program and "/" not in program:
-            raise SpawnError(f"Command '{program}' not found in PATH ({path}); set [exec] path or command in "
-                             f"oscron.toml.") from None
-        raise SpawnError(f"{command.argv[0]} could not be started in {command.directory}: {reason}.") from None
+        from .failure import unstarted
+
+        raise SpawnError(unstarted(command, error)) from None
 
 
 def _redactor(command: Command) -> "Redactor | None":
@@ -233,7 +250,7 @@ def _redactor(command: Command) -> "Redactor | None":
 
 
 def _pump(process: "Execution", stdin: bytes, out: _Stream, err: _Stream,
-          signals: _SignalPipe, timeout: float) -> str | None:
+          signals: _SignalPipe, timeout: float, stop_timeout: float, at_timeout: str) -> str | None:
     """Pass input to `process` and read its output until it ends; return the reason if we ended it, else None."""
     assert process.stdin
     ended = process.ended
@@ -267,14 +284,14 @@ def _pump(process: "Execution", stdin: bytes, out: _Stream, err: _Stream,
                 reap_adopted(process.pid)
             if signals.received and not killed_for:
                 killed_for = _stopped_by(signals.received)
-                deadline = _terminate(process)
+                deadline = _terminate(process, stop_timeout)
             elif time.monotonic() >= deadline:
                 if killed_for:
                     process.signal(signal.SIGKILL)
                     deadline += KILL_GRACE_S
                 else:
-                    killed_for = f"timed out after {timeout:g} s."
-                    deadline = _terminate(process)
+                    killed_for = at_timeout
+                    deadline = _terminate(process, stop_timeout)
     os.close(ended)
     if process.wait() == -signal.SIGTERM:
         signals.wait(SIGTERM_RACE_S)  # the same signal may be on its way to us
@@ -290,10 +307,10 @@ def _stopped_by(number: int, what: str = "ended") -> str:
     return f"stopped by {signal.Signals(number).name} before it had {what}."
 
 
-def _terminate(process: "Execution") -> float:
+def _terminate(process: "Execution", stop_timeout: float) -> float:
     """Send SIGTERM to the whole `process`; return the time for SIGKILL."""
     process.signal(signal.SIGTERM)
-    return time.monotonic() + KILL_GRACE_S
+    return time.monotonic() + stop_timeout
 
 
 def signal_group(group: int, number: int) -> None:
@@ -322,22 +339,6 @@ def _drain(*streams: _Stream) -> None:
             for key, _ in selector.select(left):
                 if not key.data.read():
                     selector.unregister(key.fd)
-
-
-def _failure(returncode: int, stderr: str) -> str | None:
-    """Return the sentence for a command that ended by itself with `returncode`; None for 0."""
-    if returncode == 0:
-        return None
-    last = stderr.strip().rpartition("\n")[2][:500]
-    how = f"killed by {_signal_name(-returncode)}" if returncode < 0 else f"exited with code {returncode}"
-    return f"{how}: {last}" if last else f"{how}."
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _write_all(fd: int, data: bytes) -> None:

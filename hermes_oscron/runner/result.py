@@ -15,7 +15,6 @@ from ..hermes.agent import EXIT_CLAIMED_ELSEWHERE, EXIT_UNSUPPORTED
 from ..hermes.home import Home
 from ..hermes.jobs_file import JobNotFound
 from ..hermes.output_page import render_page
-from ..hermes.timezone import home_zone
 from ..jobs import claiming, lifecycle
 from ..jobs.model import Job
 from ..jobs.record import PAUSED, RAN, Record, deliver_of, is_delivered, readable_error
@@ -78,7 +77,7 @@ def record_result(home: Home, record: Record, run: Run, run_lock: RunLock, proce
     If a file cannot be written, this tries again until RECORD_TIMEOUT_S is over or the runner is `stopped`. Then it
     raises StateFileError or OSError, and the result stays in the run's file for the next sync.
     """
-    before = Job.from_record(home.profile, record, home_zone(home))
+    before = job_store.parse(home, record)
     end = _End(home, before, run, run_lock, process, datetime.datetime.now(datetime.UTC))
     attempt = _take_over_from_agent(end) if by_agent else _record(end)
     deadline = time.monotonic() + RECORD_TIMEOUT_S

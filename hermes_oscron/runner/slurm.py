@@ -31,7 +31,7 @@ class Refused(Exception):
 
 
 class Wanted(NamedTuple):
-    """What a run wants from Slurm: a job called `name` for `instance`, with a `timeout` in seconds."""
+    """The job in Slurm that a run needs: called `name`, for `instance`, with a `timeout` in seconds."""
 
     name: str
     instance: str

@@ -53,7 +53,7 @@ class Allocation(NamedTuple):
 
 
 class SlurmProcess:
-    """A command that has begun on a node. A thread passes on its output, and tells the node that the runner lives."""
+    """A command that has begun on a node. A thread passes on its output, and sends the node signs of life."""
 
     waiter = 0
 
@@ -170,7 +170,7 @@ class SlurmProcess:
 
 
 class Frames:
-    """What comes from a node, as frames. Lines that are not of the protocol, as of a TaskProlog, are left out."""
+    """The frames that come from a node. Lines that are not of the protocol, as of a TaskProlog, are left out."""
 
     def __init__(self) -> None:
         self._unread = b""

@@ -35,7 +35,7 @@ def after_run(job: Job, run: Run, before: Job | None = None) -> Job:
     result = run.result or _interrupted(run, started)
     ended = datetime.datetime.fromtimestamp(result.ended_at, datetime.UTC)
     if before:
-        return lifecycle.correct_after_agent(job, before, ended)
+        return lifecycle.correct_after_agent(job, before, ended, started)
     recorded_since = started if result.by_agent else ended
     if job.last_run_at and recorded_since <= job.last_run_at <= datetime.datetime.now(datetime.UTC):
         return job

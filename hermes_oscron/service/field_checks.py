@@ -82,6 +82,8 @@ def notes(record: Record, home: Home, settings: config.Config) -> list[str]:
     """Return a sentence for each thing that the job of `record` asks for and does not get, as this machine is."""
     if reason := command.why_unrunnable(record, home, settings) or command.why_incomplete(record, home):
         return [f"the job will not run as it should. {reason}"]
+    if keys := command.policy_without_effect(record, home, settings):
+        return [f"'policy.{keys[0]}' has no effect: the Hermes agent runs this job, and decides whether it went well."]
     fields = command.fields_without_effect(record, home, settings)
     if not fields:
         return []

@@ -24,12 +24,13 @@ from ..jobs import lifecycle
 from ..jobs.fields import ValidationError, changes
 from ..jobs.fields import check as check_fields
 from ..jobs.model import Job
+from ..jobs.policy import require_systemd
 from ..runs import interrupted, lock, requests
 from ..runs import stop as stop_run
 from ..schedule.parse import read_schedule, refuse_past
 from ..schedule.second_opinion import require_agreement
 from ..schedulers.active import disarmed_since
-from ..schedulers.plan import plan_of
+from ..schedulers.plan import limits_of, plan_of
 from ..schedulers.protocol import Changes, SchedulerError
 from . import bookkeeping, job_views
 from .command_lock import command_lock
@@ -165,6 +166,7 @@ class JobService:
         """
         home, now = self.home, self.clock.now()
         fields = check_on_machine(check_fields(changes(given, NEW_JOB), is_new=True), home)
+        require_systemd(fields.get("policy", {}), self.scheduler)
         if not fields.get("schedule", "").strip():
             raise ValidationError("schedule is missing.")
         zone = home_zone(home)
@@ -175,7 +177,7 @@ class JobService:
         require_agreement(schedule, text, zone, now)
         fields = with_agent_fields(fields, None, home, config.load(self.root))
         job = lifecycle.create(home.profile, os.urandom(6).hex(), fields, schedule, zone, now,
-                               self._selection.active.resolution)
+                               self._selection.active.resolution, config.policy_of(self.root, home.profile))
         with command_lock(self._selection):
             job_store.add(home, job)
             try:
@@ -200,6 +202,7 @@ class JobService:
         present = job_store.find(home, job_id)
         given = changes(given, self._view(home, interrupted.with_unrecorded_run(home, present), now))
         fields = check_on_machine(check_fields(given, is_new=False), home)
+        require_systemd(fields.get("policy", {}), self.scheduler)
         fields = with_agent_fields(fields, present.record, home, config.load(self.root))
         text = fields.pop("schedule", None)
         schedule, warnings = read_schedule(text, present.zone, now) if text is not None else (None, [])
@@ -271,7 +274,7 @@ class JobService:
             raise HermesPaused(f"{job_id} was not run: {sentence}", f"'hermes-oscron run --force {job_id}' runs it "
                                                                     f"all the same.")
         with requests.ask(home, job_id) as request:
-            end_of_start = self._selection.active.start(job.instance)
+            end_of_start = self._selection.active.start(job.instance, limits_of(job))
             answer = wait_until_started(request, end_of_start, lambda: lock.find(home, job_id), self.clock)
         if "refused" in answer:
             raise SchedulerError(f"{job_id} was not run: {answer['refused']}")
@@ -316,7 +319,7 @@ class JobService:
             raise SchedulerError(f"{job.instance}: {wrong[job.instance]}")
         job_store.note_armed(home)
         if plan and job.next_run_at and job.next_run_at <= self.clock.now():
-            scheduler.start(job.instance)  # the runner skips it if something has fired it since
+            scheduler.start(job.instance, plan.limits)  # the runner skips it if something has fired it since
 
     def _view(self, home: Home, job: Job, now: datetime.datetime) -> JobView:
         return job_views.view(self._selection, home, job, now)

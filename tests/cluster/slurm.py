@@ -131,7 +131,7 @@ class Slurm:
 
 
 def _descendants(slurmd: int, node: str) -> list[int]:
-    """Return the steps of the `node`, and their processes: a step is no child of its slurmd."""
+    """Return the steps of the `node`, and their processes: a step does not descend from its slurmd."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):

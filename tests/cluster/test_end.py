@@ -150,7 +150,7 @@ def test_a_run_that_cannot_be_cancelled_is_not_recorded(slurm: Slurm, root: Path
     assert record(root, job_id)["last_error"].startswith("interrupted: ")
 
 
-def test_a_node_that_does_not_hear_the_runner_ends_the_job(tmp_path: Path) -> None:
+def test_a_node_without_a_sign_of_the_runner_ends_the_job(tmp_path: Path) -> None:
     """A runner that is cut off looks like one that is silent. Output that is not read does not delay the end."""
     program = (Path(__file__).parents[2] / "hermes_oscron" / "runner" / "on_node.py").read_text()
     script = f"trap 'touch {tmp_path}/bye; exit' TERM; touch {tmp_path}/begun; while :; do echo {1000 * 'x'}; done"

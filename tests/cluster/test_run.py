@@ -98,7 +98,7 @@ def test_slurm_has_the_exit_code_too(slurm: Slurm, root: Path) -> None:
 
 
 def test_all_output_passes(slurm: Slurm, root: Path) -> None:
-    """Also long lines, bytes that are no text, many lines at once, and a last line that has no end."""
+    """Also long lines, bytes that are not text, many lines at once, and a last line that has no end."""
     job_id = make_remote(root, f"head -c {LONG_LINE} /dev/zero | tr '\\0' x; echo; printf 'end 5\\nnode 3\\n'; "
                                "printf '\\001\\377\\n'; seq 20000; seq 3 >&2; printf last\n")
     ended = fire(job_id, *MANUAL)
@@ -198,7 +198,7 @@ def test_a_job_that_slurm_never_takes_fails_with_the_reason(slurm: Slurm, root: 
 @pytest.mark.parametrize(("settings", "policy", "error"), [
     ("", {"run_on": "cluster"}, "names none: set engine of [cluster]"),
     (CLUSTER, {"run_on": "elsewhere"}, "'policy.run_on' must be \"local\", \"cluster\", \"partition:NAME\""),
-    (CLUSTER, {"run_on": "cluster", "cpus": "many"}, "'policy.cpus' must be a whole number."),
+    (CLUSTER, {"run_on": "cluster", "cpus": "many"}, "'policy.cpus' must be a whole number from 1"),
     ('[exec]\npath = "/nowhere"\n' + CLUSTER, {"run_on": "cluster"}, "Install Slurm's commands, or set [exec] path"),
 ])
 def test_a_placement_that_cannot_be_used_is_an_error(slurm: Slurm, root: Path, settings: str, policy: object,

@@ -36,6 +36,20 @@ def test_a_one_shot_runs_once_unless_the_client_sets_repeat() -> None:
     assert created(once, repeat=3).repeat == (3, 0)
 
 
+@pytest.mark.parametrize(("overlap", "following"), [
+    (None, "10T14:00:00"), ("skip", "10T14:00:00"), ("queue", "10T12:00:00"), ("replace", "10T12:00:00")])
+def test_what_came_during_a_run_is_due_after_it_by_the_policy(overlap: str | None, following: str) -> None:
+    hourly = job({"kind": "cron", "expr": "0 * * * *"}, next_run_at=at("10T11:00:00").isoformat())
+    hourly = hourly.with_policy({"overlap": overlap})
+    began, ended = at("10T11:00:01"), at("10T13:30:00")
+    after = lifecycle.record_run(hourly, began, ended, None)
+    assert after.next_run_at == at(following)
+    by_agent = lifecycle.correct_after_agent(after.with_fields({"next_run_at": None}), hourly, ended, began)
+    assert by_agent.next_run_at == at(following)
+    short = lifecycle.record_run(hourly, began, at("10T11:59:59"), None)
+    assert short.next_run_at == at("10T12:00:00")
+
+
 def test_a_job_may_be_created_paused() -> None:
     paused = created(Schedule("cron", "0 9 * * *"), enabled=False)
     assert (paused.state, paused.next_run_at) == ("paused", None)

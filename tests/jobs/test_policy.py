@@ -1,0 +1,124 @@
+"""The policy of a job: what each key takes, how it is stored and shown, and where it comes from."""
+
+from typing import Any
+
+import pytest
+
+from hermes_oscron.jobs import policy
+from hermes_oscron.jobs.checks import ValidationError
+
+from .samples import job
+
+VALUES: dict[str, tuple[Any, Any, str]] = {
+    "timeout": ("15m", 900, "15m"),
+    "stop_timeout": ("30s", 30, "30s"),
+    "success_exit_codes": ([75, 3.0, 3], [3, 75], "3,75"),
+    "nice": (10.0, 10, "10"),
+    "memory_max": ("512M", 512 * 1024**2, "512M"),
+    "cpu_quota": ("50%", 50, "50%"),
+    "io_weight": (20, 20, "20"),
+    "tasks_max": (64, 64, "64"),
+    "run_on": ("partition:long,gpu", "partition:long,gpu", "partition:long,gpu"),
+    "cpus": (4.0, 4, "4"),
+    "gpus": (1, 1, "1"),
+    "overlap": ("queue", "queue", "queue"),
+    "environment": ({"LANG": "C"}, {"LANG": "C"}, ".LANG=C"),
+    "environment_file": ("/etc/job.env", "/etc/job.env", "/etc/job.env"),
+}
+"""For each key: a value as a client gives it, as it is stored, and as a terminal shows it."""
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "timeout": (0, -1, 0.5, True, "", "0s", "90", "1.5h", "1w", "100000d", 10**12, float("nan"), [], {}),
+    "stop_timeout": (0, "0s", "61m", "1h", 3601, 0.9, "1000s", False),
+    "nice": (-1, 20, "10", True, 1.5, []),
+    "memory_max": (0, "0", "15M", "512K", "512m", "512", "1.5G", "10000G", 16 * 1024**2 - 1, 10**15, True),
+    "cpu_quota": (0, "0%", "50", "100000%", 100_000, 0.5, "-5%", True),
+    "io_weight": (0, 10_001, "100", 0.5, False),
+    "tasks_max": (7, 1_000_001, "64", 64.5, "infinity"),
+    "run_on": ("", "gpu", "cluster:gpu", "partition:", "partition:a b", "partition:a\n",
+               "constraint:`id`", 1, ["local"]),
+    "cpus": (0, -1, "4", 1.5, True, 100_001),
+    "gpus": (0, "all", 0.5, True, 10_001),
+    "overlap": ("", "Queue", "forbid", True, 1, ["skip"]),
+    "environment": ("LANG=C", ["LANG=C"], {"A B": "x"}, {"": "x"}, {"1A": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "\0"},
+                    {"A": "x" * 4097}, {"A" * 129: "x"}, {f"A{n}": "x" for n in range(101)}),
+    "environment_file": ("", "job.env", "~/job.env", 7, "/a\0b", "/" * 4097, []),
+    "success_exit_codes": (3, "3", [0], [256], [-1], ["3"], [1.5], [True], [[3]], [3] * 101, {}),
+}
+
+
+def test_every_key_is_tested_here() -> None:
+    assert VALUES.keys() == REFUSED.keys() == policy.KEYS.keys()
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_a_value_is_stored_in_one_form_and_shown_as_it_can_be_typed(key: str) -> None:
+    given, stored, words = VALUES[key]
+    assert policy.check("policy", {key: given}) == {key: stored} == policy.check("policy", {key: stored})
+    setting = f"{key}{words}" if words.startswith(".") else f"{key}={words}"
+    assert policy.words({key: stored}) == [setting]
+    assert policy.check("policy", policy.from_words([setting])) == {key: stored}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in REFUSED.items() for value in values])
+def test_a_wrong_value_is_refused_in_one_sentence_that_names_the_key(key: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=rf"^[^\n]*'policy\.{key}[^\n]*\.$"):
+        policy.check("policy", {key: value})
+
+
+@pytest.mark.parametrize("value", [7, "timeout", [], ["timeout"], True])
+def test_a_policy_is_an_object(value: Any) -> None:
+    with pytest.raises(ValidationError, match="'policy' must be an object"):
+        policy.check("policy", value)
+
+
+def test_a_key_that_is_not_implemented_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ValidationError, match=r"There is no 'policy\.retrys'; the policies are .*timeout"):
+        policy.check("policy", {"retrys": 3})
+
+
+@pytest.mark.parametrize("key", policy.SYSTEMD_ONLY)
+def test_a_limit_that_only_systemd_has_is_refused_elsewhere(key: str) -> None:
+    stored = VALUES[key][1]
+    policy.require_systemd({key: stored}, "systemd")
+    policy.require_systemd({key: None, "timeout": 5}, "crontab")
+    for scheduler in ("crontab", "foreground", ""):
+        with pytest.raises(ValidationError, match=rf"'policy\.{key}' needs systemd"):
+            policy.require_systemd({key: stored}, scheduler)
+
+
+def test_a_time_is_shown_in_the_largest_unit_that_divides_it() -> None:
+    assert [policy.time_words(seconds) for seconds in (1, 1.5, 90, 120, 3600, 86400, 90000)] == [
+        "1s", "1.5s", "90s", "2m", "1h", "1d", "25h"]
+
+
+@pytest.mark.parametrize("setting", ["timeout", "", "15m"])
+def test_a_setting_in_the_terminal_has_an_equals_sign(setting: str) -> None:
+    with pytest.raises(ValidationError, match="write KEY=VALUE"):
+        policy.from_words([setting])
+
+
+def test_the_keys_of_the_job_replace_those_of_its_profile() -> None:
+    defaults = {"timeout": 60, "stop_timeout": 5}
+    plain = job()._replace(defaults=defaults, policy=defaults)
+    own = plain.with_policy({"timeout": 900})
+    assert (own.record["policy"], own.policy) == ({"timeout": 900}, {"timeout": 900, "stop_timeout": 5})
+    assert own.with_policy({"stop_timeout": 9}).record["policy"] == {"timeout": 900, "stop_timeout": 9}
+    without = own.with_policy({"timeout": None})
+    assert "policy" not in without.record and without.policy == defaults
+
+
+def test_the_variables_of_a_job_are_added_to_those_of_its_profile() -> None:
+    plain = job()._replace(defaults={"environment": {"A": "1", "B": "2"}})
+    own = plain.with_policy({"environment": {"B": "3", "C": "4"}})
+    assert own.policy == {"environment": {"A": "1", "B": "3", "C": "4"}}
+    changed = own.with_policy(policy.check("policy", policy.from_words(["environment.C=", "environment.D=5"])))
+    assert changed.record["policy"] == {"environment": {"B": "3", "D": "5"}}
+    assert "policy" not in changed.with_policy({"environment": {"B": None, "D": None}}).record
+    assert "policy" not in changed.with_policy({"environment": None}).record
+
+
+@pytest.mark.parametrize("stored", [7, [1], {"timeout": "soon"}, {"from_the_future": 1}])
+def test_a_job_with_an_unusable_policy_is_not_scheduled(stored: Any) -> None:
+    broken = job(policy=stored)
+    assert broken.schedule is None and "policy" in broken.schedule_error
+    assert broken.with_policy({"timeout": 60}).schedule, "an update repairs it"

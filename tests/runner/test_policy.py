@@ -1,0 +1,191 @@
+"""The policy of a job in its run, whichever scheduler starts the runner."""
+
+import datetime
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_oscron.jobs.checks import ValidationError
+from hermes_oscron.runner import resources
+from hermes_oscron.runs import ledger
+from tests.runner.jobs import (
+    MANUAL,
+    change_record,
+    configure,
+    default_home,
+    fire,
+    make_due,
+    make_script,
+    record,
+    service,
+)
+
+pytestmark = pytest.mark.usefixtures("without_systemd_environment")
+
+
+def last_row(root: Path, job_id: str) -> ledger.Row:
+    """Return the newest row of `job_id` in the ledger."""
+    with ledger.reading(default_home(root)) as books:
+        return ledger.select(books, "job = ? ORDER BY due DESC, attempt DESC LIMIT 1", job_id)[0]
+
+
+def error_of(root: Path, policy: dict[str, Any], script: str, **fields: Any) -> str | None:
+    """Return the error of a run of `script` by `policy`, None if it went well."""
+    job_id = make_script(root, script, policy=policy, **fields)
+    make_due(root, job_id)
+    fire(job_id)
+    error: str | None = record(root, job_id)["last_error"]
+    return error
+
+
+def test_a_job_that_ignores_sigterm_is_killed_after_its_stop_timeout(root: Path) -> None:
+    job_id = make_script(root, "trap '' TERM; sleep 30", policy={"timeout": 1, "stop_timeout": 1})
+    make_due(root, job_id)
+    begun = time.monotonic()
+    assert fire(job_id).returncode == 1
+    assert 2 <= time.monotonic() - begun < 8, "the usual time between the signals is 10 s"
+    assert record(root, job_id)["last_error"] == "timed out after 1 s."
+    assert last_row(root, job_id).outcome == ledger.TIMEOUT
+
+
+@pytest.mark.parametrize(("code", "error"), [(0, None), (3, None), (75, None), (4, "exited with code 4.")])
+def test_a_run_with_a_further_exit_code_of_success_went_well(root: Path, code: int, error: str | None) -> None:
+    job_id = make_script(root, f"exit {code}", policy={"success_exit_codes": [3, 75]})
+    make_due(root, job_id)
+    assert fire(job_id).returncode == (1 if error else 0)
+    assert record(root, job_id)["last_error"] == error
+    row = last_row(root, job_id)
+    assert (row.outcome, row.exit_code) == ("error" if error else "ok", code)
+
+
+def test_a_signal_is_never_a_success(root: Path) -> None:
+    assert error_of(root, {"success_exit_codes": [9, 137]}, "kill -9 $$") == "killed by SIGKILL."
+
+
+def output_of(root: Path, policy: dict[str, Any], script: str) -> str:
+    """Return what `script` prints in a run by `policy`."""
+    job_id = make_script(root, script, policy=policy)
+    make_due(root, job_id)
+    return fire(job_id).stdout
+
+
+def test_a_job_gets_its_variables_those_of_the_file_last(root: Path) -> None:
+    (root / ".env").write_text("A=home\nB=home\nC=home\n")
+    (root / "job.env").write_text("# more\nexport C='file'\nD=${B}+${A}\n")
+    policy = {"environment": {"B": "own", "C": "own", "HERMES_JOB_ID": "x", "HERMES_HOME": "/"},
+              "environment_file": str(root / "job.env")}
+    script = 'echo "$A $B $C $D"; [ "$HERMES_HOME" = "$OLD" ] || echo "${#HERMES_JOB_ID}"'
+    assert output_of(root, policy, script) == "home own file own+home\n12\n"
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder", "unreadable", "too large"])
+def test_a_file_of_variables_that_cannot_be_read_fails_the_run_with_the_reason(root: Path, kind: str) -> None:
+    path = root / "job.env"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "too large":
+        path.write_bytes(b"#" * (1024 * 1024 + 1))
+    elif kind == "unreadable":
+        os.mkfifo(path)
+    error = error_of(root, {"environment_file": str(path)}, "echo never")
+    assert error and error.startswith(f"The environment file {path} ")
+
+
+def test_no_variable_of_a_job_is_in_an_argument_the_log_or_the_run_s_file(root: Path) -> None:
+    (root / "job.env").write_text("SECRET=treasure\n")
+    script = ("cat $HERMES_HOME/cron/oscron/runs/*; tr '\\0' '\\n' </proc/$PPID/cmdline\n"
+              "env | grep -c 'SECRET=treasure'")
+    job_id = make_script(root, script, policy={"environment_file": str(root / "job.env")})
+    make_due(root, job_id)
+    ended = fire(job_id)
+    assert ended.stdout.endswith("\n1\n") and "treasure" not in f"{ended.stdout}{ended.stderr}{ended.log}"
+
+
+def test_a_job_is_nice_and_has_its_limit_of_memory(root: Path) -> None:
+    nice = max(7, os.getpriority(os.PRIO_PROCESS, 0))
+    assert output_of(root, {"nice": 7, "memory_max": "1G"}, "nice; ulimit -v") == f"{nice}\n1048576\n"
+
+
+def test_a_job_that_needs_more_memory_than_its_limit_fails(root: Path) -> None:
+    error = error_of(root, {"memory_max": "64M"}, "x=$(head -c 200M /dev/zero | tr '\\0' x); echo ${#x}")
+    assert error
+
+
+def test_a_run_that_the_kernel_has_killed_in_its_unit_has_that_reason(tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / resources.cgroup_of("self").partition("::")[2].lstrip("/")
+    folder.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(resources, "CGROUPS", str(tmp_path))
+    (folder / "memory.events").write_text("low 0\nhigh 0\nmax 31\noom 2\noom_kill 1\noom_group_kill 0\n")
+    (folder / "memory.max").write_text("67108864\n")
+    assert resources.out_of_memory(64 * 1024**2) is None, "it is no unit"
+    monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
+    assert resources.out_of_memory(64 * 1024**2) == (
+        "killed by the kernel: it needed more memory than its memory_max of 64 MiB.")
+    (folder / "memory.events").write_text("max 31\noom 0\noom_kill 0\n")
+    assert resources.out_of_memory(64 * 1024**2) is None
+    (folder / "memory.max").write_text("max\n")
+    assert not resources.is_limited()
+
+
+def test_a_limit_that_the_scheduler_cannot_apply_is_refused_and_fails_a_run(root: Path) -> None:
+    with pytest.raises(ValidationError, match=r"'policy\.cpu_quota' needs systemd, and foreground fires the jobs"):
+        make_script(root, "echo never", policy={"cpu_quota": 50})
+    job_id = make_script(root, "echo never")
+    change_record(root, job_id, policy={"cpu_quota": 50})
+    make_due(root, job_id)
+    fire(job_id)
+    assert record(root, job_id)["last_error"].startswith("'policy.cpu_quota' needs systemd")
+    with pytest.raises(ValidationError, match="needs systemd"):
+        service(root).update(job_id, {"policy": {"tasks_max": 50}})
+    assert record(root, job_id)["policy"] == {"cpu_quota": 50}
+
+
+def wait_for_second(second: float) -> None:
+    """Sleep until `second` of a minute, if it is not past."""
+    time.sleep(max(0.0, second - time.time() % 60))
+
+
+@pytest.mark.parametrize("overlap", ["queue", "replace"])
+def test_an_occurrence_that_comes_during_a_run_runs_after_it_or_replaces_it(root: Path, overlap: str) -> None:
+    if time.time() % 60 > 55:
+        time.sleep(6)
+    wait_for_second(50)
+    job_id = make_script(root, "sleep 15; echo whole", schedule="* * * * *", policy={"overlap": overlap})
+    due = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0)
+    change_record(root, job_id, next_run_at=due.isoformat())
+    following = due + datetime.timedelta(minutes=1)
+    ended = fire(job_id)
+    row = last_row(root, job_id)
+    assert datetime.datetime.fromisoformat(record(root, job_id)["next_run_at"]) == following
+    if overlap == "queue":
+        assert (row.outcome, ended.stdout) == ("ok", "whole\n")
+    else:
+        assert row.outcome == "stopped" and row.reason and row.reason.startswith("stopped by its policy before")
+        assert row.ended and 0 <= row.ended - following.timestamp() < 2
+    assert row.due == due.timestamp()
+    change_record(root, job_id, policy={"timeout": 1})
+    fire(job_id)
+    assert last_row(root, job_id).due == following.timestamp() and last_row(root, job_id).trigger == "schedule"
+
+
+@pytest.mark.parametrize(("settings", "policy", "error"), [
+    ("[exec]\ntimeout = 60\n[policy]\ntimeout = 1", {}, "timed out after 1 s."),
+    ("[policy]\ntimeout = 60\n[profile.default.policy]\ntimeout = 1", {}, "timed out after 1 s."),
+    ("[profile.work.policy]\ntimeout = 1\n", {}, None),
+    ("[policy]\ntimeout = 1", {"timeout": 60}, None),
+])
+def test_the_job_comes_before_its_profile_and_that_before_all(root: Path, settings: str, policy: dict[str, Any],
+                                                              error: str | None) -> None:
+    configure(root, settings)
+    assert error_of(root, policy, "sleep 2") == error
+
+
+def test_a_run_by_hand_with_an_unusable_policy_fails_with_the_reason(root: Path) -> None:
+    job_id = make_script(root, "echo never")
+    change_record(root, job_id, policy={"timeout": "soon"})
+    assert fire(job_id, *MANUAL).returncode == 1
+    assert record(root, job_id)["last_error"].startswith("'policy.timeout' must be a time")
