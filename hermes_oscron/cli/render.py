@@ -134,7 +134,7 @@ def show_job(job: Any, unit: str | None = None, run: Progress | None = None, rea
 
     `run` is its run in progress, and `reason` is a sentence if the job never fires.
     """
-    running = f"{run.state} for {_span(run.elapsed)}" if run else None
+    running = f"{run.state} for {_span(run.elapsed)}{run.place}" if run else None
     shown = {
         "Id": job["id"], "Name": job["name"], "Schedule": job["schedule_display"],
         "State": ", ".join(filter(None, (job["state"], running, job["held"]))),
@@ -171,7 +171,7 @@ def show_warning(warning: str) -> None:
 def show_runs(found: Any, folder: str, zones: Mapping[str, str], run: Progress | None) -> None:
     """Print the runs `found`, whose outputs are in `folder`, and for how long the one in progress has been, `run`."""
     if run:
-        click.echo(f"{run.state.capitalize()} for {_span(run.elapsed)}.")
+        click.echo(f"{run.state.capitalize()} for {_span(run.elapsed)}{run.place}.")
     elif not found:
         click.echo("No runs yet.")
     if not found:

@@ -81,8 +81,11 @@ def _begin(books: Ledger, job: Job | None, run: Run, runner: str | None) -> int:
     due, trigger = occurrence_of(job, run)
     if job:
         _note_phase(books, job, due, trigger, run)
-    return ledger.begin_row(books, run.job_id, str(job.record.get("name") or "") if job else "", trigger, due,
-                            run.started_at, run.queued_at or None, runner)
+    row = ledger.begin_row(books, run.job_id, str(job.record.get("name") or "") if job else "", trigger, due,
+                           run.started_at, run.queued_at or None, runner)
+    if run.node:
+        ledger.place_row(books, row, run.node, run.slurm_job)
+    return row
 
 
 def _note_phase(books: Ledger, job: Job, due: float, trigger: str, run: Run) -> None:

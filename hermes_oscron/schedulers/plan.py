@@ -7,6 +7,7 @@ from typing import Any
 
 from ..jobs.due import held_until, next_run
 from ..jobs.model import Job
+from ..jobs.placement import placement_of
 from ..jobs.record import PAUSED
 from ..schedule.model import INTERVAL, once_in_zone
 from .protocol import NO_LIMITS, Limits, Plan
@@ -30,6 +31,8 @@ def limits_of(job: Job) -> Limits:
 
 def limits_in(policy: Mapping[str, Any]) -> Limits:
     """Return the limits in `policy`, in whole numbers."""
+    if placement_of(policy):
+        return Limits(math.ceil(policy["stop_timeout"]) if "stop_timeout" in policy else None, on_cluster=1)
     return Limits(**{name: math.ceil(policy[name]) for name in Limits._fields if name in policy})
 
 

@@ -21,7 +21,8 @@ class SchedulerError(OscronError):
 class Limits(NamedTuple):
     """The limits in the policy of a job that the system itself can apply; None is the usual one.
 
-    `stop_timeout` is in seconds, `memory_max` in bytes, `cpu_quota` in percent of one CPU.
+    `stop_timeout` is in seconds, `memory_max` in bytes, `cpu_quota` in percent of one CPU. `on_cluster` is 1 if the job
+    runs on a cluster: then the others, except the first, are not for this machine.
     """
 
     stop_timeout: int | None = None
@@ -30,6 +31,7 @@ class Limits(NamedTuple):
     cpu_quota: int | None = None
     io_weight: int | None = None
     tasks_max: int | None = None
+    on_cluster: int | None = None
 
 
 NO_LIMITS = Limits()

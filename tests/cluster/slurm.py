@@ -17,7 +17,6 @@ CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}({address})
 AuthType=auth/munge
-AuthInfo=socket={place}/munge.socket
 SlurmUser=root
 SlurmctldPort={controller_port}
 StateSaveLocation={place}/state
@@ -46,6 +45,12 @@ PartitionName=small Nodes=n1 MaxTime=INFINITE State=UP
 """
 
 
+def configuration(place: str, host: str) -> str:
+    """Return a slurm.conf for a controller and two nodes on the machine `host`, with their files in `place`."""
+    ports = _free_ports(3)
+    return CONFIGURATION.format(place=place, host=host, address=_address(), controller_port=ports[0], ports=ports[1:])
+
+
 def missing() -> str:
     """Return why Slurm cannot run here; empty if it can."""
     programs = [program for program in PROGRAMS if not find(program)]
@@ -65,10 +70,8 @@ class Slurm:
         (self.place / "state").mkdir()
         self.environment = {"SLURM_CONF": str(self.place / "slurm.conf")}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        ports = _free_ports(3)
-        (self.place / "slurm.conf").write_text(CONFIGURATION.format(
-            place=self.place, host=socket.gethostname(), address=_address(), controller_port=ports[0],
-            ports=ports[1:]))
+        (self.place / "slurm.conf").write_text(f"{configuration(str(self.place), socket.gethostname())}"
+                                               f"AuthInfo=socket={self.place}/munge.socket\n")
         self._start_munge()
         self.start("slurmctld")
         for node in NODES:

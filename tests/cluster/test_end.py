@@ -76,6 +76,8 @@ def test_scancel_ends_the_run_as_stopped(slurm: Slurm, root: Path, script: str) 
         job = pid_in(root / "pid")
         run = run_of(root, job_id)
         assert run and run.node in ("n1", "n2")
+        progress = service(root).progress(job_id)
+        assert progress and progress.place == f" on {run.node} (job {run.slurm_job} of Slurm)"
         slurm.call("scancel", run.slurm_job)
         assert runner.wait(30) == 1 and not is_alive(job)
     assert record(root, job_id)["last_error"] == "stopped by scancel before it had ended."

@@ -66,7 +66,7 @@ def test_a_due_job_runs_on_a_node(slurm: Slurm, root: Path) -> None:
     assert record(root, job_id)["last_status"] == "ok"
     assert section(page(root, job_id), "Response") == f"{node} {job}"
     row = row_of(root, job_id)
-    assert (row.outcome, row.exit_code) == ("ok", 0)
+    assert (row.outcome, row.exit_code, row.node, row.cluster_job) == ("ok", 0, node, job)
     assert row.cpu_s and row.memory_bytes
 
 

@@ -4,7 +4,8 @@ import re
 
 from hermes_oscron.hermes.home import SAFE_NAME
 
-DROP_IN = re.compile(r"\[Service\]\n((TimeoutStopSec|Nice|MemoryMax|IOWeight|TasksMax)=[0-9]+\n|CPUQuota=[0-9]+%\n)+")
+DROP_IN = re.compile(r"\[Service\]\n((TimeoutStopSec|Nice|MemoryMax|IOWeight|TasksMax)=[0-9]+\n|CPUQuota=[0-9]+%\n|"
+                     r"KillMode=mixed\n)+")
 TIMER = re.compile(rf"hermes-job@(?P<instance>{SAFE_NAME.pattern}:{SAFE_NAME.pattern})\.timer")
 TEXT = re.compile(r"""# Written by hermes-oscron from jobs\.json\. Changes are lost at the next sync\.
 \[Unit\]

@@ -1,6 +1,7 @@
 """The drop-in of a job's service: the limits in its policy that systemd applies.
 
-Everything in it is a number within bounds. The template of the service has the settings of all other jobs.
+Everything in it is a number within bounds, or a word of ours. The template of the service has the settings of all other
+jobs.
 """
 
 import os
@@ -16,13 +17,14 @@ MARGIN_S = 20
 
 
 class Setting(NamedTuple):
-    """The setting of systemd for one limit, whose value is from `least` to `most`."""
+    """The setting of systemd for one limit, whose value is from `least` to `most`; it is written as `word`, if given."""
 
     name: str
     least: int
     most: int
     added: int = 0
     unit: str = ""
+    word: str = ""
 
 
 SETTINGS = {
@@ -32,14 +34,18 @@ SETTINGS = {
     "cpu_quota": Setting("CPUQuota", 1, 99_999, unit="%"),
     "io_weight": Setting("IOWeight", 1, 10_000),
     "tasks_max": Setting("TasksMax", 8, 1_000_000),
+    "on_cluster": Setting("KillMode", 1, 1, word="mixed"),
 }
-"""The setting for each limit (systemd.service(5), systemd.exec(5), systemd.resource-control(5))."""
+"""The setting for each limit (systemd.service(5), systemd.exec(5), systemd.resource-control(5)).
+
+A stop sends SIGTERM only to the runner of a job on a cluster (KillMode=, systemd.kill(5)): srun(1) would kill the job.
+"""
 
 
 def render(limits: Limits) -> bytes:
     """Return the drop-in for `limits`; empty if there are none."""
-    lines = [f"{setting.name}={value + setting.added}{setting.unit}\n" for name, setting in SETTINGS.items()
-             if (value := getattr(limits, name)) is not None]
+    lines = [f"{setting.name}={setting.word or value + setting.added}{setting.unit}\n"
+             for name, setting in SETTINGS.items() if (value := getattr(limits, name)) is not None]
     return f"[Service]\n{''.join(lines)}".encode() if lines else b""
 
 
