@@ -17,7 +17,7 @@ MARGIN_S = 20
 
 
 class Setting(NamedTuple):
-    """The setting of systemd for one limit, whose value is from `least` to `most`; it is written as `word`, if given."""
+    """The setting of systemd for one limit, whose value is from `least` to `most`; `word` is written instead."""
 
     name: str
     least: int
