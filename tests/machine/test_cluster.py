@@ -88,7 +88,7 @@ def is_alive(site: SystemSite, pid: int) -> bool:
 
 def test_twenty_jobs_at_one_time_run_on_both_nodes(site: SystemSite) -> None:
     due = site.soon(8)
-    jobs = [create(site, f"echo number {number} on $SLURMD_NODENAME by $(id -un)", schedule=due)
+    jobs = [create(site, f"echo number {number} on $SLURMD_NODENAME by $(id -un); sleep 3", schedule=due)
             for number in range(20)]
     nodes = set()
     for number, job_id in enumerate(jobs):
@@ -125,7 +125,7 @@ def test_nothing_runs_on_if_all_processes_of_the_unit_are_killed(site: SystemSit
     job_id = create(site, POLITE, schedule=site.soon(3))
     job = job_process(site)
     site.systemctl(f"kill --kill-whom=all -s KILL hermes-job@default:{job_id}.service")
-    wait_for(lambda: rows(site, job_id)[0]["outcome"] == "interrupted", 30)
+    wait_for(lambda: [row["outcome"] for row in rows(site, job_id)] == ["interrupted"], 30)
     assert not is_alive(site, job) and not queue(site), "it was cancelled before it was recorded"
 
 
