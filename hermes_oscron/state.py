@@ -114,6 +114,11 @@ class State(NamedTuple):
         return f"{self.folder}/disarmed"
 
     @property
+    def timekeeper(self) -> str:
+        """The machine that fires the jobs; see `hermes/timekeeper.py`. Its time is that of the last renewal."""
+        return f"{self.folder}/timekeeper"
+
+    @property
     def maintained(self) -> str:
         """An empty file. Its time is that of the last start of the agent's maintenance."""
         return f"{self.folder}/maintained"

@@ -101,10 +101,11 @@ def disarm() -> None:
 
 
 @click.command(short_help="Fire jobs again after 'disarm', and start missed ones.")
-def arm() -> None:
+@click.option("--take-over", is_flag=True, help="Fire them on this machine, and not on another one with this home.")
+def arm(take_over: bool) -> None:
     """Fire jobs again after 'disarm', and start missed ones, each once."""
     here = selection()
-    _show_sync(here, Reconciler(here).arm())
+    _show_sync(here, Reconciler(here).arm(take_over))
     click.echo("The jobs are armed.")
 
 

@@ -14,6 +14,7 @@ import click
 from .. import account, config, installation
 from ..errors import OscronError, describe
 from ..hermes.home import active_profile, hermes_root, home_of
+from ..hermes.timekeeper import OtherTimekeeper
 from ..hermes.timezone import home_zone
 from ..jobs import policy
 from ..jobs.fields import COUNT, FIELDS, MAX_PROMPT_CHARS, POLICY, TEXT_OR_TEXTS, TEXTS, ValidationError
@@ -30,7 +31,7 @@ BY_ROOT = ("install", "uninstall")
 
 
 class LastingFailure(click.ClickException):
-    """A sync that fails until a file is edited; hermes-oscron-sync.service does not repeat it."""
+    """A sync that fails until a person does something; hermes-oscron-sync.service does not repeat it."""
 
     exit_code = os.EX_CONFIG
 
@@ -72,7 +73,8 @@ class Commands(click.Group):
                 from ..web import server
 
                 server.refuse_waiting_clients(error)
-            lasts = ctx.invoked_subcommand == "sync" and isinstance(error, config.ConfigError | account.AccountNotFound)
+            lasts = ctx.invoked_subcommand == "sync" and isinstance(
+                error, config.ConfigError | account.AccountNotFound | OtherTimekeeper)
             kind = LastingFailure if lasts else DoctorFailure if ctx.invoked_subcommand == "doctor" else None
             raise (kind or click.ClickException)(one_line(describe(error))) from None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .. import config
 from ..files import StateFileError, touch
-from ..hermes import agent_settings, claims, gateway, jobs_file
+from ..hermes import agent_settings, claims, gateway, jobs_file, timekeeper
 from ..hermes.emergency_stop import paused
 from ..hermes.home import Home
 from ..hermes.jobs_file import JobNotFound
@@ -255,6 +255,8 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
     job_id, state = record["id"], state_of(record)
     if os.path.exists(State(home.root).disarmed):
         raise NotBegun("the jobs are disarmed; 'hermes-oscron arm' arms them again.")
+    if other := timekeeper.other_timekeeper(home.root):
+        raise NotBegun(timekeeper.sentence_of(other, home.root))
     is_claimed = record.get("run_claim") or record.get("fire_claim")  # a run counts when it begins
     if state != SCHEDULED or (is_used_up(record) and not is_claimed):
         from .resync import resync

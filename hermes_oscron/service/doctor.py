@@ -14,6 +14,7 @@ from ..hermes import gateway, job_store, plugin
 from ..hermes.agent import AgentNotFound
 from ..hermes.emergency_stop import paused
 from ..hermes.home import Home, homes_of, instance_name, split_instance
+from ..hermes.timekeeper import other_timekeeper, sentence_of
 from ..hermes.timezone import zone_choice
 from ..install.inspection import outdated_units
 from ..jobs import view
@@ -62,6 +63,10 @@ class Doctor:
     def diagnose(self) -> list[Finding]:
         """Return what no run or sync in progress will solve, the problems first. Raises SchedulerError."""
         scheduler = self._selection.active
+        if other := other_timekeeper(self._selection.root):
+            return [Finding(PROBLEM, "timekeeper", f"Nothing fires on this machine: "
+                            f"{sentence_of(other, self._selection.root)} 'hermes-oscron arm --take-over' makes this "
+                            f"machine the one that fires them.")]
         if reason := scheduler.availability().reason:
             return [Finding(PROBLEM, scheduler.kind, f"Nothing fires: {reason}"), *self._surroundings()]
         found = self._of_root()

@@ -17,6 +17,7 @@ from ..hermes.agent_settings import catches_up
 from ..hermes.emergency_stop import paused
 from ..hermes.home import Home, homes_of, instance_name, split_instance
 from ..hermes.jobs_file import JobNotFound, NotAJobsFile
+from ..hermes.timekeeper import other_timekeeper
 from ..jobs import lifecycle
 from ..jobs.due import is_missed
 from ..jobs.model import Job
@@ -80,6 +81,8 @@ class Reconciler:
         keeps its timers or crontab lines, and is in the report. Changes during the sync are included. Raises
         SchedulerError, StateFileError.
         """
+        if other_timekeeper(self.root):
+            self._selection.active.remove_all()  # of the time when this machine fired them
         armed: list[str] = []
         disarmed: list[str] = []
         started: dict[str, str] = {}
@@ -115,9 +118,12 @@ class Reconciler:
                 raise
         bookkeeping.keep_all(self.root, self._clock.now())
 
-    def arm(self) -> SyncReport:
-        """Arm the jobs after `disarm`, and start those that were missed, once. Raises as `sync`, and OSError."""
-        with command_lock(self._selection, SYNC_LOCK_TIMEOUT_S):
+    def arm(self, take_over: bool = False) -> SyncReport:
+        """Arm the jobs after `disarm`, and start those that were missed, once. Raises as `sync`, and OSError.
+
+        `take_over`: from now on this machine fires them, if another one that shares the home has done so.
+        """
+        with command_lock(self._selection, SYNC_LOCK_TIMEOUT_S, take_over):
             set_disarmed(self.root, False)
         return self.sync()
 
