@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import config
 from ..hermes import jobs_file
 from ..hermes.home import Home, instance_name
-from ..jobs.placement import Placement, placement_of
+from ..jobs.placement import placement_of
 from ..jobs.record import Record
 from ..runs.lock import RunLock
 from ..runs.model import Run
@@ -36,16 +36,6 @@ class Place(NamedTuple):
             cancel(self.allocation.srun, self.allocation.name, self.allocation.environment)
 
 
-def placement_on(record: Record, home: Home, settings: config.Config) -> Placement | None:
-    """Return where on the cluster the job of `record` runs; None if it runs on this machine. Raises NoExecutor."""
-    wanted = policy_of(record, home, settings)
-    placement = placement_of(wanted)
-    if placement and settings.cluster == "none":
-        raise NoExecutor(f"The job runs on a cluster (its policy has run_on={wanted['run_on']}), and oscron.toml names "
-                         f"none: set engine of [cluster].")
-    return placement
-
-
 def place_of(home: Home, record: Record, settings: config.Config, run_lock: RunLock, trigger: str,
              waits: Callable[[], object]) -> Place | None:
     """Wait until the run of the job of `record` has its place on a cluster; None if it runs on this machine.
@@ -68,7 +58,7 @@ def place_of(home: Home, record: Record, settings: config.Config, run_lock: RunL
             waits()
 
     try:
-        placement = placement_on(record, home, settings)
+        placement = placement_of(policy_of(record, home, settings))
         if placement is None:
             return None
         timeout = command_for(record, home, settings, will_run=False).timeout

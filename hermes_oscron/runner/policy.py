@@ -9,6 +9,7 @@ from ..hermes import env_file
 from ..hermes.home import Home
 from ..jobs import policy
 from ..jobs.model import Job
+from ..jobs.placement import placement_of
 from ..jobs.record import Record
 from ..schedule.occurrences import next_occurrence
 from ..schedulers.active import active_scheduler
@@ -42,6 +43,9 @@ def policy_of(record: Record, home: Home, settings: config.Config) -> policy.Pol
         policy.require_systemd(wanted, active_scheduler(home.root) or "")
     except OscronError as error:
         raise NoExecutor(str(error)) from None
+    if placement_of(wanted) and settings.cluster == "none":
+        raise NoExecutor(f"The job runs on a cluster (its policy has run_on={wanted['run_on']}), and {home.root}/"
+                         f"oscron.toml names none: set engine of [cluster].")
     return wanted
 
 

@@ -34,6 +34,7 @@ from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan, SchedulerError
 from . import history, late
 from .access import unusable_files
+from .cluster import cluster_faults
 from .command_lock import no_command
 from .elapses import wrong_elapses
 from .findings import PROBLEM, WARNING, Finding
@@ -89,6 +90,7 @@ class Doctor:
         with contextlib.suppress(AgentNotFound, plugin.PluginError):  # the jobs, or config.yaml, are reported
             found += [Finding(WARNING, "plugin", sentence)
                       for sentence in plugin.problems(self._selection.root, config.load(self._selection.root))]
+        found += cluster_faults(self._selection.root, config.load(self._selection.root))
         return found + [Finding(WARNING, path, f"{path} is not as the installer writes it. 'hermes-oscron install' "
                                                f"restores it; 'systemctl edit' makes changes that stay.")
                         for path in outdated_units()]

@@ -103,6 +103,11 @@ def test_twenty_jobs_at_one_time_run_on_both_nodes(site: SystemSite) -> None:
     assert not site.audit()
 
 
+def test_doctor_finds_no_fault(site: SystemSite) -> None:
+    create(site, "echo done", schedule="0 9 * * *")
+    assert site.doctor()[0] == 0
+
+
 def test_the_node_is_shown_while_the_job_runs(site: SystemSite) -> None:
     job_id = create(site, POLITE, schedule="0 9 * * *")
     site.verb("run", job_id)
