@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.slurm import configuration, missing
+from tests.cluster.slurm import missing
 from tests.conftest import wait_for
 from tests.machine.box import Box
+from tests.machine.cluster import start, start_slurm, use_slurm, wait_for_nodes
 from tests.machine.sites import SystemSite, free_port
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -21,29 +22,15 @@ POLITE = "trap 'echo bye >>{0}/bye; exit 5' TERM; echo $$ >{0}/pid; while :; do 
 def box() -> Iterator[Box]:
     with contextlib.closing(Box()) as box:
         box.boot()
-        host = box.run("hostname").stdout.strip()
-        box.put("/etc/slurm/slurm.conf", configuration("/var/lib/slurm-test", host))
-        box.run("mkdir -p /var/lib/slurm-test/state; systemctl unmask munge && systemctl start munge")
-        start(box, "slurmctld")
-        for node in ("n1", "n2"):
-            start(box, node)
-        wait_for(lambda: box.run("sinfo --noheader --format='%D %t'", check=False).stdout == "2 idle\n", 30)
+        start_slurm(box)
         yield box
-
-
-def start(box: Box, name: str) -> None:
-    """Start the controller, or the slurmd of a node."""
-    program = "slurmctld -D" if name == "slurmctld" else f"slurmd -D -N {name}"
-    box.run(f"systemctl reset-failed test-{name} 2>/dev/null; systemd-run --unit=test-{name} -p KillMode=process "
-            f"-p Delegate=yes {program}")
 
 
 @pytest.fixture(scope="module")
 def installed(box: Box) -> SystemSite:
     site = SystemSite(box, "hermes", free_port())
     site.install()
-    settings = site.run(f"cat {site.config}").stdout
-    site.put(site.config, f'{settings}[cluster]\nengine = "slurm"\n')
+    use_slurm(site)
     return site
 
 
@@ -159,7 +146,7 @@ def test_a_lost_node_interrupts_the_run_and_the_next_one_is_on_the_other(site: S
         assert ended(site, other)["last_status"] == "ok" and "on n2" in site.outputs(other)
     finally:
         start(site.box, "n1")
-        wait_for(lambda: site.box.run("sinfo --noheader --format='%D %t'").stdout == "2 idle\n", 60)
+        wait_for_nodes(site.box)
 
 
 def test_a_restart_of_the_controller_loses_nothing(site: SystemSite) -> None:
