@@ -13,10 +13,11 @@ from ..schedule.model import INTERVAL, ONCE, Schedule, ScheduleError
 from ..schedule.occurrences import next_occurrence
 from . import fields as job_fields
 from .claiming import drop_claims
-from .due import first_due, floor_to, has_run, held_until, is_missed, next_run
+from .due import first_due, floor_to, has_run, held_until, is_missed, next_run, start_limit
 from .fields import ValidationError
 from .model import NO_POLICY, Job
-from .policy import SKIP
+from .policy import ALL, NONE, SKIP
+from .policy import ONCE as ONCE_LATE
 from .record import (
     COMPLETED,
     DELIVERY_FAILED,
@@ -24,6 +25,7 @@ from .record import (
     HOLD_FIELDS,
     OK,
     PAUSED,
+    RETRY_FIELD,
     SCHEDULED,
     Record,
     deliver_of,
@@ -35,6 +37,7 @@ from .record import (
 
 CREATED_PAUSED = "Created paused; awaiting operator approval."
 """The agent's own reason for a job that is created paused without one."""
+JUST_BEFORE = datetime.timedelta(microseconds=1)
 NOT_STORED = ("repeat", "enabled", "paused", "paused_reason", "policy")
 """Fields that change others of the record."""
 
@@ -101,13 +104,14 @@ def resume(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> 
 
 
 def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, error: str | None,
-               delivery_error: str | None = None, claims: Iterable[str] = ()) -> Job:
+               delivery_error: str | None = None, claims: Iterable[str] = (),
+               due: datetime.datetime | None = None) -> Job:
     """Return `job` after a run from `started` to `ended`, which failed with `error` or went well.
 
     A manual run counts as any other, as in the agent, and a paused job stays paused. A paused one-shot is still to run
     at its time when it is resumed, so it does not count. A job that was rescheduled during the run keeps its new
-    schedule and count. The claims `claims` end. A hold ends with a run that goes well; one that fails does not
-    shorten it.
+    schedule and count. The claims `claims` end. `due` is the occurrence that the run answered, if any. A hold ends with
+    a run that goes well; one that fails does not shorten it.
     """
     status = ERROR if error else DELIVERY_FAILED if delivery_error else OK
     job = drop_claims(job, claims).without_fields("pending_slot", "manual_run_at", "manual_run_prompt")
@@ -126,7 +130,8 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
         return job
     if schedule is None:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or job.schedule_error})
-    found, errors = use_each({job.instance: job}, lambda job: _following(job, schedule, started, ended, job.phase))
+    found, errors = use_each({job.instance: job}, lambda job: _following(job, schedule, due, started, ended,
+                                                                         job.phase))
     if errors:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or errors[job.instance]})
     following = found[job.instance]
@@ -140,9 +145,12 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
     return job.without_fields(*HOLD_FIELDS).with_fields({"state": SCHEDULED, "next_run_at": iso(following, job.zone)})
 
 
-def _following(job: Job, schedule: Schedule, started: datetime.datetime, ended: datetime.datetime,
-               phase: datetime.datetime | None) -> datetime.datetime | None:
-    """Return when `job` is due after a run; by `policy.overlap` that may have been during the run."""
+def _following(job: Job, schedule: Schedule, due: datetime.datetime | None, started: datetime.datetime,
+               ended: datetime.datetime, phase: datetime.datetime | None) -> datetime.datetime | None:
+    """Return when `job` is due after a run that was `due`; by its policy that may be before the end of the run."""
+    missed = next_occurrence(schedule, due, job.zone, phase) if due and job.policy.get("catch_up") == ALL else None
+    if missed and missed <= started:
+        return missed
     during = next_occurrence(schedule, started, job.zone, phase)
     if during and during <= ended and job.policy.get("overlap") not in (None, SKIP):
         return during
@@ -150,7 +158,7 @@ def _following(job: Job, schedule: Schedule, started: datetime.datetime, ended: 
 
 
 def correct_after_agent(job: Job, before: Job, ended: datetime.datetime,
-                        started: datetime.datetime | None = None) -> Job:
+                        started: datetime.datetime | None = None, due: datetime.datetime | None = None) -> Job:
     """Return `job`, in which the agent has recorded a run, with the next run by our arithmetic.
 
     The agent counts an interval from the end of the run, croniter ignores clock changes, and both give a paused job a
@@ -167,11 +175,12 @@ def correct_after_agent(job: Job, before: Job, ended: datetime.datetime,
     schedule = job.schedule
     if schedule is None:
         return job
-    found, errors = use_each({job.instance: job}, lambda job: _following(job, schedule, started or ended, ended,
-                                                                         before.phase))
+    found, errors = use_each({job.instance: job}, lambda job: _following(
+        job, schedule, due, started or ended, ended, before.phase))
     if errors:
         return job
     following = found[job.instance]
+    job = job.without_fields(RETRY_FIELD)
     return job.with_fields({"next_run_at": iso(following, job.zone) if following else None})
 
 
@@ -190,14 +199,32 @@ def refresh_next_run(job: Job, now: datetime.datetime, resolution: datetime.time
     return job if kept is None or kept == written else job.with_fields({"next_run_at": kept.isoformat()})
 
 
-def skip_missed(job: Job, now: datetime.datetime) -> Job:
-    """Return `job` due at its next occurrence after `now` if it `is_missed`; the missed one does not run."""
-    if job.schedule is None or not is_missed(job, now):
+def skip_missed(job: Job, now: datetime.datetime, catches_up: bool = False, waited: bool = False) -> Job:
+    """Return `job` due at its first occurrence that may begin; one that was missed, or is too late, does not run.
+
+    `catches_up` is the agent's setting, for a job whose policy has none. A job that has `waited` in the queue was not
+    missed. A one-shot that is too late is completed.
+    """
+    schedule, due = job.schedule, job.next_run_at
+    if schedule is None or due is None or due > now or not job.is_scheduled or _is_requested(job):
         return job
-    following = next_occurrence(job.schedule, now, job.zone, job.phase)
-    if following is None:
+    catch_up = job.policy.get("catch_up", ONCE_LATE if catches_up else NONE)
+    limit = start_limit(job, now, missed=not waited)
+    if not waited and catch_up == NONE and is_missed(job, now):
+        after = now
+    elif limit and due < limit:
+        after = limit - JUST_BEFORE
+    else:
         return job
-    return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": iso(following, job.zone)})
+    job = job.without_fields(*HOLD_FIELDS)
+    if following := next_occurrence(schedule, after, job.zone, job.phase):
+        return job.with_fields({"next_run_at": iso(following, job.zone)})
+    return job.with_fields({"state": COMPLETED, "enabled": False, "next_run_at": None})
+
+
+def _is_requested(job: Job) -> bool:
+    """Return True if `next_run_at` is the time at which `hermes cron run` has requested a run."""
+    return job.record.get("manual_run_at") is not None and job.record["manual_run_at"] == job.record.get("next_run_at")
 
 
 def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:

@@ -16,7 +16,7 @@ from ..barrier import use_each, use_or_none
 from ..schedule import cron
 from ..schedule.display import display_schedule
 from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError, cron_schedule, interval, once_in_zone
-from .record import SCHEDULED, Record, Repeat, instant, next_run_of, repeat_of, state_of
+from .record import RETRY_FIELD, SCHEDULED, Record, Repeat, hold_of, instant, next_run_of, repeat_of, state_of
 
 NO_POLICY: Mapping[str, Any] = MappingProxyType({})
 MAX_STORED_INTERVAL_MINUTES = 10_000_000
@@ -82,7 +82,8 @@ class Job(NamedTuple):
     @property
     def phase(self) -> datetime.datetime | None:
         """An instant, on a whole second, at which an interval job is due."""
-        known = self.next_run_at or instant(self.record.get("created_at"))
+        hold = hold_of(self.record) if RETRY_FIELD in self.record else None
+        known = (hold and hold.due) or self.next_run_at or instant(self.record.get("created_at"))
         return known.replace(microsecond=0) if known else None
 
     def with_fields(self, fields: Mapping[str, Any]) -> "Job":

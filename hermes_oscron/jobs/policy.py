@@ -16,13 +16,21 @@ Policy = Mapping[str, Any]
 NO_POLICY: Policy = MappingProxyType({})
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_ITEMS = 100
+MAX_FACTOR = 10
+RETRIED = ("error", "timeout", "interrupted")
+"""The outcomes of a run that can be retried."""
 SKIP, QUEUE, REPLACE = "skip", "queue", "replace"
 """What happens to an occurrence that comes during a run."""
+ONCE, ALL, NONE = "once", "all", "none"
+"""Which occurrences that were missed run late."""
+ALL_WINDOW_S = UNITS_S["d"]
+"""The window of `all` without one, so that a machine that was off for months does not repeat them."""
 UNITS_BYTES = {"M": 1024**2, "G": 1024**3}
 SIZE, MIN_SIZE, MAX_SIZE = r"(1[6-9]|[2-9][0-9]|[1-9][0-9]{2,5})M|[1-9][0-9]{0,3}G", 16 * 1024**2, 9999 * 1024**3
 VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,127}"
 MAX_S = 99999 * UNITS_S["d"]
 TIME = r"[1-9][0-9]{0,4}[smhd]"
+MINUTES_TIME = r"[1-9][0-9]{0,4}[mhd]"
 SHORT_TIME, MAX_SHORT_S = r"[1-9][0-9]{0,2}s|([1-9]|[1-5][0-9]|60)m", 3600
 
 
@@ -35,17 +43,17 @@ class Key(NamedTuple):
     meaning: str
 
 
-def _time(pattern: str, most_s: int, example: str) -> Type:
+def _time(pattern: str, least_s: int, most_s: int, example: str) -> Type:
     def check(name: str, value: object) -> int | float:
         seconds: object = value
         if isinstance(value, str) and re.fullmatch(pattern, value):
             seconds = int(value[:-1]) * UNITS_S[value[-1]]
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 1 <= seconds <= most_s:
-            raise ValidationError(f"'{name}' must be a time from 1s to {time_words(most_s)}, like \"{example}\", or a "
-                                  f"number of seconds.")
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not least_s <= seconds <= most_s:
+            raise ValidationError(f"'{name}' must be a time from {time_words(least_s)} to {time_words(most_s)}, like "
+                                  f"\"{example}\", or a number of seconds.")
         return seconds if seconds % 1 else int(seconds)
 
-    return Type(check, {"anyOf": [{"type": "number", "minimum": 1, "maximum": most_s},
+    return Type(check, {"anyOf": [{"type": "number", "minimum": least_s, "maximum": most_s},
                                   {"type": "string", "pattern": f"^({pattern})$"}, {"type": "null"}]})
 
 
@@ -53,6 +61,19 @@ def _codes(name: str, value: object) -> list[int]:
     if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(_is_whole(each, 1, 255) for each in value):
         raise ValidationError(f"'{name}' must be a list of at most {MAX_ITEMS} exit codes from 1 to 255.")
     return sorted({int(code) for code in value})
+
+
+def _factor(name: str, value: object) -> int | float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 1 <= value <= MAX_FACTOR:
+        raise ValidationError(f"'{name}' must be a number from 1 to {MAX_FACTOR}.")
+    return value if value % 1 else int(value)
+
+
+def _causes(name: str, value: object) -> list[str | int]:
+    if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(
+            _is_whole(each, 1, 255) or (isinstance(each, str) and each in RETRIED) for each in value):
+        raise ValidationError(f"'{name}' must be a list of {', '.join(RETRIED)} and exit codes from 1 to 255.")
+    return list(dict.fromkeys(each if isinstance(each, str) else int(each) for each in value))
 
 
 def _whole(least: int, most: int, unit: str = "") -> Type:
@@ -112,12 +133,16 @@ def _is_whole(value: object, least: int, most: int) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value % 1 == 0
 
 
-LONG = _time(TIME, MAX_S, "15m")
-SHORT = _time(SHORT_TIME, MAX_SHORT_S, "30s")
+LONG = _time(TIME, 1, MAX_S, "15m")
+SHORT = _time(SHORT_TIME, 1, MAX_SHORT_S, "30s")
+MINUTES = _time(MINUTES_TIME, 60, MAX_S, "6h")
 CODES = Type(_codes, {"type": ["array", "null"], "maxItems": MAX_ITEMS,
                       "items": {"type": "integer", "minimum": 1, "maximum": 255}})
 SIZES = Type(_size, {"anyOf": [{"type": "integer", "minimum": MIN_SIZE, "maximum": MAX_SIZE},
                                {"type": "string", "pattern": f"^({SIZE})$"}, {"type": "null"}]})
+BACKOFF = Type(_factor, {"type": ["number", "null"], "minimum": 1, "maximum": MAX_FACTOR})
+CAUSES = Type(_causes, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
+    "anyOf": [{"enum": list(RETRIED)}, {"type": "integer", "minimum": 1, "maximum": 255}]}})
 VARIABLES = Type(_variables, {
     "type": ["object", "null"], "maxProperties": MAX_ITEMS, "propertyNames": {"pattern": f"^{VARIABLE}$"},
     "additionalProperties": {"type": ["string", "null"], "pattern": NO_NUL, "maxLength": MAX_TEXT_CHARS}})
@@ -127,6 +152,13 @@ KEYS = {key.name: key for key in (
     Key("timeout", LONG, "time", "The longest time of a run; then the job gets SIGTERM."),
     Key("stop_timeout", SHORT, "time", "The time between SIGTERM and SIGKILL."),
     Key("overlap", _one_of(SKIP, QUEUE, REPLACE), "text", "What happens if it is due while it is still running."),
+    Key("catch_up", _one_of(ONCE, ALL, NONE), "text", "Which runs that were missed begin late."),
+    Key("catch_up_window", MINUTES, "time", "How late a run that was missed may begin."),
+    Key("start_deadline", MINUTES, "time", "How late any run may begin, also after a wait in the queue."),
+    Key("retries", _whole(0, 100), "number", "How many times a run that failed is tried again."),
+    Key("retry_delay", LONG, "time", "The time to the first retry, 1m by default."),
+    Key("retry_backoff", BACKOFF, "number", "The factor of the time to each further retry, 2 by default."),
+    Key("retry_on", CAUSES, "list", "Outcomes and exit codes that are retried; by default each outcome."),
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
     Key("environment", VARIABLES, "table", "Further variables for the job; null removes one."),
     Key("environment_file", FILE, "text", "A file with further variables, in the format of .env, read at each run."),
@@ -231,7 +263,9 @@ def size_words(size: int) -> str:
 
 def _value(words: str) -> Any:
     """Return `words` as a number, if they are one."""
-    return int(words) if re.fullmatch("-?[0-9]{1,18}", words) else words
+    if re.fullmatch(r"-?[0-9]{1,18}", words):
+        return int(words)
+    return float(words) if re.fullmatch(r"[0-9]{1,9}\.[0-9]{1,9}", words) else words
 
 
 def _words(key: Key, value: Any) -> str:

@@ -15,7 +15,7 @@ from ..hermes import agent_settings, claims, gateway, jobs_file
 from ..hermes.emergency_stop import paused
 from ..hermes.home import Home
 from ..hermes.jobs_file import JobNotFound
-from ..jobs.record import SCHEDULED, Record, is_used_up, next_run_of, state_of
+from ..jobs.record import RETRY_FIELD, SCHEDULED, Record, hold_of, is_used_up, next_run_of, state_of
 from ..runs import lock
 from ..runs.model import SCHEDULE, Run
 from ..state import State
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 JOBS_FILE_TIMEOUT_S = 65.0
 """The time for which a fire waits for a jobs.json that cannot be read, since it may be under repair."""
+MIN_DEADLINE_S = 59.0
+"""No policy makes a start too late before this."""
 LATE_S = 120.0
 """A job that is due for longer than this may have missed its time; see `due.is_missed`."""
 CAUGHT_UP_S = 1.0
@@ -129,8 +131,11 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
 def _run(record: Record, trigger: str, queued_at: float) -> Run:
     """Return the run of the job of `record` that begins now. It answers the occurrence that is due, if one is."""
     due, now = next_run_of(record), time.time()
-    is_due = due and due.timestamp() <= now and state_of(record) == SCHEDULED
-    return Run(record["id"], now, trigger, due=due.timestamp() if due and is_due else 0.0, queued_at=queued_at)
+    if due is None or due.timestamp() > now or state_of(record) != SCHEDULED:
+        return Run(record["id"], now, trigger, queued_at=queued_at)
+    hold = hold_of(record) if RETRY_FIELD in record else None
+    retry, due = (hold.retry, hold.due or due) if hold else (0, due)
+    return Run(record["id"], now, trigger, due=due.timestamp(), queued_at=queued_at, retry=retry)
 
 
 def _command(home: Home, record: Record, scheduled: bool) -> "tuple[Command | None, str]":
@@ -235,8 +240,9 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
         raise NotBegun(f"{job_id} is {state}; 'hermes-oscron run {job_id}' runs it now.")
     due = next_run_of(record)
     if due and int(due.timestamp()) <= time.time():
-        if not run_lock and time.time() - due.timestamp() > LATE_S:  # with the lock, it may have waited
-            _require_not_missed(job_id, home)
+        late_s = time.time() - due.timestamp()
+        if late_s > LATE_S or (late_s > MIN_DEADLINE_S and _has_policy(record, home)):
+            _require_not_missed(job_id, home, waited=run_lock is not None)
         return
     if not run_lock:
         _require_not_running(home, job_id)
@@ -251,18 +257,35 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
                    f"during a run. 'hermes-oscron run {job_id}' runs it now.")
 
 
-def _require_not_missed(job_id: str, home: Home) -> None:
-    """Skip an occurrence that was missed, and raise NotBegun, if `cron.catch_up_missed` of the agent is false."""
+def _has_policy(record: Record, home: Home) -> bool:
+    """Return True if the job of `record` has a policy of its own or by default."""
+    return bool(record.get("policy") or config.policy_of(home.root, home.profile))
+
+
+def _require_not_missed(job_id: str, home: Home, waited: bool) -> None:
+    """Skip an occurrence that was missed, or is too late, and raise NotBegun unless a later one may begin.
+
+    The policy of the job decides, or else `cron.catch_up_missed` of the agent. A job that has `waited` has its lock.
+    """
     from ..hermes import job_store
-    from ..jobs.due import is_missed
     from ..jobs.lifecycle import skip_missed
 
-    now = datetime.datetime.now(datetime.UTC)
-    if is_missed(job_store.find(home, job_id), now) and not agent_settings.catches_up(home):
-        from ..runs.accounting import NO_CATCH_UP
-        from ..runs.entries import enter_decided
+    now, job = datetime.datetime.now(datetime.UTC), job_store.find(home, job_id)
+    catches_up = bool(waited or job.policy.get("catch_up")) or agent_settings.catches_up(home)
+    if skip_missed(job, now, catches_up, waited) is job:
+        return
+    from ..runs.accounting import NO_CATCH_UP, TOO_LATE
+    from ..runs.entries import enter_decided
 
-        job = job_store.change(home, job_id, lambda job: skip_missed(job, now))
-        enter_decided(home, job, now, NO_CATCH_UP)
-        raise NotBegun(f"{job_id} missed its time, and cron.catch_up_missed is false; it is due next at "
-                       f"{job.record['next_run_at']}.")
+    job = job_store.change(home, job_id, lambda job: skip_missed(job, now, catches_up, waited))
+    enter_decided(home, job, now, TOO_LATE if catches_up else NO_CATCH_UP)
+    is_due = job.next_run_at is not None and job.next_run_at <= now
+    if is_due and not waited:
+        return
+    if is_due or not job.is_scheduled:
+        from .resync import resync
+
+        resync(home, None)
+    reason = "is too late to begin, by its policy" if catches_up else ("missed its time, and cron.catch_up_missed is "
+                                                                       "false")
+    raise NotBegun(f"{job_id} {reason}; it is due next at {job.record['next_run_at'] or 'no time'}.")

@@ -28,6 +28,7 @@ MAX_RUNS = 100
 NOT_STARTED = "It was not started at its time."
 PAUSED = "Hermes was paused."
 NO_CATCH_UP = "It was missed, and cron.catch_up_missed is false."
+TOO_LATE = "It was too late to begin, by the policy of the job."
 
 
 def account(books: Ledger, home: Home, job_id: str, job: Job | None, now: float, reason: str = "") -> None:

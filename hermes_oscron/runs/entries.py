@@ -105,6 +105,8 @@ def occurrence_of(job: Job | None, run: Run) -> tuple[float, str]:
     time of the schedule up to its start, or, if there is none, was requested for that time.
     """
     due = run.due or run.started_at
+    if run.retry:
+        return due, RETRY
     if job is None or job.schedule is None:
         return due, MANUAL if run.trigger == BY_HAND else SCHEDULE
     moment, schedule = datetime.datetime.fromtimestamp(due, datetime.UTC), job.schedule

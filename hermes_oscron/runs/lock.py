@@ -233,7 +233,7 @@ def _parse(job_id: str, content: bytes, modified: float) -> Run:
                    str(fields.get("boot", "")), float(fields.get("uptime", 0)),
                    _parse_result(content[PART_BYTES:], started_at), str(fields.get("cgroup", "")),
                    bool(fields.get("queued")), float(fields.get("due", 0)), float(fields.get("queued_at", 0)),
-                   int(fields.get("waiter", 0)))
+                   int(fields.get("waiter", 0)), int(fields.get("retry", 0)))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, modified, SCHEDULE)
 

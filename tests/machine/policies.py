@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import secrets
 import time
 from typing import Any
 
@@ -72,6 +73,49 @@ class Policies:
         assert 0 <= _moment(second["replace"], "started_at") - _moment(second["replace"], "due_at") < 15
         for job_id in jobs.values():
             site.verb("delete", job_id, stop=True)
+
+    def test_occurrences_that_were_missed_run_by_the_policy(self, site: Site) -> None:
+        if time.time() % 60 > 40:
+            time.sleep(21)
+        policies: dict[str, dict[str, Any]] = {
+            "once": {}, "all": {"catch_up": "all", "catch_up_window": "1h"}, "late": {"start_deadline": "1m"}}
+        jobs = {name: site.create("echo ran", schedule="* * * * *", policy=policy)["id"]
+                for name, policy in policies.items()}
+        first = datetime.datetime.fromisoformat(site.api.job(jobs["once"])["next_run_at"]).timestamp()
+        with site.blackout():
+            time.sleep(first + 140 - time.time())
+        wait_for(lambda: all(len(rows(site, job_id)) >= 4 for job_id in jobs.values()), 150)
+        outcomes = {name: [(round(_moment(row, "due_at") - first) // 60, row["outcome"], row["trigger"])
+                           for row in rows(site, job_id)[:3]] for name, job_id in jobs.items()}
+        assert [row[:2] for row in outcomes["once"]] == [(0, "ok"), (1, "missed"), (2, "missed")]
+        assert [row[:2] for row in outcomes["all"]] == [(0, "ok"), (1, "ok"), (2, "ok")]
+        assert [row[:2] for row in outcomes["late"]] == [(0, "missed"), (1, "missed"), (2, "ok")]
+        assert outcomes["all"][0][2] == outcomes["once"][0][2] == "catch-up"
+        started = [_moment(row, "started_at") for row in rows(site, jobs["all"])[:3]]
+        assert started == sorted(started)
+        assert not site.audit()
+
+    def test_a_run_that_failed_is_tried_again_by_a_timer(self, site: Site) -> None:
+        flags = [f"{site.hermes}/{secrets.token_hex(4)}" for _ in "12"]
+        schedules = [site.soon(3), "0 9 * * *"]
+        jobs = [site.create(f"[ -e '{flag}' ] || {{ touch '{flag}'; exit 3; }}", schedule=schedule,
+                            policy={"retries": 2, "retry_delay": "2s", "retry_on": [3]})["id"]
+                for flag, schedule in zip(flags, schedules, strict=True)]
+        once, daily = jobs
+        with site.unwatched():
+            site.run(f"sed -i 's/\"next_run_at\": \"[^\"]*T09:00:00[^\"]*\"/\"next_run_at\": "
+                     f"\"2026-01-01T09:00:00+00:00\"/' {site.hermes}/cron/jobs.json")
+        site.repair()
+        for job_id in jobs:
+            wait_for(lambda job_id=job_id: len(rows(site, job_id)) > 1 and rows(site, job_id)[-1]["outcome"], 200)
+            first, second = [row for row in rows(site, job_id) if row["started_at"]][-2:]
+            assert (first["outcome"], first["exit_code"], first["attempt"]) == ("error", 3, 1)
+            assert (second["outcome"], second["attempt"], second["trigger"]) == ("ok", 2, "retry")
+            assert first["due_at"] == second["due_at"]
+            assert _moment(second, "started_at") - _moment(first, "ended_at") >= 2
+        wait_for(lambda: site.api.job(once)["state"] == "completed")
+        assert site.api.job(daily)["held"] is None and site.armed(daily)
+        assert not site.audit()
 
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]
