@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ..barrier import use_each
-from ..schedule.model import INTERVAL, ONCE, Schedule, ScheduleError
+from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError
 from ..schedule.occurrences import next_occurrence
 from . import fields as job_fields
 from .claiming import drop_claims
@@ -44,9 +44,9 @@ NOT_STORED = ("repeat", "enabled", "paused", "paused_reason", "policy")
 
 def create(profile: str, job_id: str, fields: Mapping[str, Any], schedule: Schedule, zone: ZoneInfo,
            now: datetime.datetime, resolution: datetime.timedelta, defaults: Mapping[str, Any] = NO_POLICY) -> Job:
-    """Return a new job of the checked `fields`. Raises ValidationError if it has nothing to run.
+    """Return a new job of the checked `fields`, in a home in `zone` whose jobs have the policy `defaults`.
 
-    `defaults` is the policy of its profile.
+    Raises ValidationError if it has nothing to run.
     """
     record: Record = {"id": job_id, **job_fields.defaults(), "state": SCHEDULED, "enabled": True,
                       "created_at": iso(now, zone)}
@@ -54,7 +54,7 @@ def create(profile: str, job_id: str, fields: Mapping[str, Any], schedule: Sched
     reason = fields.get("paused_reason") or (CREATED_PAUSED if fields.get("paused") else None)
     if reason and enabled:
         raise ValidationError("'paused_reason' is for a job that is created paused; set 'paused' too.")
-    job = Job(profile, record, zone, None, policy=defaults, defaults=defaults)
+    job = Job.from_record(profile, record, zone, defaults).with_policy(fields.get("policy", {}))
     job = _reschedule(job, schedule, now, resolution)
     job = _require_work(_set_fields(job, fields))
     return job if enabled else pause(job, reason, now)
@@ -66,8 +66,13 @@ def edit(job: Job, fields: Mapping[str, Any], schedule: Schedule | None, now: da
 
     Raises ValidationError if nothing is left to run, and ScheduleError if `enabled` resumes a job that cannot be.
     """
+    zone = job.zone
+    if "policy" in fields:
+        job = job.with_policy(fields["policy"])
     if schedule and schedule != job.schedule:
         job = _reschedule(job, schedule, now, resolution)
+    elif job.schedule and job.schedule.kind == CRON and job.zone != zone:
+        job = _start_from(job.with_schedule(job.schedule), now, resolution)
     job = _set_fields(job, fields)
     if fields.keys() & {"prompt", "no_agent", "script", "monitor_script", "monitor_url"}:
         _require_work(job)
@@ -238,7 +243,7 @@ def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
             record[key] = before.record.get(key)
             if key not in before.record:
                 del record[key]
-    job = Job.from_record(current.profile, record, current.zone, current.defaults)
+    job = current.with_record(record)
     if job.schedule and job.last_run_at != before.last_run_at and not hold_of(job.record):
         due = next_run(job, now)
         return job.with_fields({"next_run_at": due.isoformat() if due else None})
@@ -255,8 +260,6 @@ def _set_fields(job: Job, given: Mapping[str, Any]) -> Job:
     if not str(record.get("name") or "").strip():
         changes["name"] = (str(record.get("prompt") or "").strip() or str(record.get("script") or ""))[:50].strip()
     job = job.with_fields(changes)
-    if "policy" in given:
-        job = job.with_policy(given["policy"])
     if "repeat" in given:
         return job.with_repeat(given["repeat"] or _default_times(job.schedule), job.repeat.completed)
     return job

@@ -15,14 +15,15 @@ from .checks import MAX_TEXT_CHARS, NO_NUL, Type, ValidationError, text
 Policy = Mapping[str, Any]
 NO_POLICY: Policy = MappingProxyType({})
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+ZONE_NAME = r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}"
 MAX_ITEMS = 100
 MAX_FACTOR = 10
 RETRIED = ("error", "timeout", "interrupted")
 """The outcomes of a run that can be retried."""
 SKIP, QUEUE, REPLACE = "skip", "queue", "replace"
-"""What happens to an occurrence that comes during a run."""
+"""The choices for an occurrence that comes during a run."""
 ONCE, ALL, NONE = "once", "all", "none"
-"""Which occurrences that were missed run late."""
+"""The choices for occurrences that were missed."""
 ALL_WINDOW_S = UNITS_S["d"]
 """The window of `all` without one, so that a machine that was off for months does not repeat them."""
 UNITS_BYTES = {"M": 1024**2, "G": 1024**3}
@@ -61,6 +62,17 @@ def _codes(name: str, value: object) -> list[int]:
     if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(_is_whole(each, 1, 255) for each in value):
         raise ValidationError(f"'{name}' must be a list of at most {MAX_ITEMS} exit codes from 1 to 255.")
     return sorted({int(code) for code in value})
+
+
+def _zone(name: str, value: object) -> str:
+    from zoneinfo import ZoneInfo
+
+    try:
+        if isinstance(value, str) and re.fullmatch(ZONE_NAME, value):
+            return ZoneInfo(value).key
+    except (ValueError, OSError, LookupError):
+        pass
+    raise ValidationError(f"'{name}' must be the name of a time zone, like Europe/Berlin.")
 
 
 def _factor(name: str, value: object) -> int | float:
@@ -143,6 +155,7 @@ SIZES = Type(_size, {"anyOf": [{"type": "integer", "minimum": MIN_SIZE, "maximum
 BACKOFF = Type(_factor, {"type": ["number", "null"], "minimum": 1, "maximum": MAX_FACTOR})
 CAUSES = Type(_causes, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
     "anyOf": [{"enum": list(RETRIED)}, {"type": "integer", "minimum": 1, "maximum": 255}]}})
+ZONE = Type(_zone, {"anyOf": [{"type": "string", "format": "zone", "pattern": f"^{ZONE_NAME}$"}, {"type": "null"}]})
 VARIABLES = Type(_variables, {
     "type": ["object", "null"], "maxProperties": MAX_ITEMS, "propertyNames": {"pattern": f"^{VARIABLE}$"},
     "additionalProperties": {"type": ["string", "null"], "pattern": NO_NUL, "maxLength": MAX_TEXT_CHARS}})
@@ -159,6 +172,7 @@ KEYS = {key.name: key for key in (
     Key("retry_delay", LONG, "time", "The time to the first retry, 1m by default."),
     Key("retry_backoff", BACKOFF, "number", "The factor of the time to each further retry, 2 by default."),
     Key("retry_on", CAUSES, "list", "Outcomes and exit codes that are retried; by default each outcome."),
+    Key("timezone", ZONE, "text", "The zone of the schedule's times, like Europe/Berlin."),
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
     Key("environment", VARIABLES, "table", "Further variables for the job; null removes one."),
     Key("environment_file", FILE, "text", "A file with further variables, in the format of .env, read at each run."),

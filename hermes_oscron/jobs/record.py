@@ -27,7 +27,7 @@ QUOTA, UNREACHABLE = "quota", "model unreachable"
 RETRY_FIELD = "policy_retry"
 """Our own field, of a job that waits for a retry by its policy."""
 HOLD_FIELDS = ("quota_hold_until", "quota_hold_cron_expr", "unreachable_retry", RETRY_FIELD)
-"""The fields that have the reason why a job waits; all but the last are the agent's."""
+"""The fields that have the reason why a job waits; only the last is our own."""
 
 
 class Hold(NamedTuple):

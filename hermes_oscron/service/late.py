@@ -74,7 +74,7 @@ def unstarted(home: Home, now: datetime.datetime, resolution: datetime.timedelta
 
 
 def left_due(home: Home, instances: Set[str]) -> set[str]:
-    """Return those of `instances` that a run of theirs has left due, by their policy. Raises StateFileError."""
+    """Return those of `instances` that are still due after a run, by their policy. Raises StateFileError."""
     jobs = job_store.by_instance(home)
     return {instance for instance in instances if (job := jobs.get(instance)) and job.policy and job.next_run_at
             and job.last_run_at and job.last_run_at >= job.next_run_at}

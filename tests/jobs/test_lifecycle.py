@@ -38,7 +38,7 @@ def test_a_one_shot_runs_once_unless_the_client_sets_repeat() -> None:
 
 @pytest.mark.parametrize(("overlap", "following"), [
     (None, "10T14:00:00"), ("skip", "10T14:00:00"), ("queue", "10T12:00:00"), ("replace", "10T12:00:00")])
-def test_what_came_during_a_run_is_due_after_it_by_the_policy(overlap: str | None, following: str) -> None:
+def test_an_occurrence_during_a_run_is_due_after_it_by_the_policy(overlap: str | None, following: str) -> None:
     hourly = job({"kind": "cron", "expr": "0 * * * *"}, next_run_at=at("10T11:00:00").isoformat())
     hourly = hourly.with_policy({"overlap": overlap})
     began, ended = at("10T11:00:01"), at("10T13:30:00")

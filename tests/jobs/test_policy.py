@@ -6,8 +6,11 @@ import pytest
 
 from hermes_oscron.jobs import policy
 from hermes_oscron.jobs.checks import ValidationError
+from hermes_oscron.jobs.lifecycle import edit
+from hermes_oscron.jobs.model import Job
+from hermes_oscron.schedule.model import Schedule
 
-from .samples import job
+from .samples import BERLIN, DAILY, SECOND, UTC, at, job
 
 VALUES: dict[str, tuple[Any, Any, str]] = {
     "timeout": ("15m", 900, "15m"),
@@ -26,6 +29,7 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
     "retry_delay": ("5m", 300, "5m"),
     "retry_backoff": (1.5, 1.5, "1.5"),
     "retry_on": (["timeout", 75.0, "timeout"], ["timeout", 75], "timeout,75"),
+    "timezone": ("Europe/Berlin", "Europe/Berlin", "Europe/Berlin"),
     "environment": ({"LANG": "C"}, {"LANG": "C"}, ".LANG=C"),
     "environment_file": ("/etc/job.env", "/etc/job.env", "/etc/job.env"),
 }
@@ -46,6 +50,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "retry_delay": (0, "0s", "1w", True),
     "retry_backoff": (0.9, 11, "2", True, float("nan")),
     "retry_on": ("error", ["ok"], ["stopped"], [0], [256], [True], ["75"], [1.5]),
+    "timezone": ("", "Berlin", "CET+1", "../UTC", "Europe/Nowhere", "/etc/localtime", "UTC\n", 1, []),
     "environment": ("LANG=C", ["LANG=C"], {"A B": "x"}, {"": "x"}, {"1A": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "\0"},
                     {"A": "x" * 4097}, {"A" * 129: "x"}, {f"A{n}": "x" for n in range(101)}),
     "environment_file": ("", "job.env", "~/job.env", 7, "/a\0b", "/" * 4097, []),
@@ -122,6 +127,34 @@ def test_the_variables_of_a_job_are_added_to_those_of_its_profile() -> None:
     assert changed.record["policy"] == {"environment": {"B": "3", "D": "5"}}
     assert "policy" not in changed.with_policy({"environment": {"B": None, "D": None}}).record
     assert "policy" not in changed.with_policy({"environment": None}).record
+
+
+def test_the_zone_is_that_of_the_policy_the_schedule_the_profile_or_the_home() -> None:
+    def zone(policy: Any = None, tz: Any = None, **defaults: Any) -> str:
+        schedule = {**DAILY, **({"tz": tz} if tz else {})}
+        record = {"id": "a", "prompt": "p", "schedule": schedule, **({"policy": policy} if policy else {})}
+        parsed = Job.from_record("default", record, BERLIN, defaults)
+        assert parsed.schedule or parsed.schedule_error
+        return parsed.zone.key if parsed.schedule else parsed.schedule_error
+
+    assert zone() == "Europe/Berlin" and zone(timezone="Asia/Tokyo") == "Asia/Tokyo"
+    assert zone({"timezone": "UTC"}, timezone="Asia/Tokyo") == zone({"timezone": "UTC"}, "Asia/Tokyo") == "UTC"
+    assert zone(tz="Asia/Tokyo") == zone(tz="Asia/Tokyo", timezone="UTC") == "Asia/Tokyo"
+    assert "There is no time zone 'Mars'" in zone(tz="Mars") and "There is no time zone 7" in zone(tz=7)
+
+
+def test_a_change_of_the_zone_moves_the_next_run_and_keeps_the_rest() -> None:
+    daily = job(next_run_at=at("10T09:00:00").isoformat())
+    moved = edit(daily, {"policy": {"timezone": "Asia/Tokyo"}}, None, at("09T12:00:00"), SECOND)
+    assert moved.next_run_at == at("10T00:00:00") and moved.zone.key == "Asia/Tokyo"
+    back = edit(moved, {"policy": {"timezone": None}}, None, at("09T12:00:00"), SECOND)
+    assert back.next_run_at == at("10T09:00:00") and back.zone == UTC and "policy" not in back.record
+
+
+def test_a_zone_that_is_stored_with_the_schedule_is_kept() -> None:
+    stored = job({**DAILY, "tz": "Asia/Tokyo"})
+    moved = edit(stored, {}, Schedule("cron", "0 10 * * *"), at("09T12:00:00"), SECOND)
+    assert moved.record["schedule"]["tz"] == "Asia/Tokyo" and moved.next_run_at == at("10T01:00:00")
 
 
 @pytest.mark.parametrize("stored", [7, [1], {"timeout": "soon"}, {"from_the_future": 1}])

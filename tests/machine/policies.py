@@ -5,6 +5,7 @@ import re
 import secrets
 import time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests.conftest import wait_for
 from tests.machine.sites import Site
@@ -116,6 +117,16 @@ class Policies:
         wait_for(lambda: site.api.job(once)["state"] == "completed")
         assert site.api.job(daily)["held"] is None and site.armed(daily)
         assert not site.audit()
+
+    def test_a_schedule_in_a_zone_of_its_own_is_armed_and_fires(self, site: Site) -> None:
+        zone = ZoneInfo("Asia/Kathmandu")
+        due = datetime.datetime.now(zone) + datetime.timedelta(seconds=70)
+        job = site.create("echo ran", schedule=f"CRON_TZ=Asia/Kathmandu {due.minute} {due.hour} * * *")
+        assert site.next_fire(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
+        assert job["next_run_at"] == due.replace(second=0, microsecond=0).isoformat()
+        row = ended_row(site, job["id"], 120)
+        assert (row["outcome"], _moment(row, "due_at")) == ("ok", due.replace(second=0, microsecond=0).timestamp())
+        assert site.doctor()[0] == 0 and not site.audit()
 
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]
