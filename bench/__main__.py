@@ -5,7 +5,8 @@ import sys
 
 from bench import table
 
-NAMES = ("latency", "fires", "verbs", "listing", "herd", "agent", "queue", "idle", "calendars", "crontab", "overhead")
+NAMES = ("latency", "fires", "verbs", "listing", "herd", "agent", "queue", "idle", "calendars", "crontab", "overhead",
+         "ledger")
 
 
 def main(names: list[str]) -> None:

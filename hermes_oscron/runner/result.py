@@ -62,6 +62,9 @@ class _End(NamedTuple):
         return Result(self.ended.timestamp(), error, None if by_agent else _undelivered(self.before), by_agent,
                       self.process.code, *resources_used(), output)
 
+    def skipped(self, reason: str) -> Result:
+        return Result(self.ended.timestamp(), reason, outcome=SKIPPED)
+
     def log(self, error: str | None, *notes: str) -> None:
         log_end(self.before.record, (self.ended - self.started).total_seconds(), error, *notes)
 
@@ -163,7 +166,7 @@ def _take_over_from_agent(end: _End) -> Attempt:
                 enter_end(end.home, end.run._replace(result=end.result(process.error)), None)
                 end.log(process.error, DELETED)
             elif claimed_elsewhere:
-                enter_end(end.home, end.run, None, SKIPPED, CLAIMED_ELSEWHERE)
+                enter_end(end.home, end.run._replace(result=end.skipped(CLAIMED_ELSEWHERE)), None)
             if deleted or claimed_elsewhere:
                 return RunResult(None, None)
             if not before.repeat.is_last_run:
@@ -175,7 +178,7 @@ def _take_over_from_agent(end: _End) -> Attempt:
             job = _restore_paused_job(end.home, before, process.error)
         if claimed_elsewhere:
             job = _drop_claims(end, job)
-            enter_end(end.home, end.run, job, SKIPPED, CLAIMED_ELSEWHERE)
+            enter_end(end.home, end.run._replace(result=end.skipped(CLAIMED_ELSEWHERE)), job)
             log(f"Skipped: another scheduler of the agent has claimed {before.id}, or has run it.")
             return RunResult(None, job)
         if job.record.get("last_run_at") == before.record.get("last_run_at"):

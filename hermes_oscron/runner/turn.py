@@ -54,15 +54,15 @@ def wait_for_turn(home: Home, record: Record, run_lock: RunLock, limit: Limit) -
     from ..runs import queue
 
     due, job_id = next_run_of(record), record["id"]
+    due_s = due.timestamp() if due else time.time()
 
     def queued() -> None:
         jobs_file.forget(home)  # thousands of jobs would stay in memory for as long as the run waits
-        run_lock.write(Run(job_id, time.time(), SCHEDULE, queued=True))
+        run_lock.write(Run(job_id, time.time(), SCHEDULE, queued=True, due=due_s))
         log(f"{subject(record)}: queued; at most {limit.runs} run at once ({limit.source})")
         _show_status(f"Queued since {time.strftime('%Y-%m-%d %H:%M:%S %Z')}; at most {limit.runs} run at once "
                      f"({limit.source})")
 
-    due_s = due.timestamp() if due else time.time()
     waited = queue.wait(limit.queue, instance_name(home.profile, job_id), due_s, limit.runs, queued)
     if waited:
         _show_status("Running")

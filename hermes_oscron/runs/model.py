@@ -12,7 +12,8 @@ class Result(NamedTuple):
     """The end of a run, at the unix time `ended_at`. `error` is a sentence, or None if it went well.
 
     The result of a run `by_agent` counts only if the agent has not recorded the run itself. `code` is the exit status
-    of the process, negative for a signal, None if it is unknown; `output` is the name of the output file.
+    of the process, negative for a signal, None if it is unknown; `output` is the name of the output file. `outcome` is
+    that in the ledger, if `error` does not show it.
     """
 
     ended_at: float
@@ -23,6 +24,7 @@ class Result(NamedTuple):
     cpu_s: float | None = None
     memory_bytes: int | None = None
     output: str = ""
+    outcome: str = ""
 
 
 class Run(NamedTuple):
