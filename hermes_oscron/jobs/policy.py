@@ -75,6 +75,32 @@ def _zone(name: str, value: object) -> str:
     raise ValidationError(f"'{name}' must be the name of a time zone, like Europe/Berlin.")
 
 
+def _day(name: str, value: object) -> str:
+    import datetime
+
+    try:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            return datetime.date.fromisoformat(value).isoformat()
+    except ValueError:
+        pass
+    raise ValidationError(f"'{name}' must be a day like 2027-01-01.")
+
+
+def _days(name: str, value: object) -> list[str]:
+    from .exclusions import NotADay, days_in
+
+    if not isinstance(value, list) or len(value) > MAX_ITEMS:
+        raise ValidationError(f"'{name}' must be a list of at most {MAX_ITEMS} days, ranges and files.")
+    for each in value:
+        if text(name, each).startswith("/"):
+            continue
+        try:
+            days_in(each)
+        except NotADay as error:
+            raise ValidationError(f"'{name}' has days, ranges of days and absolute paths of files: {error}") from None
+    return value
+
+
 def _factor(name: str, value: object) -> int | float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 1 <= value <= MAX_FACTOR:
         raise ValidationError(f"'{name}' must be a number from 1 to {MAX_FACTOR}.")
@@ -156,6 +182,10 @@ BACKOFF = Type(_factor, {"type": ["number", "null"], "minimum": 1, "maximum": MA
 CAUSES = Type(_causes, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
     "anyOf": [{"enum": list(RETRIED)}, {"type": "integer", "minimum": 1, "maximum": 255}]}})
 ZONE = Type(_zone, {"anyOf": [{"type": "string", "format": "zone", "pattern": f"^{ZONE_NAME}$"}, {"type": "null"}]})
+DAY = Type(_day, {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]})
+DAYS = Type(_days, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
+    "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "pattern": "^/[^\\u0000]*$",
+                                                     "maxLength": MAX_TEXT_CHARS}]}})
 VARIABLES = Type(_variables, {
     "type": ["object", "null"], "maxProperties": MAX_ITEMS, "propertyNames": {"pattern": f"^{VARIABLE}$"},
     "additionalProperties": {"type": ["string", "null"], "pattern": NO_NUL, "maxLength": MAX_TEXT_CHARS}})
@@ -173,6 +203,9 @@ KEYS = {key.name: key for key in (
     Key("retry_backoff", BACKOFF, "number", "The factor of the time to each further retry, 2 by default."),
     Key("retry_on", CAUSES, "list", "Outcomes and exit codes that are retried; by default each outcome."),
     Key("timezone", ZONE, "text", "The zone of the schedule's times, like Europe/Berlin."),
+    Key("not_before", DAY, "text", "The first day on which the job runs, like 2027-01-01."),
+    Key("not_after", DAY, "text", "The last day on which the job runs."),
+    Key("exclude", DAYS, "list", "Days on which the job is skipped, and files with such days."),
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
     Key("environment", VARIABLES, "table", "Further variables for the job; null removes one."),
     Key("environment_file", FILE, "text", "A file with further variables, in the format of .env, read at each run."),

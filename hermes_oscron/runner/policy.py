@@ -7,7 +7,7 @@ from ..errors import OscronError, cause
 from ..files import open_regular
 from ..hermes import env_file
 from ..hermes.home import Home
-from ..jobs import policy
+from ..jobs import exclusions, policy
 from ..jobs.model import Job
 from ..jobs.record import Record
 from ..schedule.occurrences import next_occurrence
@@ -28,6 +28,7 @@ def with_policy(command: Command, record: Record, home: Home, settings: config.C
         policy.require_systemd(wanted, active_scheduler(home.root) or "")
     except OscronError as error:
         raise NoExecutor(str(error)) from None
+    excluded_days(wanted)  # a job must not run on a day that may be in a file which cannot be read
     if wanted.keys() & {"environment", "environment_file"}:
         command = command._replace(environment=_with_variables(command.environment, wanted))
     if "memory_max" in wanted and not is_limited():
@@ -37,6 +38,23 @@ def with_policy(command: Command, record: Record, home: Home, settings: config.C
     return command._replace(timeout=wanted.get("timeout", command.timeout), success_exit_codes=codes,
                             nice=wanted.get("nice", 0), memory_max=wanted.get("memory_max", 0),
                             stop_timeout=wanted.get("stop_timeout", command.stop_timeout))
+
+
+def excluded_days(wanted: policy.Policy) -> list[exclusions.Days]:
+    """Return the days that `exclude` has, also in its files. Raises NoExecutor."""
+    found = []
+    for entry in wanted.get("exclude", ()):
+        try:
+            if entry.startswith("/"):
+                with open(entry, encoding="utf-8", errors="replace", opener=open_regular) as file:
+                    found += exclusions.days_in_file(file.read(MAX_FILE_BYTES))
+            else:
+                found.append(exclusions.days_in(entry))
+        except OSError as error:
+            raise NoExecutor(f"The calendar {entry} cannot be read: {cause(error)}") from None
+        except exclusions.NotADay as error:
+            raise NoExecutor(f"The calendar {entry} cannot be used: {error}") from None
+    return found
 
 
 def until_replaced(job: Job, timeout: float) -> tuple[float, str]:

@@ -128,6 +128,17 @@ class Policies:
         assert (row["outcome"], _moment(row, "due_at")) == ("ok", due.replace(second=0, microsecond=0).timestamp())
         assert site.doctor()[0] == 0 and not site.audit()
 
+    def test_a_job_is_skipped_on_an_excluded_day(self, site: Site) -> None:
+        today = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+        schedule = site.soon(3)
+        jobs = [site.create("echo ran", schedule=schedule, policy=policy)["id"]
+                for policy in ({"exclude": [today]}, {"not_before": "2199-01-01"}, {"not_after": "2020-01-01"})]
+        for job_id, reason in zip(jobs, ("is excluded", "is before", "is after"), strict=True):
+            row = ended_row(site, job_id)
+            assert (row["outcome"], row["started_at"]) == ("skipped", None) and reason in row["reason"]
+            wait_for(lambda job_id=job_id: site.api.job(job_id)["state"] == "completed")
+            assert not site.outputs(job_id)
+
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]
         site.api.start_run(job_id)

@@ -302,6 +302,35 @@ def test_a_manual_run_is_not_tried_again(root: Path) -> None:
     assert "policy_retry" not in record(root, job_id)
 
 
+def test_a_job_is_skipped_on_an_excluded_day_with_a_row(root: Path) -> None:
+    (root / "holidays").write_text(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}  # today\n")
+    job_id = make_script(root, "echo never", policy={"exclude": [str(root / "holidays")]})
+    due = datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
+    change_record(root, job_id, next_run_at=due)
+    ended = fire(job_id)
+    assert ended.returncode == 0 and "is excluded by the policy of the job. " in ended.stdout
+    row = last_row(root, job_id)
+    assert (row.outcome, row.due) == ("skipped", datetime.datetime.fromisoformat(due).timestamp())
+    assert row.reason and row.reason.endswith("is excluded by the policy of the job.")
+    assert datetime.datetime.fromisoformat(record(root, job_id)["next_run_at"]) > datetime.datetime.now(datetime.UTC)
+    assert fire(job_id, *MANUAL).stdout == "never\n", "by hand it runs all the same"
+
+
+@pytest.mark.parametrize("content", [None, "today"])
+def test_a_calendar_that_cannot_be_used_fails_the_run_with_the_reason(root: Path, content: str | None) -> None:
+    if content:
+        (root / "holidays").write_text(content)
+    error = error_of(root, {"exclude": [str(root / "holidays")]}, "echo never")
+    assert error and error.startswith(f"The calendar {root}/holidays cannot be ")
+
+
+def test_a_job_that_is_due_after_its_last_day_is_completed(root: Path) -> None:
+    job_id = make_script(root, "echo never", policy={"not_after": "2026-01-01"})
+    change_record(root, job_id, next_run_at=datetime.datetime.now(datetime.UTC).isoformat())
+    assert "the last day of the job by its policy" in fire(job_id).stdout
+    assert record(root, job_id)["state"] == "completed"
+
+
 @pytest.mark.parametrize(("settings", "policy", "error"), [
     ("[exec]\ntimeout = 60\n[policy]\ntimeout = 1", {}, "timed out after 1 s."),
     ("[policy]\ntimeout = 60\n[profile.default.policy]\ntimeout = 1", {}, "timed out after 1 s."),
