@@ -192,7 +192,9 @@ class JobProcess:
         if self._redactor:
             self._redactor.close()
         code = self._process.wait()
-        error = ended_early or _failure(code, stderr, self._successes)
+        from .exit_status import failure
+
+        error = ended_early or failure(code, stderr, self._successes)
         if error and self._memory_max:
             from .resources import out_of_memory
 
@@ -337,22 +339,6 @@ def _drain(*streams: _Stream) -> None:
             for key, _ in selector.select(left):
                 if not key.data.read():
                     selector.unregister(key.fd)
-
-
-def _failure(returncode: int, stderr: str, successes: tuple[int, ...]) -> str | None:
-    """Return the sentence for a command that ended by itself with `returncode`; None for one of `successes`."""
-    if returncode in successes:
-        return None
-    last = stderr.strip().rpartition("\n")[2][:500]
-    how = f"killed by {_signal_name(-returncode)}" if returncode < 0 else f"exited with code {returncode}"
-    return f"{how}: {last}" if last else f"{how}."
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _write_all(fd: int, data: bytes) -> None:
