@@ -37,6 +37,7 @@ from .record import (
 
 CREATED_PAUSED = "Created paused; awaiting operator approval."
 """The agent's own reason for a job that is created paused without one."""
+PAUSED_BY_POLICY = "Paused by its policy"
 JUST_BEFORE = datetime.timedelta(microseconds=1)
 NOT_STORED = ("repeat", "enabled", "paused", "paused_reason", "policy")
 """Fields that change others of the record."""
@@ -90,6 +91,24 @@ def pause(job: Job, reason: str | None, now: datetime.datetime) -> Job:
         "next_run_at": None})
 
 
+def pause_if_failing(before: Job, after: Job, error: str | None, now: datetime.datetime) -> Job:
+    """Return `after`, the job `before` with a run recorded, paused if as many have failed in a row as its policy names.
+
+    The streak is counted here if the agent, which has recorded the run, does not count it. A job that waits for a retry
+    is not paused.
+    """
+    limit = after.policy.get("pause_after")
+    if not limit:
+        return after
+    streak = _streak(after)
+    if streak == _streak(before):
+        streak = streak + 1 if error else 0
+        after = after.with_fields({"failure_streak": streak})
+    if not error or streak < limit or not after.is_scheduled or hold_of(after.record):
+        return after
+    return pause(after, f"{PAUSED_BY_POLICY} after {streak} failed runs in a row. The last one: {error}", now)
+
+
 def resume(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> Job:
     """Return `job` scheduled again, from its next occurrence on; missed ones stay missed.
 
@@ -105,6 +124,8 @@ def resume(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> 
     if job.schedule.kind == ONCE and job.schedule.run_at <= now:
         raise ScheduleError(f"The job runs once, at {job.schedule.expression}, which is past: give it another time.")
     resumed = job.with_fields({"enabled": True, "state": SCHEDULED, "paused_at": None, "paused_reason": None})
+    if str(job.record.get("paused_reason")).startswith(PAUSED_BY_POLICY):
+        resumed = resumed.with_fields({"failure_streak": 0})
     return _start_from(_with_runs_left(resumed), now, resolution)
 
 
@@ -332,10 +353,14 @@ def _paused_again(job: Job, before: Job) -> Job:
     return job.with_fields({**fields, "next_run_at": None})
 
 
+def _streak(job: Job) -> int:
+    streak = job.record.get("failure_streak")
+    return streak if type(streak) is int else 0
+
+
 def _failures(job: Job, ended: datetime.datetime, error: str | None) -> Record:
     """Return what the agent keeps of failed runs: how many there were in a row, and the last one."""
     if not error:
         return {"failure_streak": 0}
-    streak = job.record.get("failure_streak")
-    return {"failure_streak": (streak if type(streak) is int else 0) + 1,
+    return {"failure_streak": _streak(job) + 1,
             "last_failure": {"at": iso(ended, job.zone), "detail": error}}

@@ -206,6 +206,7 @@ KEYS = {key.name: key for key in (
     Key("not_before", DAY, "text", "The first day on which the job runs, like 2027-01-01."),
     Key("not_after", DAY, "text", "The last day on which the job runs."),
     Key("exclude", DAYS, "list", "Days on which the job is skipped, and files with such days."),
+    Key("pause_after", _whole(1, 1000), "number", "How many failed runs in a row pause the job."),
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
     Key("environment", VARIABLES, "table", "Further variables for the job; null removes one."),
     Key("environment_file", FILE, "text", "A file with further variables, in the format of .env, read at each run."),

@@ -1,6 +1,7 @@
 """The part of a job's policy that changes its command: the same under every scheduler."""
 
 import datetime
+import sys
 
 from .. import config
 from ..errors import OscronError, cause
@@ -8,11 +9,13 @@ from ..files import open_regular
 from ..hermes import env_file
 from ..hermes.home import Home
 from ..jobs import exclusions, policy
+from ..jobs.lifecycle import PAUSED_BY_POLICY
 from ..jobs.model import Job
-from ..jobs.record import Record
+from ..jobs.record import PAUSED, Record
 from ..schedule.occurrences import next_occurrence
 from ..schedulers.active import active_scheduler
 from .environment import NoExecutor
+from .log import log, subject
 from .process import Command
 from .resources import is_limited
 
@@ -55,6 +58,13 @@ def excluded_days(wanted: policy.Policy) -> list[exclusions.Days]:
         except exclusions.NotADay as error:
             raise NoExecutor(f"The calendar {entry} cannot be used: {error}") from None
     return found
+
+
+def log_pause(job: Job) -> None:
+    """Log that `job`, whose run has ended, is paused by its policy, if it is."""
+    reason = str(job.record.get("paused_reason") or "")
+    if job.state == PAUSED and reason.startswith(PAUSED_BY_POLICY):
+        log(f"{subject(job.record)}: {reason} 'hermes-oscron resume {job.id}' resumes it.", sys.stderr)
 
 
 def until_replaced(job: Job, timeout: float) -> tuple[float, str]:

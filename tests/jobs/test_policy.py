@@ -35,6 +35,7 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
     "exclude": (["2026-12-25", "2026-12-24..2027-01-01", "/etc/holidays"],
                 ["2026-12-25", "2026-12-24..2027-01-01", "/etc/holidays"],
                 "2026-12-25,2026-12-24..2027-01-01,/etc/holidays"),
+    "pause_after": (3, 3, "3"),
     "environment": ({"LANG": "C"}, {"LANG": "C"}, ".LANG=C"),
     "environment_file": ("/etc/job.env", "/etc/job.env", "/etc/job.env"),
 }
@@ -60,6 +61,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "not_after": ("2027-13-01", "0000-01-01", []),
     "exclude": ("2026-12-25", ["12-25"], ["2026-12-25.."], ["2027-01-01..2026-12-24"], ["2026-02-29"], ["holidays"],
                 [7], ["2026-12-25"] * 101, ["..2026-12-25"], [""]),
+    "pause_after": (0, 1001, "3", True, 2.5),
     "environment": ("LANG=C", ["LANG=C"], {"A B": "x"}, {"": "x"}, {"1A": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "\0"},
                     {"A": "x" * 4097}, {"A" * 129: "x"}, {f"A{n}": "x" for n in range(101)}),
     "environment_file": ("", "job.env", "~/job.env", 7, "/a\0b", "/" * 4097, []),

@@ -139,6 +139,14 @@ class Policies:
             wait_for(lambda job_id=job_id: site.api.job(job_id)["state"] == "completed")
             assert not site.outputs(job_id)
 
+    def test_a_job_that_fails_again_and_again_is_paused_and_disarmed(self, site: Site) -> None:
+        job_id = site.create("exit 3", schedule="0 9 * * *", policy={"pause_after": 2})["id"]
+        site.api.run_to_end(job_id)
+        assert site.api.run_to_end(job_id)["state"] == "paused"
+        wait_for(lambda: not site.armed(job_id))
+        assert site.verb("resume", job_id)["job"]["state"] == "scheduled"
+        wait_for(lambda: site.armed(job_id))
+
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]
         site.api.start_run(job_id)

@@ -331,6 +331,17 @@ def test_a_job_that_is_due_after_its_last_day_is_completed(root: Path) -> None:
     assert record(root, job_id)["state"] == "completed"
 
 
+def test_a_job_that_fails_again_and_again_is_paused_and_logged(root: Path) -> None:
+    job_id = make_script(root, "exit 3", policy={"pause_after": 2})
+    for failures in (1, 2):
+        make_due(root, job_id)
+        ended = fire(job_id)
+        assert record(root, job_id)["failure_streak"] == failures
+    assert record(root, job_id)["state"] == "paused"
+    assert "Paused by its policy after 2 failed runs in a row. The last one: exited with code 3. " in ended.stderr
+    assert service(root).show(job_id)["paused_reason"].startswith("Paused by its policy after 2")
+
+
 @pytest.mark.parametrize(("settings", "policy", "error"), [
     ("[exec]\ntimeout = 60\n[policy]\ntimeout = 1", {}, "timed out after 1 s."),
     ("[policy]\ntimeout = 60\n[profile.default.policy]\ntimeout = 1", {}, "timed out after 1 s."),
