@@ -13,11 +13,10 @@ from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError
 from ..schedule.occurrences import next_occurrence
 from . import fields as job_fields
 from .claiming import drop_claims
-from .due import first_due, floor_to, has_run, held_until, is_missed, next_run, start_limit
+from .due import first_due, floor_to, has_run, held_until, next_run
 from .fields import ValidationError
 from .model import NO_POLICY, Job
-from .policy import ALL, NONE, SKIP
-from .policy import ONCE as ONCE_LATE
+from .policy import ALL, SKIP
 from .record import (
     COMPLETED,
     DELIVERY_FAILED,
@@ -38,7 +37,6 @@ from .record import (
 CREATED_PAUSED = "Created paused; awaiting operator approval."
 """The agent's own reason for a job that is created paused without one."""
 PAUSED_BY_POLICY = "Paused by its policy"
-JUST_BEFORE = datetime.timedelta(microseconds=1)
 NOT_STORED = ("repeat", "enabled", "paused", "paused_reason", "policy")
 """Fields that change others of the record."""
 
@@ -223,34 +221,6 @@ def refresh_next_run(job: Job, now: datetime.datetime, resolution: datetime.time
         return job.with_fields({"state": COMPLETED, "enabled": False})
     kept = first_due(job, now, resolution)
     return job if kept is None or kept == written else job.with_fields({"next_run_at": kept.isoformat()})
-
-
-def skip_missed(job: Job, now: datetime.datetime, catches_up: bool = False, waited: bool = False) -> Job:
-    """Return `job` due at its first occurrence that may begin; one that was missed, or is too late, does not run.
-
-    `catches_up` is the agent's setting, for a job whose policy has none. A job that has `waited` in the queue was not
-    missed. A one-shot that is too late is completed.
-    """
-    schedule, due = job.schedule, job.next_run_at
-    if schedule is None or due is None or due > now or not job.is_scheduled or _is_requested(job):
-        return job
-    catch_up = job.policy.get("catch_up", ONCE_LATE if catches_up else NONE)
-    limit = start_limit(job, now, missed=not waited)
-    if not waited and catch_up == NONE and is_missed(job, now):
-        after = now
-    elif limit and due < limit:
-        after = limit - JUST_BEFORE
-    else:
-        return job
-    job = job.without_fields(*HOLD_FIELDS)
-    if following := next_occurrence(schedule, after, job.zone, job.phase):
-        return job.with_fields({"next_run_at": iso(following, job.zone)})
-    return job.with_fields({"state": COMPLETED, "enabled": False, "next_run_at": None})
-
-
-def _is_requested(job: Job) -> bool:
-    """Return True if `next_run_at` is the time at which `hermes cron run` has requested a run."""
-    return job.record.get("manual_run_at") is not None and job.record["manual_run_at"] == job.record.get("next_run_at")
 
 
 def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:

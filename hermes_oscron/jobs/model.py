@@ -115,13 +115,18 @@ class Job(NamedTuple):
         return self._replace(record=record, schedule=schedule, schedule_error="")
 
     def with_policy(self, changes: Mapping[str, Any]) -> "Job":
-        """Return a copy with the checked `changes` of the policy; null removes a key."""
+        """Return a copy with the checked `changes` of the policy; null removes a key.
+
+        Raises ValidationError if a key needs another one.
+        """
         from . import policy
 
         present = use_or_none(self.instance, self.record, policy.stored) or {}
         job = self.with_fields({"policy": policy.merged(present, changes)})
-        job = job if job.record["policy"] else job.without_fields("policy")
-        return self.with_record(job.record)
+        job = self.with_record((job if job.record["policy"] else job.without_fields("policy")).record)
+        if "max_parallel" in job.record.get("policy", ()) and "group" not in job.policy:
+            raise policy.ValidationError("'policy.max_parallel' is for the jobs of a group; set 'policy.group' too.")
+        return job
 
     def with_repeat(self, times: int | None, completed: int) -> "Job":
         """Return a copy with the repeat count; other keys that are stored beside it are kept."""

@@ -10,11 +10,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import shortened
-from .checks import MAX_TEXT_CHARS, NO_NUL, Type, ValidationError, text
+from .checks import MAX_TEXT_CHARS, NO_NUL, Type, text
+from .checks import ValidationError as ValidationError
 
 Policy = Mapping[str, Any]
 NO_POLICY: Policy = MappingProxyType({})
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+GROUP_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}"
 ZONE_NAME = r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}"
 MAX_ITEMS = 100
 MAX_FACTOR = 10
@@ -98,6 +100,13 @@ def _days(name: str, value: object) -> list[str]:
             days_in(each)
         except NotADay as error:
             raise ValidationError(f"'{name}' has days, ranges of days and absolute paths of files: {error}") from None
+    return value
+
+
+def _group(name: str, value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(GROUP_NAME, value):
+        raise ValidationError(f"'{name}' must be a name of at most 64 letters, digits, '_', '-' and '.', without a '.' "
+                              f"at its beginning.")
     return value
 
 
@@ -186,6 +195,7 @@ DAY = Type(_day, {"anyOf": [{"type": "string", "format": "date"}, {"type": "null
 DAYS = Type(_days, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
     "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "pattern": "^/[^\\u0000]*$",
                                                      "maxLength": MAX_TEXT_CHARS}]}})
+GROUP = Type(_group, {"type": ["string", "null"], "pattern": f"^{GROUP_NAME}$"})
 VARIABLES = Type(_variables, {
     "type": ["object", "null"], "maxProperties": MAX_ITEMS, "propertyNames": {"pattern": f"^{VARIABLE}$"},
     "additionalProperties": {"type": ["string", "null"], "pattern": NO_NUL, "maxLength": MAX_TEXT_CHARS}})
@@ -207,6 +217,8 @@ KEYS = {key.name: key for key in (
     Key("not_after", DAY, "text", "The last day on which the job runs."),
     Key("exclude", DAYS, "list", "Days on which the job is skipped, and files with such days."),
     Key("pause_after", _whole(1, 1000), "number", "How many failed runs in a row pause the job."),
+    Key("group", GROUP, "text", "A name; of the jobs that share it, only some run at once."),
+    Key("max_parallel", _whole(1, 1000), "number", "How many jobs of the group run at once, 1 by default."),
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
     Key("environment", VARIABLES, "table", "Further variables for the job; null removes one."),
     Key("environment_file", FILE, "text", "A file with further variables, in the format of .env, read at each run."),

@@ -186,13 +186,15 @@ def _wait_for_turn(home: Home, record: Record, run_lock: lock.RunLock) -> bool:
     A job that waits has the lock of its run. Raises StateFileError, OSError.
     """
     from .environment import NoExecutor
-    from .turn import limit_of, wait_for_turn
+    from .turn import group_limit_of, limit_of, wait_for_turn
 
     try:
-        limit = limit_of(home, record, config.load(home.root))
+        settings = config.load(home.root)
+        limits = [group_limit_of(home, record, settings), limit_of(home, record, settings)]
     except (NoExecutor, config.ConfigError):
         return False  # the run reports it and fails
-    return limit is not None and wait_for_turn(home, record, run_lock, limit)
+    waited = [wait_for_turn(home, record, run_lock, limit) for limit in limits if limit]
+    return any(waited)
 
 
 def _require_not_paused(home: Home, record: Record, trigger: str) -> None:
@@ -304,7 +306,7 @@ def _require_not_missed(job_id: str, home: Home, waited: bool) -> None:
     The policy of the job decides, or else `cron.catch_up_missed` of the agent. A job that has `waited` has its lock.
     """
     from ..hermes import job_store
-    from ..jobs.lifecycle import skip_missed
+    from ..jobs.missed import skip_missed
 
     now, job = datetime.datetime.now(datetime.UTC), job_store.find(home, job_id)
     catches_up = bool(waited or job.policy.get("catch_up")) or agent_settings.catches_up(home)

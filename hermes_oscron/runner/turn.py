@@ -46,6 +46,20 @@ def limit_of(home: Home, record: Record, settings: Config) -> Limit | None:
     return None
 
 
+def group_limit_of(home: Home, record: Record, settings: Config) -> Limit | None:
+    """Return the limit of the group of the job of `record`, if its policy names one. An unusable one fails the run."""
+    defaults = settings.policy_of(home.profile)
+    if not record.get("policy") and not defaults:
+        return None
+    from ..jobs import policy
+
+    with contextlib.suppress(policy.ValidationError):
+        wanted = policy.over(defaults, policy.stored(record))
+        if group := wanted.get("group"):
+            return Limit(wanted.get("max_parallel", 1), f"{State(home.root).groups}/{group}", f"the group {group}")
+    return None
+
+
 def wait_for_turn(home: Home, record: Record, run_lock: RunLock, limit: Limit) -> bool:
     """Wait until fewer than `limit` runs are in progress; until then the run is shown as queued. Return True if it was.
 

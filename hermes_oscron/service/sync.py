@@ -19,6 +19,7 @@ from ..hermes.home import Home, homes_of, instance_name, split_instance
 from ..hermes.jobs_file import JobNotFound, NotAJobsFile
 from ..jobs import lifecycle
 from ..jobs.due import is_missed
+from ..jobs.missed import skip_missed
 from ..jobs.model import Job
 from ..runs import interrupted, lock, requests
 from ..schedule.model import ONCE
@@ -273,7 +274,7 @@ class Reconciler:
         def refresh(job: Job) -> Job:
             is_late = job.next_run_at is not None and job.next_run_at <= now and job.id not in runs  # nor queued
             if is_late and (job.policy or is_missed(job, now)):
-                job = lifecycle.skip_missed(job, now, catches_up(home))
+                job = skip_missed(job, now, catches_up(home))
             return lifecycle.refresh_next_run(job, now, resolution)
 
         fresh, _ = use_each(jobs, refresh)

@@ -36,6 +36,8 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
                 ["2026-12-25", "2026-12-24..2027-01-01", "/etc/holidays"],
                 "2026-12-25,2026-12-24..2027-01-01,/etc/holidays"),
     "pause_after": (3, 3, "3"),
+    "group": ("backups", "backups", "backups"),
+    "max_parallel": (2, 2, "2"),
     "environment": ({"LANG": "C"}, {"LANG": "C"}, ".LANG=C"),
     "environment_file": ("/etc/job.env", "/etc/job.env", "/etc/job.env"),
 }
@@ -62,6 +64,8 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "exclude": ("2026-12-25", ["12-25"], ["2026-12-25.."], ["2027-01-01..2026-12-24"], ["2026-02-29"], ["holidays"],
                 [7], ["2026-12-25"] * 101, ["..2026-12-25"], [""]),
     "pause_after": (0, 1001, "3", True, 2.5),
+    "group": ("", ".", "..", "a/b", "a b", "x" * 65, "é", 7, "a\n"),
+    "max_parallel": (0, 1001, "2", 1.5, True),
     "environment": ("LANG=C", ["LANG=C"], {"A B": "x"}, {"": "x"}, {"1A": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "\0"},
                     {"A": "x" * 4097}, {"A" * 129: "x"}, {f"A{n}": "x" for n in range(101)}),
     "environment_file": ("", "job.env", "~/job.env", 7, "/a\0b", "/" * 4097, []),
@@ -166,6 +170,13 @@ def test_a_zone_that_is_stored_with_the_schedule_is_kept() -> None:
     stored = job({**DAILY, "tz": "Asia/Tokyo"})
     moved = edit(stored, {}, Schedule("cron", "0 10 * * *"), at("09T12:00:00"), SECOND)
     assert moved.record["schedule"]["tz"] == "Asia/Tokyo" and moved.next_run_at == at("10T01:00:00")
+
+
+def test_a_limit_for_a_group_needs_a_group() -> None:
+    with pytest.raises(ValidationError, match=r"set 'policy\.group' too"):
+        job().with_policy({"max_parallel": 2})
+    assert job().with_policy({"max_parallel": 2, "group": "a"}).policy == {"max_parallel": 2, "group": "a"}
+    assert job()._replace(defaults={"group": "a"}).with_policy({"max_parallel": 2})
 
 
 @pytest.mark.parametrize("stored", [7, [1], {"timeout": "soon"}, {"from_the_future": 1}])

@@ -4,6 +4,7 @@ import datetime
 import re
 import secrets
 import time
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -146,6 +147,15 @@ class Policies:
         wait_for(lambda: not site.armed(job_id))
         assert site.verb("resume", job_id)["job"]["state"] == "scheduled"
         wait_for(lambda: site.armed(job_id))
+
+    def test_the_jobs_of_a_group_run_one_after_the_other(self, site: Site) -> None:
+        schedule = site.soon(4)
+        jobs = [site.create("sleep 2", schedule=schedule, policy={"group": "one-by-one"})["id"] for _ in "123"]
+        runs = sorted((ended_row(site, job_id) for job_id in jobs), key=lambda row: row["started_at"])
+        assert [row["outcome"] for row in runs] == ["ok"] * 3
+        for before, after in pairwise(runs):
+            assert _moment(after, "started_at") >= _moment(before, "ended_at") - 0.5
+        assert sum(row["queued_at"] is not None for row in runs) >= 2
 
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]

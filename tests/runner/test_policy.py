@@ -1,5 +1,6 @@
 """The policy of a job in its run, whichever scheduler starts the runner."""
 
+import contextlib
 import datetime
 import os
 import time
@@ -340,6 +341,24 @@ def test_a_job_that_fails_again_and_again_is_paused_and_logged(root: Path) -> No
     assert record(root, job_id)["state"] == "paused"
     assert "Paused by its policy after 2 failed runs in a row. The last one: exited with code 3. " in ended.stderr
     assert service(root).show(job_id)["paused_reason"].startswith("Paused by its policy after 2")
+
+
+@pytest.mark.parametrize(("limit", "together"), [(1, 1), (2, 2), (3, 3)])
+def test_of_a_group_only_so_many_jobs_run_at_once(root: Path, limit: int, together: int) -> None:
+    script = f"touch '{root}'/now/$$; ls '{root}/now' | wc -l >>'{root}/most'; sleep 1; rm '{root}'/now/$$"
+    (root / "now").mkdir()
+    jobs = [make_script(root, script, policy={"group": "backups", "max_parallel": limit}) for _ in range(3)]
+    other = make_script(root, "echo at once", file="other.sh", policy={"group": "others"})
+    for job_id in (*jobs, other):
+        change_record(root, job_id, next_run_at=datetime.datetime.now(datetime.UTC).isoformat())
+    with contextlib.ExitStack() as running:
+        runners = [running.enter_context(firing(job_id)) for job_id in jobs]
+        begun = time.monotonic()
+        assert fire(other).stdout == "at once\n" and time.monotonic() - begun < 3
+        assert [runner.wait(60) for runner in runners] == [0, 0, 0]
+    assert max(map(int, (root / "most").read_text().split())) <= together
+    queued = [last_row(root, job_id).queued for job_id in jobs]
+    assert sum(each is not None for each in queued) >= 3 - together
 
 
 @pytest.mark.parametrize(("settings", "policy", "error"), [
