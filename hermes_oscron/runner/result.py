@@ -17,9 +17,9 @@ from ..hermes.jobs_file import JobNotFound
 from ..hermes.output_page import render_page
 from ..jobs import claiming, lifecycle
 from ..jobs.model import Job
-from ..jobs.record import PAUSED, RAN, Record, deliver_of, is_delivered, readable_error
+from ..jobs.record import PAUSED, RAN, Record, deliver_of, hold_of, is_delivered, readable_error
 from ..runs.entries import enter_end
-from ..runs.finish import finish, require_jobs_file
+from ..runs.finish import by_policy, finish, require_jobs_file
 from ..runs.ledger import SKIPPED
 from ..runs.lock import RunLock
 from ..runs.model import Result, Run
@@ -172,6 +172,9 @@ def _take_over_from_agent(end: _End) -> Attempt:
             if not before.repeat.is_last_run:
                 return without_record(is_last)
             if before.state != PAUSED:
+                if retried := _restore_for_retry(end):
+                    end.log(process.error)
+                    return RunResult(process.error, retried)
                 finish(end.home, end.run._replace(result=end.result(process.error, True, _output_of_agent(end))))
                 end.log(process.error)
                 return RunResult(process.error, None)
@@ -231,6 +234,20 @@ def _save_output(end: _End) -> str:
     text = render_page(end.before.record, end.started.astimezone(zone), end.ended, process.stdout, process.stderr,
                        process.error)
     return outputs.write(end.home, end.run.job_id, end.ended.astimezone(zone), text)
+
+
+def _restore_for_retry(end: _End) -> Job | None:
+    """Add the job again that the agent deleted after its last run, if that is tried again; return None if not."""
+    error, result = end.process.error, end.result(end.process.error)
+    if not error or "retries" not in end.before.policy:
+        return None
+    recorded = lifecycle.record_run(end.before, end.started, end.ended, error)
+    job = by_policy(end.before, recorded, end.run._replace(result=result), result)
+    if not hold_of(job.record):
+        return None
+    job_store.add(end.home, job)
+    enter_end(end.home, end.run._replace(result=result), job)
+    return job
 
 
 def _restore_paused_job(home: Home, before: Job, error: str | None) -> Job:

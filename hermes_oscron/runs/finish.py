@@ -38,16 +38,16 @@ def after_run(job: Job, run: Run, before: Job | None = None) -> Job:
     due = datetime.datetime.fromtimestamp(run.due, datetime.UTC) if run.due else None
     if before:
         corrected = lifecycle.correct_after_agent(job, before, ended, started, due)
-        return _by_policy(before, corrected, run, result)
+        return by_policy(before, corrected, run, result)
     recorded_since = started if result.by_agent else ended
     if job.last_run_at and recorded_since <= job.last_run_at <= datetime.datetime.now(datetime.UTC):
         return job
     ended_claims = claims.ended_claims(job.record, run.started_at, run.group)
     recorded = lifecycle.record_run(job, started, ended, result.error, result.delivery_error, ended_claims, due)
-    return _by_policy(job, recorded, run, result)
+    return by_policy(job, recorded, run, result)
 
 
-def _by_policy(before: Job, after: Job, run: Run, result: Result) -> Job:
+def by_policy(before: Job, after: Job, run: Run, result: Result) -> Job:
     """Return `after`, the job `before` with `run` recorded, with what its policy makes of the result."""
     after = _with_retry(before, after, run, result)
     return lifecycle.pause_if_failing(before, after, result.error, datetime.datetime.now(datetime.UTC))
