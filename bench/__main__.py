@@ -6,7 +6,7 @@ import sys
 from bench import table
 
 NAMES = ("latency", "fires", "verbs", "listing", "herd", "agent", "queue", "idle", "calendars", "crontab", "overhead",
-         "cluster")
+         "ledger", "cluster")
 
 
 def main(names: list[str]) -> None:

@@ -45,6 +45,11 @@ class State(NamedTuple):
         return f"{self.folder}/queue"
 
     @property
+    def groups(self) -> str:
+        """The same of each group of jobs that a policy names, a folder each."""
+        return f"{self.folder}/groups"
+
+    @property
     def ledger(self) -> str:
         """The ledger, an SQLite database; see `runs/ledger.py`. SQLite adds a `-journal` while it writes."""
         return f"{self.folder}/runs.db"

@@ -36,6 +36,8 @@ def translate(schedule: str, zone: str | None, scheduler: str | None, settings: 
     root = hermes_root()
     wanted = policy.merged(config.load(root).policy_of(active_profile(root)),
                            policy.check("policy", policy.from_words(settings)))
+    if zone is None and "timezone" in wanted:
+        here = zone_option(wanted["timezone"])
     parsed, warnings = read_schedule(schedule, here, now)
     refuse_past(parsed, now)
     for warning in warnings:

@@ -18,6 +18,7 @@ from ..barrier import use_each
 from ..hermes.home import SAFE_NAME
 from ..hermes.timezone import machine_zone
 from ..jobs.model import MAX_STORED_INTERVAL_MINUTES
+from ..jobs.policy import ZONE_NAME
 from ..schedule import cron
 from ..schedule.model import CRON, INTERVAL, MAX_YEAR, ONCE, UNIT_MINUTES, Schedule, ScheduleError, interval, once
 from ..schedulers.protocol import NO_LIMITS, Limits, Plan
@@ -32,7 +33,6 @@ ARM, DISARM, DELETE, DISARM_ALL, START, WATCH = COMMANDS = ("arm", "disarm", "de
 MAX_ITEMS_OF = {DISARM_ALL: 0, WATCH: MAX_WATCHED_PROFILES}
 MAX_PHASE = datetime.datetime(MAX_YEAR, 12, 31, tzinfo=datetime.UTC).timestamp()
 INSTANCE = re.compile(f"{SAFE_NAME.pattern}:{SAFE_NAME.pattern}")
-ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
 
 
 class ProtocolError(ValueError):
@@ -143,7 +143,7 @@ def _zone(name: str) -> ZoneInfo:
     if name == machine.key:
         return machine
     try:
-        if ZONE_NAME.fullmatch(name):
+        if re.fullmatch(ZONE_NAME, name):
             return ZoneInfo(name)
     except (ValueError, OSError, LookupError):
         pass

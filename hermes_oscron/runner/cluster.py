@@ -9,7 +9,7 @@ from .. import config
 from ..hermes import jobs_file
 from ..hermes.home import Home, instance_name
 from ..jobs.placement import placement_of
-from ..jobs.record import Record
+from ..jobs.record import Record, next_run_of
 from ..runs.lock import RunLock
 from ..runs.model import Run
 from .environment import NoExecutor
@@ -64,7 +64,9 @@ def place_of(home: Home, record: Record, settings: config.Config, run_lock: RunL
         timeout = command_for(record, home, settings, will_run=False).timeout
         instance = instance_name(home.profile, record["id"])
         name = f"hermes-job@{instance}.{os.urandom(4).hex()}"
-        run_lock.write(Run(record["id"], since, trigger, queued=True, slurm=name))
+        moment = next_run_of(record)
+        due = moment.timestamp() if moment else since
+        run_lock.write(Run(record["id"], since, trigger, queued=True, slurm=name, due=due))
         allocation = reserve(Wanted(name, instance, placement, timeout), settings, queued)
     except (NoExecutor, SlurmError, Refused) as error:
         return Place(None, str(error), queued_at)

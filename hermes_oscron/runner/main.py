@@ -226,6 +226,10 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
     from .resync import resync
 
     resync(home, result.job, begun.record)
+    if result.job and result.job.policy and state_of(begun.record) == SCHEDULED:
+        from .policy import log_pause
+
+        log_pause(result.job)
     return 1 if result.error else 0
 
 

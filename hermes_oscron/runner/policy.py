@@ -1,19 +1,22 @@
 """The part of a job's policy that changes its command: the same under every scheduler."""
 
 import datetime
+import sys
 
 from .. import config
 from ..errors import OscronError, cause
 from ..files import open_regular
 from ..hermes import env_file
 from ..hermes.home import Home
-from ..jobs import policy
+from ..jobs import exclusions, policy
+from ..jobs.lifecycle import PAUSED_BY_POLICY
 from ..jobs.model import Job
 from ..jobs.placement import placement_of
-from ..jobs.record import Record
+from ..jobs.record import PAUSED, Record
 from ..schedule.occurrences import next_occurrence
 from ..schedulers.active import active_scheduler
 from .environment import NoExecutor
+from .log import log, subject
 from .process import Command
 from .resources import is_limited
 
@@ -25,6 +28,7 @@ OURS = ("HERMES_HOME", "HERMES_JOB_ID", "HERMES_JOB_NAME")
 def with_policy(command: Command, record: Record, home: Home, settings: config.Config) -> Command:
     """Return `command` with the policy of the job of `record`, which `home` owns. Raises NoExecutor."""
     wanted = policy_of(record, home, settings)
+    excluded_days(wanted)  # a job must not run on a day that may be in a file which cannot be read
     if wanted.keys() & {"environment", "environment_file"}:
         command = command._replace(environment=_with_variables(command.environment, wanted))
     if "memory_max" in wanted and not is_limited():
@@ -47,6 +51,30 @@ def policy_of(record: Record, home: Home, settings: config.Config) -> policy.Pol
         raise NoExecutor(f"The job runs on a cluster (its policy has run_on={wanted['run_on']}), and {home.root}/"
                          f"oscron.toml names none: set engine of [cluster].")
     return wanted
+
+
+def excluded_days(wanted: policy.Policy) -> list[exclusions.Days]:
+    """Return the days that `exclude` has, also in its files. Raises NoExecutor."""
+    found = []
+    for entry in wanted.get("exclude", ()):
+        try:
+            if entry.startswith("/"):
+                with open(entry, encoding="utf-8", errors="replace", opener=open_regular) as file:
+                    found += exclusions.days_in_file(file.read(MAX_FILE_BYTES))
+            else:
+                found.append(exclusions.days_in(entry))
+        except OSError as error:
+            raise NoExecutor(f"The calendar {entry} cannot be read: {cause(error)}") from None
+        except exclusions.NotADay as error:
+            raise NoExecutor(f"The calendar {entry} cannot be used: {error}") from None
+    return found
+
+
+def log_pause(job: Job) -> None:
+    """Log that `job`, whose run has ended, is paused by its policy, if it is."""
+    reason = str(job.record.get("paused_reason") or "")
+    if job.state == PAUSED and reason.startswith(PAUSED_BY_POLICY):
+        log(f"{subject(job.record)}: {reason} 'hermes-oscron resume {job.id}' resumes it.", sys.stderr)
 
 
 def until_replaced(job: Job, timeout: float) -> tuple[float, str]:

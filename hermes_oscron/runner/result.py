@@ -17,9 +17,9 @@ from ..hermes.jobs_file import JobNotFound
 from ..hermes.output_page import render_page
 from ..jobs import claiming, lifecycle
 from ..jobs.model import Job
-from ..jobs.record import PAUSED, RAN, Record, deliver_of, is_delivered, readable_error
+from ..jobs.record import PAUSED, RAN, Record, deliver_of, hold_of, is_delivered, readable_error
 from ..runs.entries import enter_end
-from ..runs.finish import finish, require_jobs_file
+from ..runs.finish import by_policy, finish, require_jobs_file
 from ..runs.ledger import SKIPPED
 from ..runs.lock import RunLock
 from ..runs.model import Result, Run
@@ -61,6 +61,9 @@ class _End(NamedTuple):
     def result(self, error: str | None, by_agent: bool = False, output: str = "") -> Result:
         return Result(self.ended.timestamp(), error, None if by_agent else _undelivered(self.before), by_agent,
                       self.process.code, *(self.process.used or resources_used()), output)
+
+    def skipped(self, reason: str) -> Result:
+        return Result(self.ended.timestamp(), reason, outcome=SKIPPED)
 
     def log(self, error: str | None, *notes: str) -> None:
         log_end(self.before.record, (self.ended - self.started).total_seconds(), error, *notes)
@@ -163,19 +166,22 @@ def _take_over_from_agent(end: _End) -> Attempt:
                 enter_end(end.home, end.run._replace(result=end.result(process.error)), None)
                 end.log(process.error, DELETED)
             elif claimed_elsewhere:
-                enter_end(end.home, end.run, None, SKIPPED, CLAIMED_ELSEWHERE)
+                enter_end(end.home, end.run._replace(result=end.skipped(CLAIMED_ELSEWHERE)), None)
             if deleted or claimed_elsewhere:
                 return RunResult(None, None)
             if not before.repeat.is_last_run:
                 return without_record(is_last)
             if before.state != PAUSED:
+                if retried := _restore_for_retry(end):
+                    end.log(process.error)
+                    return RunResult(process.error, retried)
                 finish(end.home, end.run._replace(result=end.result(process.error, True, _output_of_agent(end))))
                 end.log(process.error)
                 return RunResult(process.error, None)
             job = _restore_paused_job(end.home, before, process.error)
         if claimed_elsewhere:
             job = _drop_claims(end, job)
-            enter_end(end.home, end.run, job, SKIPPED, CLAIMED_ELSEWHERE)
+            enter_end(end.home, end.run._replace(result=end.skipped(CLAIMED_ELSEWHERE)), job)
             log(f"Skipped: another scheduler of the agent has claimed {before.id}, or has run it.")
             return RunResult(None, job)
         if job.record.get("last_run_at") == before.record.get("last_run_at"):
@@ -228,6 +234,20 @@ def _save_output(end: _End) -> str:
     text = render_page(end.before.record, end.started.astimezone(zone), end.ended, process.stdout, process.stderr,
                        process.error)
     return outputs.write(end.home, end.run.job_id, end.ended.astimezone(zone), text)
+
+
+def _restore_for_retry(end: _End) -> Job | None:
+    """Add the job again that the agent deleted after its last run, if that is tried again; return None if not."""
+    error, result = end.process.error, end.result(end.process.error)
+    if not error or "retries" not in end.before.policy:
+        return None
+    recorded = lifecycle.record_run(end.before, end.started, end.ended, error)
+    job = by_policy(end.before, recorded, end.run._replace(result=result), result)
+    if not hold_of(job.record):
+        return None
+    job_store.add(end.home, job)
+    enter_end(end.home, end.run._replace(result=result), job)
+    return job
 
 
 def _restore_paused_job(home: Home, before: Job, error: str | None) -> Job:

@@ -15,7 +15,7 @@ from ..hermes.home import Home
 from ..jobs.model import Job
 from ..jobs.record import RAN
 from . import ledger, schedule_versions
-from .ledger import MISSED, SCHEDULE, SKIPPED, End, Ledger
+from .ledger import MANUAL, MISSED, SCHEDULE, SKIPPED, End, Ledger
 from .schedule_versions import Version
 
 REACHES_S = (30 * 86400.0, 7 * 86400.0, 86400.0, 6 * 3600.0, 3600.0)
@@ -25,9 +25,12 @@ JUST_BEFORE_S = 0.001
 MAX_STEP_BACK_S = 60.0
 """A clock that was ahead by more is taken to have been wrong: what it had missed is still to come."""
 MAX_RUNS = 100
+CLOCK_TOLERANCE_S = 1.0
+"""A record has microseconds, and is written a moment after the end."""
 NOT_STARTED = "It was not started at its time."
 PAUSED = "Hermes was paused."
 NO_CATCH_UP = "It was missed, and cron.catch_up_missed is false."
+TOO_LATE = "It was too late to begin, by the policy of the job."
 
 
 def account(books: Ledger, home: Home, job_id: str, job: Job | None, now: float, reason: str = "") -> None:
@@ -60,6 +63,21 @@ def account(books: Ledger, home: Home, job_id: str, job: Job | None, now: float,
                 ledger.insert_not_run(books, job_id, name, each, outcome if not reason else MISSED, reason or found)
     if due or stored is None or until > after + REACHES_S[2]:
         _store(books, job_id, until, max(kept_since, complete_since))
+
+
+def enter_other_run(books: Ledger, home: Home, job: Job, now: float) -> None:
+    """Insert the row of the last run of `job`, if another scheduler ran it at a time at which it was not due.
+
+    The job has no run in progress, and none that waits to be entered.
+    """
+    last = job.last_run_at.timestamp() if job.last_run_at else 0.0
+    kept = books.execute("SELECT kept_since FROM accounted WHERE job = ?", (job.id,)).fetchone()
+    if not kept or not kept[0] < last <= now:
+        return
+    before = books.execute("SELECT ended FROM runs WHERE job = ? AND started <= ? ORDER BY started DESC LIMIT 1",
+                           (job.id, last + CLOCK_TOLERANCE_S)).fetchone()
+    if not before or (before[0] is not None and before[0] < last - CLOCK_TOLERANCE_S):
+        _Reasons(books, home, job.id, job).enter_other_run(str(job.record.get("name") or ""), last)
 
 
 def _store(books: Ledger, job_id: str, until: float, kept_since: float) -> None:
@@ -110,30 +128,46 @@ class _Reasons:
 
         Return False if there is no output and no record of one.
         """
+        found = self._run_between(due, following)
+        if found:
+            started, end = found
+            self._enter(name, SCHEDULE, due, max(due, started) if started is not None else due, end)
+        return found is not None
+
+    def enter_other_run(self, name: str, last: float) -> None:
+        """Insert the row of the run that ended at `last`, by the record, at a time at which the job was not due."""
+        if self._is_recorded(last):
+            return
+        if found := self._run_between(last - CLOCK_TOLERANCE_S, last + CLOCK_TOLERANCE_S):
+            started, end = found
+            began = started if started is not None else last
+            self._enter(name, MANUAL, began, began, end)
+
+    def _enter(self, name: str, trigger: str, due: float, started: float, end: End) -> None:
+        ledger.end_row(self._books, ledger.begin_row(self._books, self._job_id, name, trigger, due, started), end)
+
+    def _run_between(self, after: float, before: float) -> tuple[float | None, End] | None:
+        """Return start, if it is known, and end of the run without a row that ended between the two times."""
         if self._pages is None:
             known = {row[0] for row in self._books.execute(
                 "SELECT output FROM runs WHERE job = ? AND output != ''", (self._job_id,))}
             pages, _ = outputs.history(self._home, self._job_id, 0, MAX_RUNS)
             self._pages = [page for page in pages if page.filename not in known]
-        page = next((page for page in reversed(self._pages) if due <= page.modified < following), None)
+        page = next((page for page in reversed(self._pages) if after <= page.modified < before), None)
         if page:
             self._pages.remove(page)
-            started = max(due, page.modified - page.usage.get("duration_seconds", 0.0))
-            end = end_of_page(self._home, self._job_id, page)
-        else:
-            job, last = self._job, self._job.last_run_at if self._job else None
-            if not job or not last or not due <= last.timestamp() < following or self._is_recorded(last.timestamp()):
-                return False
-            started, status = due, job.record.get("last_status")
-            reason = None if status in RAN else str(job.record.get("last_error") or "")
-            end = End(last.timestamp(), ledger.OK if status in RAN else ledger.ERROR, reason)
-        row = ledger.begin_row(self._books, self._job_id, name, SCHEDULE, due, started)
-        ledger.end_row(self._books, row, end)
-        return True
+            return page.modified - page.usage.get("duration_seconds", 0.0), end_of_page(self._home, self._job_id, page)
+        job, last = self._job, self._job.last_run_at if self._job else None
+        if not job or not last or not after <= last.timestamp() < before or self._is_recorded(last.timestamp()):
+            return None
+        status = job.record.get("last_status")
+        reason = None if status in RAN else str(job.record.get("last_error") or "")
+        return None, End(last.timestamp(), ledger.OK if status in RAN else ledger.ERROR, reason)
 
     def _is_recorded(self, ended: float) -> bool:
         """Return True if a run in the ledger may be the one that `ended`."""
-        return any(began <= ended and (end is None or ended <= end + 1) for began, _, end in self._runs)
+        return any(began <= ended + CLOCK_TOLERANCE_S and (end is None or ended <= end + CLOCK_TOLERANCE_S)
+                   for began, _, end in self._runs)
 
 
 def end_of_page(home: Home, job_id: str, page: outputs.OutputInfo) -> End:

@@ -11,13 +11,12 @@ from ..hermes import outputs
 from ..hermes.home import Home
 from ..jobs.model import Job
 from . import ledger, lock, processes, schedule_versions
-from .accounting import decided_until
+from .accounting import CLOCK_TOLERANCE_S, decided_until
 from .ledger import BY_SCHEDULE, NOT_RUN, Ledger, Row
 
 MISSING, DUPLICATE, ORPHAN = "missing", "duplicate", "orphan"
 TOLERANCE_S = 300.0
 """A job may still have been fired by the schedule before for this time: a change waits for others to end."""
-CLOCK_TOLERANCE_S = 1.0
 
 
 class Discrepancy(NamedTuple):

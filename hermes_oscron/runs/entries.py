@@ -13,10 +13,10 @@ from ..jobs.record import RAN, hold_of, readable_error
 from ..schedule.model import INTERVAL, ONCE
 from ..schedule.occurrences import latest_occurrence, next_occurrence
 from . import ledger, lock, schedule_versions
-from .accounting import account
+from .accounting import CLOCK_TOLERANCE_S, account
 from .ledger import CATCH_UP, MANUAL, RETRY, SCHEDULE, End, Ledger, LedgerError
 from .model import MANUAL as BY_HAND
-from .model import Run
+from .model import Result, Run
 from .processes import identity
 from .schedule_versions import DELETED, Version
 
@@ -34,26 +34,24 @@ def enter_begin(home: Home, job: Job, run: Run) -> None:
         _begin(books, job, run, identity(os.getpid()))
 
 
-def enter_end(home: Home, run: Run, job: Job | None, outcome: str = "", reason: str = "") -> None:
+def enter_end(home: Home, run: Run, job: Job | None) -> None:
     """Complete the row of `run`, whose `job` is as it was recorded, None if it was deleted.
 
-    `outcome` and `reason` are for a run without a result of its own. If the ledger cannot be written, the file of the
-    run is kept for the next sync.
+    If the ledger cannot be written, the file of the run is kept for the next sync.
     """
+    result = _result_of(run, job)
     try:
         with ledger.writing(home, durable=True) as books:
-            write_end(books, home, run, job, outcome, reason)
+            write_end(books, home, run._replace(result=result), job)
     except (LedgerError, OSError):
-        lock.keep_unentered(home, run)
+        lock.keep_unentered(home, run, result)
 
 
-def write_end(books: Ledger, home: Home, run: Run, job: Job | None, outcome: str = "", reason: str = "") -> None:
+def write_end(books: Ledger, home: Home, run: Run, job: Job | None) -> None:
     """Complete the row of `run`, store the schedule that its `job` has since, and account for the time of the run."""
-    end = _end_of(home, run, job)
-    if outcome:
-        end = end._replace(outcome=outcome, reason=reason)
-    ledger.end_row(books, _begin(books, job, run, None), end)
-    now, ended = time.time(), end.ended or run.started_at
+    result = _result_of(run, job)
+    ledger.end_row(books, _begin(books, job, run, None), end_of(home, run.job_id, result))
+    now, ended = time.time(), result.ended_at
     if job is None:
         schedule_versions.note(books, Version(run.job_id, ended, DELETED), now)
     else:
@@ -108,6 +106,8 @@ def occurrence_of(job: Job | None, run: Run) -> tuple[float, str]:
     time of the schedule up to its start, or, if there is none, was requested for that time.
     """
     due = run.due or run.started_at
+    if run.retry:
+        return due, RETRY
     if job is None or job.schedule is None:
         return due, MANUAL if run.trigger == BY_HAND else SCHEDULE
     moment, schedule = datetime.datetime.fromtimestamp(due, datetime.UTC), job.schedule
@@ -130,29 +130,37 @@ def occurrence_of(job: Job | None, run: Run) -> tuple[float, str]:
     return (latest.timestamp(), SCHEDULE) if latest else (due, MANUAL)
 
 
-def recorded_end(job: Job | None, started: float) -> End | None:
-    """Return the end of the run that `started`, if the record of its `job` has it, else None."""
+def recorded_result(job: Job | None, started: float, until: float) -> Result | None:
+    """Return the result of the run that `started`, if the record of its `job` has one from before `until`."""
     last = job.last_run_at if job else None
-    if job is None or last is None or not int(started) <= last.timestamp() <= time.time():
+    if job is None or last is None or not int(started) <= last.timestamp() <= until:
         return None
     went_well = job.record.get("last_status") in RAN
     error = None if went_well else str(readable_error(job.record.get("last_error")) or "It failed.")
     undelivered = job.record.get("last_delivery_error")
-    return End(last.timestamp(), outcome_of(error), error, delivery_error=str(undelivered) if undelivered else None)
+    return Result(last.timestamp(), error, str(undelivered) if undelivered else None)
 
 
-def _end_of(home: Home, run: Run, job: Job | None) -> End:
+def _result_of(run: Run, job: Job | None) -> Result:
     """Return how `run` ended: by its result, or, if the agent or an earlier attempt has recorded it, by its `job`."""
     result = run.result
     if result is None:
-        return recorded_end(job, run.started_at) or End(run.started_at, ledger.INTERRUPTED, "interrupted")
-    end = recorded_end(job, run.started_at) if result.by_agent else None
-    end = end or End(result.ended_at, outcome_of(result.error), result.error, delivery_error=result.delivery_error)
-    code, usage = result.code, outputs.usage_of(home, run.job_id, result.output) if result.output else {}
-    return end._replace(
+        return recorded_result(job, run.started_at, time.time()) or Result(run.started_at, "interrupted")
+    if not result.by_agent:
+        return result
+    recorded = recorded_result(job, run.started_at, result.ended_at + CLOCK_TOLERANCE_S) or result
+    return result._replace(ended_at=recorded.ended_at, error=recorded.error, delivery_error=recorded.delivery_error,
+                           by_agent=False)
+
+
+def end_of(home: Home, job_id: str, result: Result) -> End:
+    """Return the end of a row of `job_id` with `result`."""
+    code, usage = result.code, outputs.usage_of(home, job_id, result.output) if result.output else {}
+    return End(
+        result.ended_at, result.outcome or outcome_of(result.error), result.error,
         exit_code=code if code is not None and code >= 0 else None,
         signal=-code if code is not None and code < 0 else None, cpu_s=result.cpu_s, memory_bytes=result.memory_bytes,
-        usage=json.dumps(usage) if usage else None, output=result.output or None)
+        usage=json.dumps(usage) if usage else None, delivery_error=result.delivery_error, output=result.output or None)
 
 
 def outcome_of(error: str | None) -> str:

@@ -7,9 +7,11 @@ run in the run's own file until the row is on the disk. A ledger that cannot be 
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
+from ..errors import OscronError
 from ..files import StateFileError, make_private_dir
 from ..hermes.home import Home
 
@@ -18,6 +20,8 @@ WRITE_TIMEOUT_S, BEGIN_TIMEOUT_S = 10.0, 0.5
 """The time to wait for another process that writes; at the begin of a run it is short, because its job runs already."""
 MANUAL, SCHEDULE, CATCH_UP, RETRY = "manual", "schedule", "catch-up", "retry"
 """The reasons for a run. A catch-up is the late run of an occurrence that was missed."""
+COMPLETE_SINCE = "complete_since"
+"""The fact since when the last run of each job is in the ledger."""
 TRIGGERS = (SCHEDULE, MANUAL, CATCH_UP, RETRY)
 BY_SCHEDULE = (SCHEDULE, CATCH_UP)
 OK, ERROR, TIMEOUT, INTERRUPTED, STOPPED, SKIPPED, MISSED = (
@@ -38,7 +42,9 @@ CREATE UNIQUE INDEX occurrence ON runs (job, due, attempt);
 CREATE INDEX begun ON runs (job, started) WHERE started IS NOT NULL;
 CREATE INDEX by_time ON runs (due, id);
 CREATE INDEX in_order ON runs (seq) WHERE seq IS NOT NULL;
-CREATE INDEX unfinished ON runs (id) WHERE outcome IS NULL;
+CREATE INDEX by_outcome ON runs (outcome, due, id);
+CREATE INDEX by_trigger ON runs (trigger, due, id);
+CREATE INDEX by_output ON runs (job, output) WHERE output IS NOT NULL;
 CREATE TABLE schedules (
     job TEXT NOT NULL, since REAL NOT NULL, state TEXT NOT NULL, kind TEXT NOT NULL, expression TEXT NOT NULL,
     zone TEXT NOT NULL, phase REAL, PRIMARY KEY (job, since)
@@ -49,6 +55,8 @@ INSERT INTO facts VALUES ('generation', lower(hex(randomblob(4))));
 PRAGMA user_version = {VERSION};
 """
 """Times are in unix seconds. `docs/ledger.md` describes each column."""
+LAST_SEQ = "(SELECT coalesce(max(seq), 0) FROM runs WHERE seq IS NOT NULL)"
+"""The last row that has ended. Without the condition SQLite does not use the index, and reads the whole table."""
 
 Ledger = sqlite3.Connection
 Text = TypeVar("Text", str, str | None)
@@ -120,7 +128,7 @@ def writing(home: Home, durable: bool = False, timeout_s: float = WRITE_TIMEOUT_
     The ledger is created if it is missing. Raises LedgerError.
     """
     with _errors_of(home):
-        make_private_dir(home.state.folder)
+        make_private_dir(home.state.unentered)  # now, since a disk that is full has no room for a folder
         os.close(os.open(home.state.ledger, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         ledger = _connect(home.state.ledger, timeout_s)
         try:
@@ -128,6 +136,10 @@ def writing(home: Home, durable: bool = False, timeout_s: float = WRITE_TIMEOUT_
             ledger.execute("BEGIN IMMEDIATE")
             yield ledger
             ledger.execute("COMMIT")
+        except (OscronError, OSError, sqlite3.Error):
+            raise
+        except Exception as error:  # such as a value that this version does not know; it must not stop a run
+            raise LedgerError(f"{home.state.ledger} cannot be used: {type(error).__name__}: {error}.") from error
         finally:
             ledger.close()
 
@@ -167,10 +179,10 @@ def set_fact(ledger: Ledger, key: str, value: object) -> None:
     ledger.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
 
 
-def position(books: Ledger) -> str:
-    """Return the cursor after the last run that has ended."""
-    last = books.execute("SELECT coalesce(max(seq), 0) FROM runs").fetchone()[0]
-    return f"{fact(books, 'generation')}-{last}"
+def position(books: Ledger, last: Row | None = None) -> str:
+    """Return the cursor after the run `last`, or after the last one that has ended."""
+    seq = last.seq if last else books.execute(f"SELECT {LAST_SEQ}").fetchone()[0]
+    return f"{fact(books, 'generation')}-{seq}"
 
 
 def ended_after(books: Ledger, cursor: str, limit: int) -> list[Row] | None:
@@ -179,6 +191,20 @@ def ended_after(books: Ledger, cursor: str, limit: int) -> list[Row] | None:
     if generation != fact(books, "generation") or not last.isdecimal():
         return None
     return select(books, "seq > ? AND started IS NOT NULL ORDER BY seq LIMIT ?", int(last[:15]), limit)
+
+
+def ended_since(ledger: Ledger, since: float, limit: int) -> list[Row] | None:
+    """Return the runs that ended after the unix time `since`, oldest first.
+
+    None if the ledger does not go back so far, or if there may be more than `limit`.
+    """
+    complete_since = fact(ledger, COMPLETE_SINCE)
+    if not isinstance(complete_since, float) or since < complete_since:
+        return None
+    rows = select(ledger, "seq IS NOT NULL AND started IS NOT NULL ORDER BY seq DESC LIMIT ?", limit)
+    if len(rows) == limit and (rows[-1].ended or 0.0) > since:
+        return None
+    return [row for row in reversed(rows) if (row.ended or 0.0) > since]
 
 
 def begin_row(ledger: Ledger, job: str, name: str, trigger: str, due: float, started: float,
@@ -217,19 +243,22 @@ def place_row(ledger: Ledger, row: int, node: str, cluster_job: str) -> None:
 
 
 def end_row(ledger: Ledger, row: int, end: End) -> None:
-    """Write how the row with the id `row` ended. A reason from its begin is kept if there is no other."""
+    """Write how the row with the id `row` ended. A reason from its begin is kept if there is no other.
+
+    A row that has ended before keeps its place in the order of the ends.
+    """
     end = end._replace(reason=_storable(end.reason), delivery_error=_storable(end.delivery_error))
     ledger.execute(
         "UPDATE runs SET ended = ?, outcome = ?, reason = coalesce(?, reason), exit_code = ?, signal = ?, cpu_s = ?, "
-        "memory_bytes = ?, usage = ?, delivery_error = ?, output = ?, "
-        "seq = (SELECT coalesce(max(seq), 0) + 1 FROM runs) WHERE id = ?", (*end, row))
+        f"memory_bytes = ?, usage = ?, delivery_error = ?, output = ?, seq = coalesce(seq, {LAST_SEQ} + 1) "
+        "WHERE id = ?", (*end, row))
 
 
 def insert_not_run(ledger: Ledger, job: str, name: str, due: float, outcome: str, reason: str) -> None:
     """Insert the row of an occurrence that does not run, unless it has a row."""
     ledger.execute(
         "INSERT OR IGNORE INTO runs (job, name, trigger, due, outcome, reason, host, seq) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM runs))",
+        f"VALUES (?, ?, ?, ?, ?, ?, ?, {LAST_SEQ} + 1)",
         (job, _storable(name), SCHEDULE, due, outcome, reason, os.uname().nodename))
 
 
@@ -257,6 +286,7 @@ def _create(ledger: Ledger) -> None:
     if ledger.execute("PRAGMA user_version").fetchone()[0] == 0:  # else another process has been faster
         for statement in SCHEMA.split(";\n"):
             ledger.execute(statement)
+        set_fact(ledger, COMPLETE_SINCE, time.time())
     ledger.execute("COMMIT")
 
 

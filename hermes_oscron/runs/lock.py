@@ -109,10 +109,17 @@ def detach_run(home: Home, job_id: str) -> None:
         os.unlink(f"{home.state.runs}/{job_id}")
 
 
-def keep_unentered(home: Home, run: Run) -> None:
-    """Keep the file of `run`, which is recorded, until the run is in the ledger."""
+def keep_unentered(home: Home, run: Run, result: Result) -> None:
+    """Keep the file of `run`, which is recorded with `result`, until the run is in the ledger."""
+    path = f"{home.state.unentered}/{run.job_id}@{run.started_at!r}"
+    with contextlib.suppress(OSError):  # the job was deleted, and the file with it
+        link(f"{home.state.runs}/{run.job_id}", path)
     with contextlib.suppress(OSError):  # then the ledger has only what can be found out later
-        link(f"{home.state.runs}/{run.job_id}", f"{home.state.unentered}/{run.job_id}@{run.started_at!r}")
+        kept = RunLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), path)
+        with contextlib.closing(kept):
+            if not os.path.getsize(path):
+                kept.write(run)
+            kept.write_result(run, result)
 
 
 def unentered(home: Home) -> dict[str, Run]:
@@ -232,7 +239,8 @@ def _parse(job_id: str, content: bytes, modified: float) -> Run:
                    str(fields.get("boot", "")), float(fields.get("uptime", 0)),
                    _parse_result(content[PART_BYTES:], started_at), str(fields.get("cgroup", "")),
                    bool(fields.get("queued")), float(fields.get("due", 0)), float(fields.get("queued_at", 0)),
-                   int(fields.get("waiter", 0)), *(str(fields.get(key, "")) for key in ("slurm", "node", "slurm_job")))
+                   int(fields.get("waiter", 0)), int(fields.get("retry", 0)),
+                   *(str(fields.get(key, "")) for key in ("slurm", "node", "slurm_job")))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, modified, SCHEDULE)
 
@@ -248,7 +256,8 @@ def _parse_result(content: bytes, started_at: float) -> Result | None:
         code, cpu_s, memory = (fields.get(key) for key in ("code", "cpu_s", "memory_bytes"))
         return Result(_unix_time(fields["ended_at"]), error, delivery_error, bool(fields["by_agent"]),
                       int(code) if code is not None else None, float(cpu_s) if cpu_s is not None else None,
-                      int(memory) if memory is not None else None, str(fields.get("output", "")))
+                      int(memory) if memory is not None else None, str(fields.get("output", "")),
+                      str(fields.get("outcome", "")))
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -12,7 +12,8 @@ class Result(NamedTuple):
     """The end of a run, at the unix time `ended_at`. `error` is a sentence, or None if it went well.
 
     The result of a run `by_agent` counts only if the agent has not recorded the run itself. `code` is the exit status
-    of the process, negative for a signal, None if it is unknown; `output` is the name of the output file.
+    of the process, negative for a signal, None if it is unknown; `output` is the name of the output file. `outcome` is
+    that in the ledger, if `error` does not show it.
     """
 
     ended_at: float
@@ -23,6 +24,7 @@ class Result(NamedTuple):
     cpu_s: float | None = None
     memory_bytes: int | None = None
     output: str = ""
+    outcome: str = ""
 
 
 class Run(NamedTuple):
@@ -32,8 +34,8 @@ class Run(NamedTuple):
     that boot (CLOCK_BOOTTIME, clock_gettime(2)). `cgroup` is that of the runner. A run
     that is `queued` waits for its turn since `started_at`; one that has waited was queued at `queued_at`. `due` is the
     occurrence that it answers, or when it was requested. `waiter`, if it is not 0, is the process of the agent worker
-    that is the parent of what the job has left behind. One on a cluster is `slurm_job` of Slurm on `node`; `slurm` is
-    the name of that job, which is known before.
+    that is the parent of what the job has left behind. `retry` is the number of a retry by the policy of the job. One
+    on a cluster is `slurm_job` of Slurm on `node`; `slurm` is the name of that job, which is known before.
     """
 
     job_id: str
@@ -48,6 +50,7 @@ class Run(NamedTuple):
     due: float = 0.0
     queued_at: float = 0.0
     waiter: int = 0
+    retry: int = 0
     slurm: str = ""
     node: str = ""
     slurm_job: str = ""

@@ -14,7 +14,7 @@ from ..hermes.home import Home, execution_home
 from ..hermes.timezone import home_zone
 from ..jobs.model import Job
 from ..jobs.record import Record
-from . import ledger
+from . import ledger, lock
 from .interrupted import with_unrecorded_runs
 
 SESSION_TIME_FORMAT = "%Y%m%d_%H%M%S"
@@ -52,19 +52,28 @@ _NO_SESSION = _Session("", 0)
 def ended(home: Home, moment: float, after: str | None = None) -> tuple[list[RecentRun], str]:
     """Return the runs that ended after the cursor `after`, oldest first, and the cursor after them.
 
-    Without a cursor, or with one of another ledger, they are those of `ended_since`. Raises StateFileError.
+    Without a cursor, or with one of another ledger, they are those of `ended_since`: the last run of each job, if it
+    ended after `moment` (unix seconds). The ledger has them if it goes back so far. Raises StateFileError.
     """
-    with ledger.reading(home) as books:
-        rows = ledger.ended_after(books, after, MAX_RUNS) if after else None
-        position = ledger.position(books)
+    waiting = lock.unrecorded(home) or lock.unentered(home)
+    try:
+        with ledger.reading(home) as books:
+            cursor = ledger.position(books)  # first: a run that ends now may come twice, but is not left out
+            following = ledger.ended_after(books, after, MAX_RUNS) if after else None
+            rows = following if following is not None or waiting else ledger.ended_since(books, moment, MAX_RUNS)
+            if rows:
+                cursor = ledger.position(books, rows[-1])
+    except ledger.LedgerError:  # a sync reports it
+        return ended_since(home, moment), ""
     if rows is None:
-        return ended_since(home, moment), position
-    jobs = {job.id: job for job in job_store.read(home)}
+        return ended_since(home, moment), cursor
+    jobs = {job.id: job for job in job_store.read(home)} if rows else {}
+    if following is None:
+        rows = [row for row in {row.job: row for row in rows}.values()
+                if row.job in jobs or os.path.exists(f"{home.output_dir}/{row.job}")]
     with contextlib.closing(_ChatSessions()) as sessions:
         runs = [_run_of_row(home, row, jobs.get(row.job), sessions) for row in rows]
-    if len(rows) == MAX_RUNS:
-        position = f"{position.partition('-')[0]}-{rows[-1].seq}"
-    return runs, position
+    return runs if following is not None else sorted(runs, key=lambda run: run.completed_at), cursor
 
 
 def _run_of_row(home: Home, row: ledger.Row, job: Job | None, sessions: "_ChatSessions") -> RecentRun:

@@ -1,6 +1,6 @@
 """Remove old rows of the ledger. From where on the rows of a job are complete is kept, for the audit."""
 
-from .ledger import Ledger
+from .ledger import COMPLETE_SINCE, LAST_SEQ, Ledger
 from .schedule_versions import DELETED
 
 DAY_S = 86400.0
@@ -13,6 +13,7 @@ def sweep(books: Ledger, days: int, runs_per_job: int, now: float) -> None:
     """
     if days:
         _remove(books, "due < ?", now - days * DAY_S)
+        books.execute("UPDATE facts SET value = max(value, ?) WHERE key = ?", (now - days * DAY_S, COMPLETE_SINCE))
     if runs_per_job:
         for job, count in books.execute("SELECT job, count(*) FROM runs GROUP BY job").fetchall():
             if count > runs_per_job:
@@ -29,7 +30,7 @@ def sweep(books: Ledger, days: int, runs_per_job: int, now: float) -> None:
 
 
 def _remove(books: Ledger, condition: str, *values: object) -> None:
-    condition = f"outcome IS NOT NULL AND seq < (SELECT max(seq) FROM runs) AND {condition}"
+    condition = f"outcome IS NOT NULL AND seq < {LAST_SEQ} AND {condition}"
     removed = books.execute(f"SELECT job, max(due) FROM runs WHERE {condition} GROUP BY job", values).fetchall()
     books.execute(f"DELETE FROM runs WHERE {condition}", values)
     books.executemany("UPDATE accounted SET kept_since = max(kept_since, ?) WHERE job = ?",

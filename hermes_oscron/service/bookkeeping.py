@@ -6,6 +6,7 @@ A sync does this, and `serve` where it fires the jobs; a command notes the sched
 import contextlib
 import datetime
 import os
+import time
 from collections.abc import Iterable, Mapping
 
 from .. import config
@@ -16,9 +17,10 @@ from ..hermes import job_store
 from ..hermes.home import Home, homes_of
 from ..jobs.model import Job
 from ..runs import ledger, lock, processes, rebuild, retention, schedule_versions
-from ..runs.accounting import account
-from ..runs.entries import recorded_end, write_end
-from ..runs.ledger import End, Ledger, LedgerDamaged, LedgerError
+from ..runs.accounting import account, enter_other_run
+from ..runs.entries import end_of, recorded_result, write_end
+from ..runs.ledger import Ledger, LedgerDamaged, LedgerError
+from ..runs.model import Result
 from ..runs.schedule_versions import DELETED, Version, version_of
 from ..schedulers.active import disarmed_since
 from ..schedulers.protocol import Problem
@@ -27,6 +29,8 @@ SWEEP_INTERVAL_S = 50 * 60.0
 """The hourly syncs are at least 55 minutes apart (hermes-oscron-sync.timer)."""
 LOST = "interrupted: its runner ended without a result."
 SWEPT = "swept"
+JOBS_AT_ONCE = 100
+"""The jobs that are accounted for in one transaction, for which runners wait."""
 
 _noted: dict[str, dict[str, Job]] = {}
 """The jobs whose schedules this process has stored, by the path of the home, and then by id."""
@@ -97,33 +101,47 @@ def _keep(home: Home, now: float, decide: bool) -> None:
     changed_at = min(mtime(home.jobs_file) or now, now)
     jobs = {job.id: job for job in job_store.read(home)}
     running = lock.running(home).keys()  # after the jobs: a run that has begun since is still due in them
-    if not jobs and not running and not ledger.exists(home):
+    waiting = lock.unentered(home)
+    if not jobs and not running and not waiting and not ledger.exists(home):
         return
     busy = running | {run.job_id for run in lock.unrecorded(home)}
-    waiting = lock.unentered(home)
     with ledger.writing(home, durable=bool(waiting)) as books:
         for run in waiting.values():
             write_end(books, home, run, jobs.get(run.job_id))
-        _end_lost(books, jobs, busy)
+        _end_lost(books, home, jobs, busy)
         _note_schedules(books, home, jobs, busy, changed_at, now)
+        known = sorted(schedule_versions.all_latest(books).keys() - busy)
         hour_is_over = _is_hour_over(books, now)
-        if decide or hour_is_over:
-            for job_id in sorted(schedule_versions.all_latest(books).keys() - busy):
-                use_or_none(job_id, jobs.get(job_id), lambda job: account(books, home, job_id, job, now))  # noqa: B023
-        if hour_is_over:
-            _sweep(books, home, now)
     for path in waiting:
         os.unlink(path)
+    if decide or hour_is_over:
+        for first in range(0, len(known), JOBS_AT_ONCE):
+            with ledger.writing(home) as books:
+                for job_id in known[first:first + JOBS_AT_ONCE]:
+                    use_or_none(job_id, jobs.get(job_id), lambda job: _account(books, home, job_id, job, now))  # noqa: B023
+    if hour_is_over:
+        with ledger.writing(home) as books:
+            _sweep(books, home, now)
     _noted[home.path] = jobs
     rebuild.rebuild(home, jobs)
 
 
-def _end_lost(books: Ledger, jobs: Mapping[str, Job], busy: Iterable[str]) -> None:
+def _account(books: Ledger, home: Home, job_id: str, job: Job | None, now: float) -> None:
+    """Account for the time of `job_id` up to `now`, and for the last run in its record."""
+    account(books, home, job_id, job, now)
+    if job:
+        enter_other_run(books, home, job, now)
+
+
+def _end_lost(books: Ledger, home: Home, jobs: Mapping[str, Job], busy: Iterable[str]) -> None:
     """End the rows without a run: the record of the job has its end, or else it was interrupted."""
     for row in ledger.select(books, "outcome IS NULL"):
         if row.job not in busy and not processes.is_alive(row.runner or ""):
-            started, job = row.started or row.due, jobs.get(row.job)
-            ledger.end_row(books, row.id, recorded_end(job, started) or End(started, ledger.INTERRUPTED, LOST))
+            started = row.started or row.due
+            following = books.execute("SELECT min(started) FROM runs WHERE job = ? AND started > ?",
+                                      (row.job, started)).fetchone()[0]
+            result = recorded_result(jobs.get(row.job), started, following or time.time()) or Result(started, LOST)
+            ledger.end_row(books, row.id, end_of(home, row.job, result))
 
 
 def _note_schedules(books: Ledger, home: Home, jobs: Mapping[str, Job], busy: Iterable[str], changed_at: float,

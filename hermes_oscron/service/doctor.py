@@ -196,6 +196,7 @@ class Doctor:
         health = {problem.subject: problem.sentence for problem in scheduler.health()}
         units = {subject: Finding(PROBLEM if subject == LAUNCHERS else WARNING, subject, sentence)
                  for subject, sentence in health.items() if ":" not in subject}
+        units |= self._unentered_runs()
         running = self._running()
         plans: dict[str, Plan] = {}
         jobs: dict[str, Job] = {}
@@ -230,6 +231,15 @@ class Doctor:
         return units | {
             instance: Finding(PROBLEM if instance in problems else WARNING, instance, f"{instance}: {sentence}")
             for instance, sentence in (unrecorded | problems).items() if instance not in running}
+
+    def _unentered_runs(self) -> dict[str, Finding]:
+        """Return a finding for each profile with runs that wait for a ledger that could not be written."""
+        return {home.state.ledger: Finding(
+                    WARNING, home.profile,
+                    f"{home.profile}: {count} run{'s' * (count > 1)} that ended {'are' if count > 1 else 'is'} not in "
+                    f"{home.state.ledger}, which could not be written. 'hermes-oscron sync' enters "
+                    f"{'them' if count > 1 else 'it'}, or prints the reason.")
+                for home in homes_of(self._selection.root) if (count := len(lock.unentered(home)))}
 
     def _late_jobs(self, home: Home, now: datetime.datetime) -> dict[str, str]:
         if disarmed_since(home.root) is not None:

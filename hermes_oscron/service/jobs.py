@@ -35,7 +35,14 @@ from ..schedulers.protocol import Changes, SchedulerError
 from . import bookkeeping, job_views
 from .command_lock import command_lock
 from .elapses import wrong_elapses
-from .field_checks import check_on_machine, notes, refuse_other_kind, with_agent_fields
+from .field_checks import (
+    check_on_machine,
+    notes,
+    refuse_other_kind,
+    with_agent_fields,
+    with_zone_of_schedule,
+    zone_with,
+)
 from .gateway_status import gateway_status
 from .job_views import JobView, Listing
 from .manual_start import Progress, progress_of, wait_until_started
@@ -169,15 +176,17 @@ class JobService:
         require_systemd(fields.get("policy", {}), self.scheduler)
         if not fields.get("schedule", "").strip():
             raise ValidationError("schedule is missing.")
-        zone = home_zone(home)
+        fields = with_zone_of_schedule(fields)
+        defaults = config.policy_of(self.root, home.profile)
+        zone = zone_with(fields, None, home_zone(home), defaults)
         text = fields.pop("schedule")
         schedule, warnings = read_schedule(text, zone, now)
         refuse_other_kind(schedule, given["schedule"])
         refuse_past(schedule, now)
         require_agreement(schedule, text, zone, now)
         fields = with_agent_fields(fields, None, home, config.load(self.root))
-        job = lifecycle.create(home.profile, os.urandom(6).hex(), fields, schedule, zone, now,
-                               self._selection.active.resolution, config.policy_of(self.root, home.profile))
+        job = lifecycle.create(home.profile, os.urandom(6).hex(), fields, schedule, home_zone(home), now,
+                               self._selection.active.resolution, defaults)
         with command_lock(self._selection):
             job_store.add(home, job)
             try:
@@ -204,12 +213,14 @@ class JobService:
         fields = check_on_machine(check_fields(given, is_new=False), home)
         require_systemd(fields.get("policy", {}), self.scheduler)
         fields = with_agent_fields(fields, present.record, home, config.load(self.root))
+        fields = with_zone_of_schedule(fields)
+        zone = zone_with(fields, present, present.home_zone or present.zone, present.defaults)
         text = fields.pop("schedule", None)
-        schedule, warnings = read_schedule(text, present.zone, now) if text is not None else (None, [])
+        schedule, warnings = read_schedule(text, zone, now) if text is not None else (None, [])
         if schedule:
             refuse_other_kind(schedule, given["schedule"])
         if schedule and schedule != present.schedule:
-            require_agreement(schedule, text, present.zone, now)
+            require_agreement(schedule, text, zone, now)
 
         def change(job: Job) -> Job:  # under the lock: until then the job or the active scheduler may change
             if schedule and schedule != job.schedule:

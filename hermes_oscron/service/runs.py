@@ -1,5 +1,6 @@
 """The runs in the ledger and the occurrences to come, as clients see them."""
 
+import contextlib
 import datetime
 import heapq
 import json
@@ -16,7 +17,7 @@ from ..hermes.timezone import home_zone
 from ..jobs import due
 from ..jobs.fields import ValidationError
 from ..jobs.model import Job
-from ..runs import ledger
+from ..runs import ledger, lock
 from ..runs.ledger import Row
 from ..schedule.model import ONCE
 from ..schedule.occurrences import changes, occurrences
@@ -39,10 +40,11 @@ class Filter(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some runs, newest first, and the cursor of the next page, if there is one."""
+    """Some runs, newest first, the cursor of the next page, if there is one, and the runs that wait for their turn."""
 
     runs: list[RunView]
     next_cursor: str | None
+    queued: list[RunView]
 
 
 def listed(home: Home, wanted: Filter, cursor: str | None, limit: int) -> Page:
@@ -61,7 +63,16 @@ def listed(home: Home, wanted: Filter, cursor: str | None, limit: int) -> Page:
         rows = ledger.select(books, f"{' AND '.join(conditions)} ORDER BY due DESC, id DESC LIMIT ?", *values,
                              limit + 1)
     more = f"{rows[limit - 1].due!r}_{rows[limit - 1].id}" if len(rows) > limit else None
-    return Page([view(home, row, zone) for row in rows[:limit]], more)
+    return Page([view(home, row, zone) for row in rows[:limit]], more, _queued(home, wanted.job_id, zone))
+
+
+def _queued(home: Home, job_id: str | None, zone: ZoneInfo) -> list[RunView]:
+    """Return the runs of `job_id`, or of all jobs, that wait for their turn, the first first. They have no rows yet."""
+    runs = [run for run in lock.running(home).values() if run.queued and job_id in (None, run.job_id)]
+    names = {job.id: str(job.record.get("name") or "") for job in job_store.read(home)} if runs else {}
+    return [{"profile": home.profile, "job_id": run.job_id, "name": names.get(run.job_id, ""),
+             "due_at": _iso(run.due or run.started_at, zone), "queued_at": _iso(run.started_at, zone)}
+            for run in sorted(runs, key=lambda run: run.started_at)]
 
 
 def view(home: Home, row: Row, zone: ZoneInfo) -> RunView:
@@ -78,9 +89,9 @@ def view(home: Home, row: Row, zone: ZoneInfo) -> RunView:
 
 
 def of_outputs(home: Home, job_id: str, filenames: Iterable[str]) -> dict[str, RunView]:
-    """Return the run of each output in `filenames` that is in the ledger. Raises LedgerError."""
-    names, zone = list(filenames), home_zone(home)
-    with ledger.reading(home) as books:
+    """Return the run of each output in `filenames` that is in the ledger; none while the ledger cannot be read."""
+    names, zone, rows = list(filenames), home_zone(home), list[Row]()
+    with contextlib.suppress(ledger.LedgerError), ledger.reading(home) as books:
         rows = ledger.select(books, f"job = ? AND output IN ({', '.join('?' * len(names))})", job_id, *names)
     return {row.output: view(home, row, zone) for row in rows if row.output}
 

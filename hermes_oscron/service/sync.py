@@ -20,6 +20,7 @@ from ..hermes.jobs_file import JobNotFound, NotAJobsFile
 from ..hermes.timekeeper import other_timekeeper
 from ..jobs import lifecycle
 from ..jobs.due import is_missed
+from ..jobs.missed import skip_missed
 from ..jobs.model import Job
 from ..runs import interrupted, lock, requests
 from ..schedule.model import ONCE
@@ -160,7 +161,7 @@ class Reconciler:
         """Do what a sync does to records. What cannot be read or written is tried again."""
         with contextlib.suppress(config.ConfigError, SchedulerError, OSError):  # a run needs the same and reports it
             maintenance.start_if_due(self.root)
-        unstarted, held = set[str](), set[str]()
+        unstarted, held, left = set[str](), set[str](), set[str]()
         for home in homes_of(self.root):
             with contextlib.suppress(StateFileError, OSError):  # doctor reports a run that stays unrecorded
                 job_store.repair(home)
@@ -170,10 +171,11 @@ class Reconciler:
                 gateway.take_over(home, now)
                 found = late.unstarted(home, now, self._selection.active.resolution)
                 (held if paused(home) else unstarted).update(found)
+                left |= late.left_due(home, found)
         with contextlib.suppress(SchedulerError, OSError):
             is_armed, started = disarmed_since(self.root) is None, dict[str, str]()
             unstarted -= self._selection.active.running()
-            due = self._restarts.take(unstarted if is_armed else set(), held, now)
+            due = self._restarts.take(unstarted if is_armed else set(), held, now, left)
             overdue.start_each(self.root, self._selection.active, due, self._clock, started)
             for sentence in started.values():
                 log.info("%s", sentence)
@@ -276,8 +278,9 @@ class Reconciler:
         runs = lock.running(home)
 
         def refresh(job: Job) -> Job:
-            if job.id not in runs and is_missed(job, now) and not catches_up(home):  # a queued one is not missed
-                job = lifecycle.skip_missed(job, now)
+            is_late = job.next_run_at is not None and job.next_run_at <= now and job.id not in runs  # nor queued
+            if is_late and (job.policy or is_missed(job, now)):
+                job = skip_missed(job, now, catches_up(home))
             return lifecycle.refresh_next_run(job, now, resolution)
 
         fresh, _ = use_each(jobs, refresh)

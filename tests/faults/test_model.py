@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.machine.model import Call, Change, Evidence, Fault, Record, Run, Schedule, judge
+from tests.machine.model import Call, Change, Evidence, Fault, Record, Row, Run, Schedule, judge
 
 MINUTELY = Schedule(0, 60)
 UNTIL = 300.0
@@ -190,3 +190,39 @@ def test_a_one_shot_run_by_hand_before_its_time_is_not_missed() -> None:
     calls = [Call(50, 50.5)]
     assert found(evidence([run(50.7)], schedule=Schedule(100, 0), calls=calls)) == ""
     assert "ran at 100.30" in found(evidence([run(50.7), run(100.3)], schedule=Schedule(100, 0), calls=calls))
+
+
+def row_of(run: Run) -> Row:
+    reason = f"exited with code {run.code}" if run.code else None
+    return Row(run.start // 60 * 60, run.start - 0.1, "error" if run.code else "ok", reason)
+
+
+def entered(runs: list[Run], rows: list[Row], **others: object) -> str:
+    """Return the faults with `rows` in the ledger. The time that is judged ends later than that of `found`."""
+    return "\n".join(judge(evidence(runs, rows=rows, **others), UNTIL + 20))
+
+
+def test_each_start_and_each_occurrence_has_a_row_of_its_own() -> None:
+    runs = [*well(), run(300.3)]
+    rows = [row_of(run) for run in runs]
+    tally: Counter[str] = Counter()
+    assert judge(evidence(runs, rows=rows), UNTIL + 10, tally) == [] and tally["starts in the ledger"] == 5
+    assert entered(runs, rows) == ""
+    without = entered(runs, rows[1:])
+    assert "due at 60, and the ledger has 0 rows of it" in without
+    assert "ran at 60.30 (token60), and the ledger has no row of it" in without
+    assert "started 2 times" in entered(runs, [rows[0], *rows[2:]])
+    assert "due at 120, and the ledger has 2 rows of it" in entered(runs, [*rows, rows[1]._replace(started=None)])
+
+
+def test_a_row_without_a_start_or_with_another_end_is_found() -> None:
+    runs = [*well(), run(300.3)]
+    rows = [row_of(run) for run in runs]
+    extra = Row(150, 150.5, "interrupted", "interrupted: it was killed")
+    assert "began at 150.50 (interrupted, interrupted: it was killed), and its script did not start" in entered(
+        runs, [*rows, extra])
+    kill = Fault(150, 150.6, "kill -9 of the runner at its start", kills=True)
+    assert entered(runs, [*rows, extra], faults=[kill]) == ""
+    for outcome, reason in (("error", "exited with code 4"), ("interrupted", "interrupted: x"), (None, None)):
+        rows[1] = rows[1]._replace(outcome=outcome, reason=reason)
+        assert "began at 120.20" in entered(runs, rows)

@@ -6,8 +6,11 @@ import pytest
 
 from hermes_oscron.jobs import policy
 from hermes_oscron.jobs.checks import ValidationError
+from hermes_oscron.jobs.lifecycle import edit
+from hermes_oscron.jobs.model import Job
+from hermes_oscron.schedule.model import Schedule
 
-from .samples import job
+from .samples import BERLIN, DAILY, SECOND, UTC, at, job
 
 VALUES: dict[str, tuple[Any, Any, str]] = {
     "timeout": ("15m", 900, "15m"),
@@ -22,6 +25,22 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
     "cpus": (4.0, 4, "4"),
     "gpus": (1, 1, "1"),
     "overlap": ("queue", "queue", "queue"),
+    "catch_up": ("all", "all", "all"),
+    "catch_up_window": ("6h", 21600, "6h"),
+    "start_deadline": (300, 300, "5m"),
+    "retries": (3, 3, "3"),
+    "retry_delay": ("5m", 300, "5m"),
+    "retry_backoff": (1.5, 1.5, "1.5"),
+    "retry_on": (["timeout", 75.0, "timeout"], ["timeout", 75], "timeout,75"),
+    "timezone": ("Europe/Berlin", "Europe/Berlin", "Europe/Berlin"),
+    "not_before": ("2027-01-01", "2027-01-01", "2027-01-01"),
+    "not_after": ("2027-12-31", "2027-12-31", "2027-12-31"),
+    "exclude": (["2026-12-25", "2026-12-24..2027-01-01", "/etc/holidays"],
+                ["2026-12-25", "2026-12-24..2027-01-01", "/etc/holidays"],
+                "2026-12-25,2026-12-24..2027-01-01,/etc/holidays"),
+    "pause_after": (3, 3, "3"),
+    "group": ("backups", "backups", "backups"),
+    "max_parallel": (2, 2, "2"),
     "environment": ({"LANG": "C"}, {"LANG": "C"}, ".LANG=C"),
     "environment_file": ("/etc/job.env", "/etc/job.env", "/etc/job.env"),
 }
@@ -39,6 +58,21 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "cpus": (0, -1, "4", 1.5, True, 100_001),
     "gpus": (0, "all", 0.5, True, 10_001),
     "overlap": ("", "Queue", "forbid", True, 1, ["skip"]),
+    "catch_up": ("", "every", True, 0),
+    "catch_up_window": (59, "59s", "0m", "100000d", -1, True, "always"),
+    "start_deadline": (0, 59.9, "30s", "1w", [], False),
+    "retries": (-1, 101, "3", 1.5, True),
+    "retry_delay": (0, "0s", "1w", True),
+    "retry_backoff": (0.9, 11, "2", True, float("nan")),
+    "retry_on": ("error", ["ok"], ["stopped"], [0], [256], [True], ["75"], [1.5]),
+    "timezone": ("", "Berlin", "CET+1", "../UTC", "Europe/Nowhere", "/etc/localtime", "UTC\n", 1, []),
+    "not_before": ("", "2027-1-1", "2027-02-30", "20270101", "tomorrow", "2027-01-01T00:00", 20270101),
+    "not_after": ("2027-13-01", "0000-01-01", []),
+    "exclude": ("2026-12-25", ["12-25"], ["2026-12-25.."], ["2027-01-01..2026-12-24"], ["2026-02-29"], ["holidays"],
+                [7], ["2026-12-25"] * 101, ["..2026-12-25"], [""]),
+    "pause_after": (0, 1001, "3", True, 2.5),
+    "group": ("", ".", "..", "a/b", "a b", "x" * 65, "é", 7, "a\n"),
+    "max_parallel": (0, 1001, "2", 1.5, True),
     "environment": ("LANG=C", ["LANG=C"], {"A B": "x"}, {"": "x"}, {"1A": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "\0"},
                     {"A": "x" * 4097}, {"A" * 129: "x"}, {f"A{n}": "x" for n in range(101)}),
     "environment_file": ("", "job.env", "~/job.env", 7, "/a\0b", "/" * 4097, []),
@@ -115,6 +149,41 @@ def test_the_variables_of_a_job_are_added_to_those_of_its_profile() -> None:
     assert changed.record["policy"] == {"environment": {"B": "3", "D": "5"}}
     assert "policy" not in changed.with_policy({"environment": {"B": None, "D": None}}).record
     assert "policy" not in changed.with_policy({"environment": None}).record
+
+
+def test_the_zone_is_that_of_the_policy_the_schedule_the_profile_or_the_home() -> None:
+    def zone(policy: Any = None, tz: Any = None, **defaults: Any) -> str:
+        schedule = {**DAILY, **({"tz": tz} if tz else {})}
+        record = {"id": "a", "prompt": "p", "schedule": schedule, **({"policy": policy} if policy else {})}
+        parsed = Job.from_record("default", record, BERLIN, defaults)
+        assert parsed.schedule or parsed.schedule_error
+        return parsed.zone.key if parsed.schedule else parsed.schedule_error
+
+    assert zone() == "Europe/Berlin" and zone(timezone="Asia/Tokyo") == "Asia/Tokyo"
+    assert zone({"timezone": "UTC"}, timezone="Asia/Tokyo") == zone({"timezone": "UTC"}, "Asia/Tokyo") == "UTC"
+    assert zone(tz="Asia/Tokyo") == zone(tz="Asia/Tokyo", timezone="UTC") == "Asia/Tokyo"
+    assert "There is no time zone 'Mars'" in zone(tz="Mars") and "There is no time zone 7" in zone(tz=7)
+
+
+def test_a_change_of_the_zone_moves_the_next_run_and_keeps_the_rest() -> None:
+    daily = job(next_run_at=at("10T09:00:00").isoformat())
+    moved = edit(daily, {"policy": {"timezone": "Asia/Tokyo"}}, None, at("09T12:00:00"), SECOND)
+    assert moved.next_run_at == at("10T00:00:00") and moved.zone.key == "Asia/Tokyo"
+    back = edit(moved, {"policy": {"timezone": None}}, None, at("09T12:00:00"), SECOND)
+    assert back.next_run_at == at("10T09:00:00") and back.zone == UTC and "policy" not in back.record
+
+
+def test_a_zone_that_is_stored_with_the_schedule_is_kept() -> None:
+    stored = job({**DAILY, "tz": "Asia/Tokyo"})
+    moved = edit(stored, {}, Schedule("cron", "0 10 * * *"), at("09T12:00:00"), SECOND)
+    assert moved.record["schedule"]["tz"] == "Asia/Tokyo" and moved.next_run_at == at("10T01:00:00")
+
+
+def test_a_limit_for_a_group_needs_a_group() -> None:
+    with pytest.raises(ValidationError, match=r"set 'policy\.group' too"):
+        job().with_policy({"max_parallel": 2})
+    assert job().with_policy({"max_parallel": 2, "group": "a"}).policy == {"max_parallel": 2, "group": "a"}
+    assert job()._replace(defaults={"group": "a"}).with_policy({"max_parallel": 2})
 
 
 @pytest.mark.parametrize("stored", [7, [1], {"timeout": "soon"}, {"from_the_future": 1}])

@@ -14,6 +14,7 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import threading
 import time
 import traceback
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 
 from tests.conftest import wait_for
 from tests.machine.box import Box
-from tests.machine.model import STARTING_S, Call, Change, Evidence, Fault, Record, Run, Schedule
+from tests.machine.model import STARTING_S, Call, Change, Evidence, Fault, Record, Row, Run, Schedule
 from tests.machine.sites import CrontabSite, Site, helper_works
 
 LOG = "/var/log/chaos/runs"
@@ -185,6 +186,9 @@ class Chaos:
             site.unwatch()  # a sync, which every run requests when it ends, would start the timers again
         self.box.run("systemctl stop 'hermes-job@*.timer'")
         wait_for(self._is_at_rest, 90)
+        for site in self.sites:
+            if told := site.audit():
+                self.wrong.append(f"{site.user}: in the end the audit finds: {told}")
         time.sleep(5 * SAMPLE_S)  # for the last records to be taken down
 
     def _is_at_rest(self) -> bool:
@@ -745,15 +749,25 @@ class Chaos:
                 runs[job_id][nth] = runs[job_id][nth]._replace(end=float(at))
         return runs
 
+    def _rows(self, site: Site) -> dict[str, list[Row]]:
+        """The ledger of `site`, by job."""
+        rows: dict[str, list[Row]] = {}
+        with contextlib.closing(sqlite3.connect(self._inside(f"{site.hermes}/cron/oscron/runs.db"))) as ledger:
+            for job_id, *row in ledger.execute("SELECT job, due, started, outcome, reason FROM runs"):
+                rows.setdefault(job_id, []).append(Row(*row))
+        return rows
+
     def evidence(self) -> dict[str, Evidence]:
         """Everything known of each job, by its id."""
         runs = self._runs()
+        rows = {site: self._rows(site) for site in self.sites}
         return {job.id: Evidence(
             job.name, LATE_S, job.changes, not job.alive,
             [Fault(each.begun, each.done, each.what, **each.kinds) for each in self.incidents if each.hits(job)],
             job.calls, sorted(runs.get(job.id, []), key=lambda run: run.start), job.records,
             [path.read_text(errors="replace")
              for path in self._inside(f"{job.site.hermes}/cron/output/{job.id}").glob("*.md")],
+            rows[job.site].get(job.id, []),
         ) for job in self.jobs}
 
     def story(self, evidence: Evidence, job_id: str) -> str:
@@ -762,7 +776,8 @@ class Chaos:
         journal = self.box.run(f"journalctl --no-pager -o short-unix -n 60 _SYSTEMD_UNIT={job.unit}.service + "
                                f"UNIT={job.unit}.service + SYSLOG_IDENTIFIER=hermes-job@{job_id}", check=False).stdout
         parts = {"changes": evidence.changes, "calls": evidence.calls, "runs": evidence.runs,
-                 "records": evidence.records, "faults": evidence.faults, "journal": journal.splitlines()}
+                 "records": evidence.records, "rows": evidence.rows or [], "faults": evidence.faults,
+                 "journal": journal.splitlines()}
         return f"{job.name} = {job_id} of {job.site.user}\n" + "\n".join(
             f"  {name}:\n" + "\n".join(f"    {each}" for each in found) for name, found in parts.items())
 

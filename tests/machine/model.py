@@ -89,6 +89,15 @@ class Record(NamedTuple):
     error: str
 
 
+class Row(NamedTuple):
+    """A row of the ledger. Without `started` no run began for the time `due`."""
+
+    due: float
+    started: float | None
+    outcome: str | None
+    reason: str | None
+
+
 @dataclass
 class Evidence:
     """Everything known about one job."""
@@ -103,6 +112,8 @@ class Evidence:
     runs: list[Run] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    rows: list[Row] | None = None
+    """None if there is no ledger to judge."""
 
 
 class _Due(NamedTuple):
@@ -115,7 +126,8 @@ def judge(job: Evidence, until: float, tally: Counter[str] | None = None) -> lis
     """Say in sentences what is wrong with what happened to `job` up to `until`; count in `tally` what was judged."""
     tally = Counter() if tally is None else tally
     due = _due(job, until)
-    return [*_lost(job, due, until, tally), *_doubled(job, due), *_unrecorded(job, until), *_misrecorded(job)]
+    return [*_lost(job, due, until, tally), *_doubled(job, due), *_unrecorded(job, until), *_misrecorded(job),
+            *_misentered(job, due, until, tally)]
 
 
 def _due(job: Evidence, until: float) -> list[_Due]:
@@ -276,3 +288,32 @@ def _agrees(job: Evidence, record: Record, run: Run) -> bool:
     if code := EXIT_CODE.search(record.error):
         return run.end is not None and run.code == int(code[1])
     return run.end is not None and _filled(job, run)  # its output could not be saved
+
+
+def _misentered(job: Evidence, due: list[_Due], until: float, tally: Counter[str]) -> list[str]:
+    """List the starts of the script and the occurrences without a row of their own, and the rows without a start or
+    with another end than the script wrote.
+    """
+    if job.rows is None:
+        return []
+    wrong = [f"{job.name}: due at {each.at:.0f}, and the ledger has {count} rows of it."
+             for each in due if each.certain and not each.once and each.at < until - ENDING_S
+             and (count := sum(row.due == each.at for row in job.rows)) != 1]
+    began = sorted((row.started, row) for row in job.rows if row.started is not None)
+    first = began[0][0] if began else until + ENDING_S
+    wrong += [f"{job.name}: ran at {run.start:.2f} ({run.token}), and the ledger has no row of it."
+              for run in job.runs if run.start < first]
+    for (started, row), following in zip_longest(began, began[1:]):
+        own = [run for run in job.runs if started <= run.start and (following is None or run.start < following[0])]
+        what = f"{job.name}: by the ledger a run began at {started:.2f} ({row.outcome}, {row.reason}), and its script "
+        if len(own) > 1:
+            wrong.append(f"{what}started {len(own)} times.")
+        elif own:
+            tally["starts in the ledger"] += 1
+            record = Record(started, "ok" if row.outcome == "ok" else "error", row.reason or "")
+            if row.outcome is None or not _agrees(job, record, own[0]):
+                wrong.append(f"{what}wrote: {own[0]}.")
+        elif not any((fault.kills or fault.fills) and fault.begun - STARTING_S <= started <= fault.done + STARTING_S
+                     for fault in job.faults):
+            wrong.append(f"{what}did not start.")
+    return wrong

@@ -2,8 +2,11 @@
 
 import datetime
 import re
+import secrets
 import time
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests.conftest import wait_for
 from tests.machine.sites import Site
@@ -72,6 +75,87 @@ class Policies:
         assert 0 <= _moment(second["replace"], "started_at") - _moment(second["replace"], "due_at") < 15
         for job_id in jobs.values():
             site.verb("delete", job_id, stop=True)
+
+    def test_occurrences_that_were_missed_run_by_the_policy(self, site: Site) -> None:
+        if time.time() % 60 > 40:
+            time.sleep(21)
+        policies: dict[str, dict[str, Any]] = {
+            "once": {}, "all": {"catch_up": "all", "catch_up_window": "1h"}, "late": {"start_deadline": "1m"}}
+        jobs = {name: site.create("echo ran", schedule="* * * * *", policy=policy)["id"]
+                for name, policy in policies.items()}
+        first = datetime.datetime.fromisoformat(site.api.job(jobs["once"])["next_run_at"]).timestamp()
+        with site.blackout():
+            time.sleep(first + 140 - time.time())
+        wait_for(lambda: all(len(rows(site, job_id)) >= 4 for job_id in jobs.values()), 150)
+        outcomes = {name: [(round(_moment(row, "due_at") - first) // 60, row["outcome"], row["trigger"])
+                           for row in rows(site, job_id)[:3]] for name, job_id in jobs.items()}
+        assert [row[:2] for row in outcomes["once"]] == [(0, "ok"), (1, "missed"), (2, "missed")]
+        assert [row[:2] for row in outcomes["all"]] == [(0, "ok"), (1, "ok"), (2, "ok")]
+        assert [row[:2] for row in outcomes["late"]] == [(0, "missed"), (1, "missed"), (2, "ok")]
+        assert outcomes["all"][0][2] == outcomes["once"][0][2] == "catch-up"
+        started = [_moment(row, "started_at") for row in rows(site, jobs["all"])[:3]]
+        assert started == sorted(started)
+        assert not site.audit()
+
+    def test_a_run_that_failed_is_tried_again_by_a_timer(self, site: Site) -> None:
+        flags = [f"{site.hermes}/{secrets.token_hex(4)}" for _ in "12"]
+        schedules = [site.soon(3), "0 9 * * *"]
+        jobs = [site.create(f"[ -e '{flag}' ] || {{ touch '{flag}'; exit 3; }}", schedule=schedule,
+                            policy={"retries": 2, "retry_delay": "2s", "retry_on": [3]})["id"]
+                for flag, schedule in zip(flags, schedules, strict=True)]
+        once, daily = jobs
+        with site.unwatched():
+            site.run(f"sed -i 's/\"next_run_at\": \"[^\"]*T09:00:00[^\"]*\"/\"next_run_at\": "
+                     f"\"2026-01-01T09:00:00+00:00\"/' {site.hermes}/cron/jobs.json")
+        site.repair()
+        for job_id in jobs:
+            wait_for(lambda job_id=job_id: len(rows(site, job_id)) > 1 and rows(site, job_id)[-1]["outcome"], 200)
+            first, second = [row for row in rows(site, job_id) if row["started_at"]][-2:]
+            assert (first["outcome"], first["exit_code"], first["attempt"]) == ("error", 3, 1)
+            assert (second["outcome"], second["attempt"], second["trigger"]) == ("ok", 2, "retry")
+            assert first["due_at"] == second["due_at"]
+            assert _moment(second, "started_at") - _moment(first, "ended_at") >= 2
+        wait_for(lambda: site.api.job(once)["state"] == "completed")
+        assert site.api.job(daily)["held"] is None and site.armed(daily)
+        assert not site.audit()
+
+    def test_a_schedule_in_a_zone_of_its_own_is_armed_and_fires(self, site: Site) -> None:
+        zone = ZoneInfo("Asia/Kathmandu")
+        due = datetime.datetime.now(zone) + datetime.timedelta(seconds=70)
+        job = site.create("echo ran", schedule=f"CRON_TZ=Asia/Kathmandu {due.minute} {due.hour} * * *")
+        assert site.next_fire(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
+        assert job["next_run_at"] == due.replace(second=0, microsecond=0).isoformat()
+        row = ended_row(site, job["id"], 120)
+        assert (row["outcome"], _moment(row, "due_at")) == ("ok", due.replace(second=0, microsecond=0).timestamp())
+        assert site.doctor()[0] == 0 and not site.audit()
+
+    def test_a_job_is_skipped_on_an_excluded_day(self, site: Site) -> None:
+        today = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+        schedule = site.soon(3)
+        jobs = [site.create("echo ran", schedule=schedule, policy=policy)["id"]
+                for policy in ({"exclude": [today]}, {"not_before": "2199-01-01"}, {"not_after": "2020-01-01"})]
+        for job_id, reason in zip(jobs, ("is excluded", "is before", "is after"), strict=True):
+            row = ended_row(site, job_id)
+            assert (row["outcome"], row["started_at"]) == ("skipped", None) and reason in row["reason"]
+            wait_for(lambda job_id=job_id: site.api.job(job_id)["state"] == "completed")
+            assert not site.outputs(job_id)
+
+    def test_a_job_that_fails_again_and_again_is_paused_and_disarmed(self, site: Site) -> None:
+        job_id = site.create("exit 3", schedule="0 9 * * *", policy={"pause_after": 2})["id"]
+        site.api.run_to_end(job_id)
+        assert site.api.run_to_end(job_id)["state"] == "paused"
+        wait_for(lambda: not site.armed(job_id))
+        assert site.verb("resume", job_id)["job"]["state"] == "scheduled"
+        wait_for(lambda: site.armed(job_id))
+
+    def test_the_jobs_of_a_group_run_one_after_the_other(self, site: Site) -> None:
+        schedule = site.soon(4)
+        jobs = [site.create("sleep 2", schedule=schedule, policy={"group": "one-by-one"})["id"] for _ in "123"]
+        runs = sorted((ended_row(site, job_id) for job_id in jobs), key=lambda row: row["started_at"])
+        assert [row["outcome"] for row in runs] == ["ok"] * 3
+        for before, after in pairwise(runs):
+            assert _moment(after, "started_at") >= _moment(before, "ended_at") - 0.5
+        assert sum(row["queued_at"] is not None for row in runs) >= 2
 
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]

@@ -132,6 +132,19 @@ def test_a_stop_of_the_unit_ends_the_fork_and_is_recorded(site: Site, model: Hel
     assert "stopped by SIGTERM" in site.api.job(job_id)["last_error"]
 
 
+@pytest.mark.parametrize("installed", ["system"], indirect=True)  # a user manager has no limits without cgroup v2
+def test_a_run_that_reaches_the_memory_limit_of_its_unit_ends_alone(site: Site, model: HeldModel) -> None:
+    other = begin(site, model, "Say little.")
+    worker, greedy = worker_pid(site), site.api.create(prompt="Say much.", schedule="0 9 * * *")["id"]
+    unit = f"hermes-job@default:{greedy}.service"
+    site.systemctl(f"set-property --runtime {unit} MemoryMax=24M MemorySwapMax=0")
+    site.verb("run", greedy)
+    assert wait_for(lambda: site.api.job(greedy)["last_status"], RUN_S) == "error"
+    assert "oom" in site.api.job(greedy)["last_error"] + site.journal(greedy).lower()
+    site.systemctl(f"revert {unit}")
+    assert end(site, model, other)["last_status"] == "ok" and worker_pid(site) == worker
+
+
 def test_a_run_goes_on_when_the_worker_is_killed(site: Site, model: HeldModel) -> None:
     job_id = begin(site, model, "Say killed.")
     assert processes(site, job_id, FORK), site.journal(job_id)

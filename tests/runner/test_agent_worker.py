@@ -86,6 +86,14 @@ def test_the_end_by_a_signal_is_reported(worker: SmallAgent) -> None:
     assert result(process)[0] == -signal.SIGTERM
 
 
+def test_a_run_that_exhausts_its_memory_ends_and_the_worker_serves_the_next(worker: SmallAgent) -> None:
+    greedy = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2 ** 28, 2 ** 28))\nwant = bytearray(2 ** 29)\n"
+    status, _, errors = result(worker.begin(worker.command(greedy)))
+    assert status == 1 and "MemoryError" in errors
+    seen = json.loads(result(worker.begin(worker.command(SCRIPT)))[1])
+    assert seen["imported_by"] == worker.process.pid
+
+
 def test_a_run_goes_on_without_the_worker(worker: SmallAgent) -> None:
     process = worker.begin(worker.command(SCRIPT))
     worker.process.kill()

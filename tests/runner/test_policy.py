@@ -1,5 +1,6 @@
 """The policy of a job in its run, whichever scheduler starts the runner."""
 
+import contextlib
 import datetime
 import os
 import time
@@ -11,14 +12,20 @@ import pytest
 from hermes_oscron.jobs.checks import ValidationError
 from hermes_oscron.runner import resources
 from hermes_oscron.runs import ledger
+from hermes_oscron.service.audit import audits
 from tests.runner.jobs import (
     MANUAL,
+    SLEEPER,
     change_record,
     configure,
     default_home,
     fire,
+    firing,
+    kill,
     make_due,
     make_script,
+    pid_in,
+    reconciler,
     record,
     service,
 )
@@ -170,6 +177,188 @@ def test_an_occurrence_that_comes_during_a_run_runs_after_it_or_replaces_it(root
     change_record(root, job_id, policy={"timeout": 1})
     fire(job_id)
     assert last_row(root, job_id).due == following.timestamp() and last_row(root, job_id).trigger == "schedule"
+
+
+def missed_days(root: Path, days: int, **policy: Any) -> tuple[str, list[float]]:
+    """Return a daily job that was missed for `days`, and these times, oldest first."""
+    now = datetime.datetime.now(datetime.UTC)
+    latest = now - datetime.timedelta(hours=3)
+    schedule = f"{latest.minute} {latest.hour} * * *"
+    latest = latest.replace(second=0, microsecond=0)
+    missed = [latest - datetime.timedelta(days=back) for back in range(days - 1, -1, -1)]
+    job_id = make_script(root, "echo ran", schedule=schedule, policy=policy or None)
+    change_record(root, job_id, next_run_at=missed[0].isoformat(), created_at="2026-01-01T00:00:00+00:00")
+    return job_id, [each.timestamp() for each in missed]
+
+
+def fires_until_done(root: Path, job_id: str) -> list[tuple[float, str, str]]:
+    """Fire `job_id` as long as it is due; return due time, trigger and outcome of each run, oldest first."""
+    while fire(job_id).stdout == "ran\n":
+        pass
+    with ledger.reading(default_home(root)) as books:
+        found = ledger.select(books, "job = ? AND started IS NOT NULL ORDER BY started", job_id)
+    return [(row.due, row.trigger, str(row.outcome)) for row in found]
+
+
+@pytest.mark.parametrize(("policy", "ran"), [
+    ({}, [0]), ({"catch_up": "once"}, [0]), ({"catch_up": "none"}, []),
+    ({"catch_up": "all", "catch_up_window": "5d"}, [0, 1, 2, 3]), ({"catch_up": "all"}, [3]),
+    ({"catch_up": "all", "catch_up_window": "2d"}, [2, 3]), ({"catch_up_window": "2d"}, [2]),
+    ({"catch_up": "all", "catch_up_window": "1h"}, []), ({"start_deadline": "30h"}, [2]),
+    ({"start_deadline": "1h"}, []), ({"catch_up_window": "1h"}, []),
+])
+def test_which_missed_occurrences_run_late(root: Path, policy: dict[str, Any], ran: list[int]) -> None:
+    job_id, missed = missed_days(root, 4, **policy)
+    assert fires_until_done(root, job_id) == [(missed[nth], "catch-up", "ok") for nth in ran]
+    following = datetime.datetime.fromisoformat(record(root, job_id)["next_run_at"]).timestamp()
+    assert following == missed[-1] + 86400
+
+
+def test_the_policy_of_a_job_comes_before_the_setting_of_the_agent(root: Path) -> None:
+    (root / "config.yaml").write_text("cron:\n  catch_up_missed: false\n")
+    job_id, missed = missed_days(root, 2, catch_up="once")
+    assert [due for due, _, _ in fires_until_done(root, job_id)] == [missed[0]]
+    job_id, _ = missed_days(root, 2)
+    assert fires_until_done(root, job_id) == []
+
+
+def test_an_occurrence_that_is_too_late_has_a_row_with_the_reason(root: Path) -> None:
+    job_id, missed = missed_days(root, 1, start_deadline="1h")
+    reconciler(root).sync()  # stores since when the schedule holds
+    with ledger.writing(default_home(root)) as books:
+        books.execute("UPDATE schedules SET since = ?", (missed[0] - 60,))
+        books.execute("DELETE FROM accounted")
+        books.execute("DELETE FROM runs")
+    change_record(root, job_id, next_run_at=datetime.datetime.fromtimestamp(missed[0], datetime.UTC).isoformat())
+    assert "is too late to begin, by its policy; it is due next at " in fire(job_id).stdout
+    row = last_row(root, job_id)
+    assert (row.due, row.outcome, row.reason) == (
+        missed[0], "missed", "It was too late to begin, by the policy of the job.")
+
+
+def test_a_one_shot_that_is_too_late_is_completed(root: Path) -> None:
+    job_id = make_script(root, "echo never", schedule="in 5h", policy={"start_deadline": "5m"})
+    due = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=6)).replace(microsecond=0).isoformat()
+    change_record(root, job_id, next_run_at=due, schedule={"kind": "once", "run_at": due})
+    assert "is too late to begin" in fire(job_id).stdout
+    assert record(root, job_id)["state"] == "completed"
+
+
+def test_a_run_by_hand_is_never_too_late(root: Path) -> None:
+    job_id, _ = missed_days(root, 1, start_deadline="1h")
+    assert fire(job_id, *MANUAL).stdout == "ran\n"
+
+
+def rows_of(root: Path, job_id: str) -> list[tuple[float, int, str, str | None]]:
+    """Return due time, attempt, trigger and outcome of each run of `job_id`, oldest first."""
+    with ledger.reading(default_home(root)) as books:
+        found = ledger.select(books, "job = ? AND started IS NOT NULL ORDER BY started", job_id)
+    return [(row.due, row.attempt, row.trigger, row.outcome) for row in found]
+
+
+def test_a_run_that_failed_is_tried_again_until_it_goes_well(root: Path) -> None:
+    script = f"echo x >>'{root}/tries'; [ $(wc -l <'{root}/tries') = 3 ]"
+    job_id = make_script(root, script, policy={"retries": 5, "retry_delay": 1, "retry_backoff": 1})
+    due = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    change_record(root, job_id, schedule={"kind": "cron", "expr": "0 0 * * *"}, next_run_at=due.isoformat())
+    assert fire(job_id).returncode == 1
+    assert "is not due before" in fire(job_id).stdout
+    held = service(root).show(job_id)
+    assert held["held"] and held["held"].endswith("retry 1 of 5") and held["repeat"]["completed"] == 0
+    for code in (1, 0):
+        time.sleep(2.1)
+        assert fire(job_id).returncode == code
+    moment = due.timestamp()
+    assert rows_of(root, job_id) == [(moment, 1, "catch-up", "error"), (moment, 2, "retry", "error"),
+                                     (moment, 3, "retry", "ok")]
+    after = record(root, job_id)
+    assert after["next_run_at"] == (due + datetime.timedelta(days=1)).isoformat() and "policy_retry" not in after
+    assert after["repeat"]["completed"] == 1
+    reconciler(root).sync()
+    assert audit_of(root) == ""
+
+
+def audit_of(root: Path) -> str:
+    """Return what the audit of the ledger finds, each discrepancy on a line."""
+    found = audits(default_home(root), None, None, datetime.datetime.now(datetime.UTC))
+    return "\n".join(str(each) for report in found for each in report.discrepancies)
+
+
+def test_a_run_that_was_cut_off_is_tried_again(root: Path) -> None:
+    job_id = make_script(root, SLEEPER, policy={"retries": 1, "retry_delay": 1})
+    make_due(root, job_id)
+    with firing(job_id) as runner:
+        job = pid_in(root / "started")
+        runner.kill()
+        runner.wait()
+    kill(job)
+    reconciler(root).sync()
+    assert service(root).show(job_id)["held"].endswith("retry 1 of 1")
+    assert [row[3] for row in rows_of(root, job_id)] == ["interrupted"]
+
+
+def test_a_manual_run_is_not_tried_again(root: Path) -> None:
+    job_id = make_script(root, "exit 1", policy={"retries": 3})
+    fire(job_id, *MANUAL)
+    assert "policy_retry" not in record(root, job_id)
+
+
+def test_a_job_is_skipped_on_an_excluded_day_with_a_row(root: Path) -> None:
+    (root / "holidays").write_text(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}  # today\n")
+    job_id = make_script(root, "echo never", policy={"exclude": [str(root / "holidays")]})
+    due = datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
+    change_record(root, job_id, next_run_at=due)
+    ended = fire(job_id)
+    assert ended.returncode == 0 and "is excluded by the policy of the job. " in ended.stdout
+    row = last_row(root, job_id)
+    assert (row.outcome, row.due) == ("skipped", datetime.datetime.fromisoformat(due).timestamp())
+    assert row.reason and row.reason.endswith("is excluded by the policy of the job.")
+    assert datetime.datetime.fromisoformat(record(root, job_id)["next_run_at"]) > datetime.datetime.now(datetime.UTC)
+    assert fire(job_id, *MANUAL).stdout == "never\n", "by hand it runs all the same"
+
+
+@pytest.mark.parametrize("content", [None, "today"])
+def test_a_calendar_that_cannot_be_used_fails_the_run_with_the_reason(root: Path, content: str | None) -> None:
+    if content:
+        (root / "holidays").write_text(content)
+    error = error_of(root, {"exclude": [str(root / "holidays")]}, "echo never")
+    assert error and error.startswith(f"The calendar {root}/holidays cannot be ")
+
+
+def test_a_job_that_is_due_after_its_last_day_is_completed(root: Path) -> None:
+    job_id = make_script(root, "echo never", policy={"not_after": "2026-01-01"})
+    change_record(root, job_id, next_run_at=datetime.datetime.now(datetime.UTC).isoformat())
+    assert "the last day of the job by its policy" in fire(job_id).stdout
+    assert record(root, job_id)["state"] == "completed"
+
+
+def test_a_job_that_fails_again_and_again_is_paused_and_logged(root: Path) -> None:
+    job_id = make_script(root, "exit 3", policy={"pause_after": 2})
+    for failures in (1, 2):
+        make_due(root, job_id)
+        ended = fire(job_id)
+        assert record(root, job_id)["failure_streak"] == failures
+    assert record(root, job_id)["state"] == "paused"
+    assert "Paused by its policy after 2 failed runs in a row. The last one: exited with code 3. " in ended.stderr
+    assert service(root).show(job_id)["paused_reason"].startswith("Paused by its policy after 2")
+
+
+@pytest.mark.parametrize(("limit", "together"), [(1, 1), (2, 2), (3, 3)])
+def test_of_a_group_only_so_many_jobs_run_at_once(root: Path, limit: int, together: int) -> None:
+    script = f"touch '{root}'/now/$$; ls '{root}/now' | wc -l >>'{root}/most'; sleep 1; rm '{root}'/now/$$"
+    (root / "now").mkdir()
+    jobs = [make_script(root, script, policy={"group": "backups", "max_parallel": limit}) for _ in range(3)]
+    other = make_script(root, "echo at once", file="other.sh", policy={"group": "others"})
+    for job_id in (*jobs, other):
+        change_record(root, job_id, next_run_at=datetime.datetime.now(datetime.UTC).isoformat())
+    with contextlib.ExitStack() as running:
+        runners = [running.enter_context(firing(job_id)) for job_id in jobs]
+        begun = time.monotonic()
+        assert fire(other).stdout == "at once\n" and time.monotonic() - begun < 3
+        assert [runner.wait(60) for runner in runners] == [0, 0, 0]
+    assert max(map(int, (root / "most").read_text().split())) <= together
+    queued = [last_row(root, job_id).queued for job_id in jobs]
+    assert sum(each is not None for each in queued) >= 3 - together
 
 
 @pytest.mark.parametrize(("settings", "policy", "error"), [

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.hermes import job_store
+from hermes_oscron.hermes import job_store, outputs
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.runs import ledger, schedule_versions
+from hermes_oscron.runs.audit import audit
 from hermes_oscron.runs.schedule_versions import Version
 from hermes_oscron.service import bookkeeping
 from tests.conftest import write_jobs
@@ -96,11 +97,44 @@ def test_an_output_without_a_row_is_missing(root: Path, home: Home, daily: str) 
     assert found.kind == "missing" and "2026-03-02_12-00-00.md" in found.sentence
 
 
-def test_a_run_that_only_jobs_json_has_is_missing(root: Path, home: Home, daily: str) -> None:
+def test_a_run_of_another_scheduler_at_any_time_has_a_row(root: Path, home: Home, daily: str) -> None:
+    """Only its record, and its output if there is one, show it."""
     ran(home, START + HOUR)
     bookkeeping.keep(home, START + 2 * HOUR)
-    job_store.change(home, "a", lambda job: job.with_fields({"last_run_at": (START + 4 * HOUR).isoformat()}))
-    [found] = discrepancies(root, START + 5 * HOUR)
+    last = START + 4 * HOUR
+    job_store.change(home, "a", lambda job: job.with_fields({"last_run_at": last.isoformat(), "last_status": "ok"}))
+    assert kinds(root, START + 5 * HOUR) == []
+    assert [(row.trigger, row.ended, row.outcome) for row in rows(root)][1:] == [("manual", last.timestamp(), "ok")]
+    last = START + 6 * HOUR
+    name = outputs.write(home, "a", last, "# Cron Job: a\n\n**Duration:** 60.0s\n\n## Response\n\nx\n")
+    os.utime(root / "cron" / "output" / "a" / name, (last.timestamp(),) * 2)
+    job_store.change(home, "a", lambda job: job.with_fields({"last_run_at": last.isoformat(), "last_status": "ok"}))
+    assert kinds(root, START + 7 * HOUR) == []
+    assert [(row.started, row.output) for row in rows(root)][2:] == [(last.timestamp() - 60, name)]
+
+
+def test_a_run_that_was_cut_off_is_not_one_of_another_scheduler(root: Path, home: Home, daily: str) -> None:
+    """Its end is its begin, and the record has microseconds only."""
+    cut_off = (START + HOUR).timestamp()
+    with ledger.writing(home) as books:
+        row = ledger.begin_row(books, "a", "", "schedule", cut_off, cut_off + 4e-7)
+        ledger.end_row(books, row, ledger.End(cut_off + 4e-7, "interrupted"))
+    job_store.change(home, "a", lambda job: job.with_fields({"last_run_at": (START + HOUR).isoformat()}))
+    assert kinds(root, START + 2 * HOUR) == [] and outcomes(root) == ["interrupted"]
+
+
+def test_a_run_that_only_jobs_json_has_is_missing(root: Path, home: Home, daily: str) -> None:
+    ran(home, START + HOUR)
+    last = START + 4 * HOUR
+    job_store.change(home, "a", lambda job: job.with_fields({"last_run_at": last.isoformat()}))
+    bookkeeping.keep(home, last + HOUR)
+    with ledger.writing(home) as books:
+        books.execute("DELETE FROM runs WHERE ended = ?", (last.timestamp(),))
+    with ledger.reading(home) as books:
+        job = job_store.find(home, "a")
+        audited = audit(home, books, {"a": job}, "a", 0.0, (last + HOUR).timestamp())
+    assert audited
+    [found] = audited.discrepancies
     assert found.kind == "missing" and "jobs.json" in found.sentence
 
 

@@ -1,11 +1,13 @@
 """The ledger has one row for each run and each occurrence, also if the runner is killed."""
 
+import contextlib
 import datetime
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from hermes_oscron.hermes import job_store, outputs
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.runs import ledger, lock
+from hermes_oscron.runs.entries import enter_end
+from hermes_oscron.runs.model import Result, Run
 from hermes_oscron.service import bookkeeping
 from tests.conftest import wait_for, write_jobs
 from tests.runner.jobs import (
@@ -167,7 +171,6 @@ def note_since(root: Path, job_id: str, since: datetime.datetime, due: datetime.
 def run_from_until(root: Path, job_id: str, began: datetime.datetime, ended: datetime.datetime) -> None:
     """Leave a run that took that long as its runner does, and record it."""
     from hermes_oscron.runs.finish import finish
-    from hermes_oscron.runs.model import Result, Run
 
     home = job_home(root)
     run_lock = lock.acquire(home, job_id)
@@ -339,3 +342,120 @@ def test_a_missed_occurrence_without_catch_up_has_that_reason(root: Path) -> Non
     assert (row.due, row.outcome, row.reason) == (
         due.timestamp(), "missed", "It was missed, and cron.catch_up_missed is false.")
     assert discrepancies(root) == []
+
+
+@contextlib.contextmanager
+def no_ledger(home: Home) -> Iterator[None]:
+    """There is a folder where the ledger should be."""
+    if os.path.exists(home.state.ledger):
+        os.unlink(home.state.ledger)
+    os.mkdir(home.state.ledger)
+    yield
+    os.rmdir(home.state.ledger)
+
+
+def test_a_deleted_job_that_ends_without_a_ledger_is_entered_later(root: Path, home: Home) -> None:
+    job_id = make_script(root, SLEEPER)
+    with no_ledger(home), firing(job_id, *MANUAL) as runner:
+        pid_in(root / "started")
+        service(root).delete(job_id)
+        runner.terminate()
+        runner.wait(15)
+    bookkeeping.keep(home, datetime.datetime.now(UTC))
+    assert outcomes(root, job_id) == ["stopped"] and os.listdir(home.state.unentered) == []
+
+
+NOW = float(int(time.time()))
+
+
+def recorded(root: Path, job_id: str, ended: float, **fields: object) -> None:
+    """Give the job the record of a run that `ended`."""
+    change_record(root, job_id, last_run_at=datetime.datetime.fromtimestamp(ended, UTC).isoformat(), **fields)
+
+
+def test_a_run_that_the_agent_recorded_keeps_its_own_end_while_it_waits_to_be_entered(root: Path, home: Home) -> None:
+    """By the time at which it is entered, the record is that of a later run."""
+    job_id = make_script(root, "true\n")
+    run_lock = lock.acquire(home, job_id)
+    assert run_lock
+    run = Run(job_id, NOW - 60, "manual", result=Result(NOW - 51, "no trace", by_agent=True))
+    run_lock.write(run)
+    with no_ledger(home):
+        recorded(root, job_id, NOW - 53, last_status="ok")
+        enter_end(home, run, job_store.find(home, job_id))
+    run_lock.release()
+    recorded(root, job_id, NOW - 20, last_status="error", last_error="x")
+    bookkeeping.keep(home, datetime.datetime.now(UTC))
+    row, later = rows(root, job_id)
+    assert (row.started, row.ended, row.outcome) == (NOW - 60, NOW - 53, "ok")
+    assert (later.ended, later.outcome) == (NOW - 20, "error")
+
+
+def test_a_lost_end_is_not_that_of_a_later_run(root: Path, home: Home) -> None:
+    job_id = make_script(root, "true\n")
+    with ledger.writing(home) as books:
+        ledger.begin_row(books, job_id, "", "manual", NOW - 60, NOW - 60)
+        later = ledger.begin_row(books, job_id, "", "manual", NOW - 40, NOW - 40)
+        ledger.end_row(books, later, ledger.End(NOW - 30, "ok"))
+    recorded(root, job_id, NOW - 30, last_status="ok")
+    bookkeeping.keep(home, datetime.datetime.now(UTC))
+    assert [(row.ended, row.outcome) for row in rows(root, job_id)] == [
+        (NOW - 60, "interrupted"), (NOW - 30, "ok")]
+
+
+def test_a_run_of_another_scheduler_is_skipped_also_if_it_is_entered_later(root: Path, home: Home) -> None:
+    job_id = make_script(root, "true\n")
+    run_lock = lock.acquire(home, job_id)
+    assert run_lock
+    run = Run(job_id, NOW - 60, "manual", result=Result(NOW - 59, "Another one has it.", outcome="skipped"))
+    run_lock.write(run)
+    with no_ledger(home):
+        enter_end(home, run, job_store.find(home, job_id))
+    run_lock.release()
+    bookkeeping.keep(home, datetime.datetime.now(UTC))
+    assert [(row.outcome, row.reason) for row in rows(root, job_id)] == [("skipped", "Another one has it.")]
+
+
+def test_a_value_that_this_version_does_not_know_stops_no_run(root: Path, home: Home) -> None:
+    job_id = make_script(root, "true\n")
+    with ledger.writing(home) as books:
+        books.execute("UPDATE schedules SET zone = 'Moon/Base', since = since - 90000")
+    assert fire(job_id, *MANUAL).returncode == 0
+    assert record(root, job_id)["last_status"] == "ok" and len(os.listdir(home.state.unentered)) == 1
+    with pytest.raises(ledger.LedgerError, match="cannot be used: ZoneInfoNotFoundError"):
+        bookkeeping.keep(home, datetime.datetime.now(UTC))
+
+
+def test_a_row_that_ends_again_keeps_its_place(root: Path, home: Home) -> None:
+    """Clients that poll get it once, though the runner was killed between the ledger and its own file."""
+    with ledger.writing(home) as books:
+        first, second = (ledger.begin_row(books, "a", "", "manual", due, due) for due in (100.5, 200.5))
+        for row in (first, second, first):
+            ledger.end_row(books, row, ledger.End(300.0, "ok"))
+    assert [row.seq for row in rows(root)] == [1, 2]
+
+
+@pytest.mark.parametrize(("query", "index"), [
+    (f"SELECT {ledger.LAST_SEQ}", "in_order"),
+    ("SELECT * FROM runs WHERE outcome = ? ORDER BY due DESC, id DESC LIMIT 51", "by_outcome"),
+    ("SELECT * FROM runs WHERE trigger = ? ORDER BY due DESC, id DESC LIMIT 51", "by_trigger"),
+    ("SELECT * FROM runs WHERE job = ? AND output IN (?, ?)", "by_output"),
+    ("SELECT * FROM runs WHERE seq > ? AND started IS NOT NULL ORDER BY seq LIMIT 500", "in_order"),
+    ("SELECT * FROM runs WHERE seq IS NOT NULL AND started IS NOT NULL ORDER BY seq DESC LIMIT 500", "in_order"),
+    ("SELECT * FROM runs WHERE outcome IS NULL", "by_outcome"),
+])
+def test_no_query_of_a_run_or_a_client_reads_the_whole_table(home: Home, query: str, index: str) -> None:
+    with ledger.reading(home) as books:
+        plan = [row[3] for row in books.execute(f"EXPLAIN QUERY PLAN {query}", ["x"] * query.count("?"))]
+    assert any(index in step for step in plan) and "TEMP B-TREE" not in " ".join(plan), plan
+
+
+def test_all_jobs_are_accounted_for_some_at_a_time(root: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bookkeeping, "JOBS_AT_ONCE", 2)
+    now = datetime.datetime.now(UTC)
+    write_jobs(root, *({"id": f"job{n}", "prompt": "p", "schedule": {"kind": "cron", "expr": "0 * * * *"},
+                        "next_run_at": (now + datetime.timedelta(hours=2)).isoformat()} for n in range(5)))
+    long_ago = now - datetime.timedelta(hours=1, seconds=1)
+    bookkeeping.note_changes(home, job_store.read(home), long_ago, long_ago)
+    bookkeeping.keep(home, now)
+    assert sorted({row.job for row in rows(root)}) == [f"job{n}" for n in range(5)]

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from hermes_oscron.hermes.home import home_of
+from hermes_oscron.runs import lock
+from hermes_oscron.runs.model import Result, Run
 from hermes_oscron.schedulers.active import set_active_scheduler
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.protocol import Drift, Plan
+from hermes_oscron.service import bookkeeping
 from hermes_oscron.service.doctor import Doctor
 from hermes_oscron.service.findings import WARNING
 from tests.conftest import write_jobs
@@ -123,3 +127,17 @@ def test_a_zone_that_does_not_exist_is_reported(root: Path) -> None:
     with scheduler.firing(lambda now: {}):
         [found] = diagnosis(root, scheduler)
     assert found.startswith(f"default: HERMES_TIMEZONE in {root}/.env is 'Mars/Base', and there is no such zone.")
+
+
+def test_runs_that_wait_to_be_entered_in_the_ledger_are_reported(root: Path) -> None:
+    home = home_of(str(root), "default")
+    for started in (1.5, 2.5):
+        lock.keep_unentered(home, Run("a", started, "schedule"), Result(3.0, None))
+    scheduler = Foreground(str(root))
+    with scheduler.firing(lambda now: {}):
+        [found] = Doctor(selection(root, scheduler)).diagnose()
+        assert found.severity == WARNING and found.sentence == (
+            f"default: 2 runs that ended are not in {home.state.ledger}, which could not be written. 'hermes-oscron "
+            f"sync' enters them, or prints the reason.")
+        bookkeeping.keep(home, datetime.datetime.now(datetime.UTC))
+        assert diagnosis(root, scheduler) == []

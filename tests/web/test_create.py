@@ -76,6 +76,26 @@ def test_a_policy_is_stored_in_one_form_and_merged_by_an_update(api: Api, root: 
     assert api.create()["policy"] == {}
 
 
+@pytest.mark.parametrize("fields", [
+    {"schedule": "0 9 * * *", "policy": {"timezone": "Asia/Tokyo"}}, {"schedule": "CRON_TZ=Asia/Tokyo 0 9 * * *"},
+    {"schedule": "TZ=Asia/Tokyo daily at 9am", "policy": {"timezone": "Asia/Tokyo"}}])
+def test_a_schedule_may_have_a_zone_of_its_own(api: Api, root: Path, fields: dict[str, Any]) -> None:
+    job = api.create(**fields)
+    assert job["schedule"]["expression"] == "0 9 * * *" and job["policy"] == {"timezone": "Asia/Tokyo"}
+    assert moment(job["next_run_at"]).astimezone(datetime.UTC).hour == 0
+    assert job["next_run_at"].endswith("T09:00:00+09:00")
+    posted = api.post("/api/crons/update", {**job, "job_id": job["id"], "schedule": job["schedule_display"]})["job"]
+    assert posted == job
+    moved = api.post("/api/crons/update", {"job_id": job["id"], "schedule": "CRON_TZ=UTC 0 10 * * *"})["job"]
+    assert moved["next_run_at"].endswith("T10:00:00+00:00") and moved["policy"] == {"timezone": "UTC"}
+
+
+def test_two_zones_of_one_schedule_are_refused(api: Api) -> None:
+    status, sentence = api.refused("/api/crons/create", {"prompt": "p", "schedule": "CRON_TZ=Asia/Tokyo 0 9 * * *",
+                                                         "policy": {"timezone": "UTC"}})
+    assert status == 400 and "'policy.timezone' is UTC, and the schedule names Asia/Tokyo" in sentence
+
+
 def test_a_wrong_policy_is_refused_in_a_sentence(api: Api, root: Path) -> None:
     for policy, named in (({"timeout": 0}, "policy.timeout"), ({"nosuch": 1}, "policy.nosuch"), (7, "'policy'"),
                           ({"timeout": "soon"}, "policy.timeout")):

@@ -1,13 +1,18 @@
 """The runs in the ledger, and the times to come."""
 
+import contextlib
 import datetime
+import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hermes_oscron.hermes.home import Home
-from hermes_oscron.runs import ledger
+from hermes_oscron.runs import ledger, lock
+from hermes_oscron.runs.model import Run
 
 from ..conftest import Api, TimedApi, write_jobs, write_script
 
@@ -109,3 +114,69 @@ def test_a_clock_change_is_marked(timed_api: TimedApi, monkeypatch: pytest.Monke
     [change] = timed_api.get("/api/crons/upcoming?hours=744")["clock_changes"]
     assert (change["zone"], change["shift_seconds"]) == ("Europe/Berlin", -3600)
     assert all(each["zone"] == "Europe/Berlin" for each in changes)
+
+
+def end_runs(home: Home, *runs: tuple[str, float]) -> None:
+    with ledger.writing(home) as books:
+        for job_id, ended in runs:
+            row = ledger.begin_row(books, job_id, f"name of {job_id}", "manual", ended - 1, ended - 1)
+            ledger.end_row(books, row, ledger.End(ended, "ok"))
+
+
+def completions(api: Api, since: float) -> list[tuple[str, float]]:
+    answer = api.get(f"/api/crons/recent?since={since}")
+    return [(each["job_id"], each["completed_at"]) for each in answer["completions"]]
+
+
+def test_the_last_run_of_each_job_is_found_in_the_ledger_if_it_goes_back_so_far(
+        api: Api, root: Path, home: Home) -> None:
+    write_jobs(root, *({"id": job_id, "prompt": "p", "last_run_at": 50, "last_status": "ok"} for job_id in "ab"))
+    end_runs(home)
+    now = float(int(time.time()) + 1)
+    end_runs(home, ("a", now + 1), ("b", now + 2), ("a", now + 3), ("gone", now + 4))
+    assert completions(api, now) == [("b", now + 2), ("a", now + 3)], "jobs.json has not one of them"
+    assert completions(api, now + 2) == [("a", now + 3)]
+    assert completions(api, 0) == [("a", 50), ("b", 50)]
+    (root / "cron" / "output" / "gone").mkdir(parents=True)
+    assert completions(api, now + 3) == [("gone", now + 4)], "the agent removes a job, and not its outputs"
+
+
+def test_jobs_json_has_the_last_runs_if_they_may_be_too_many(api: Api, root: Path, home: Home,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    from hermes_oscron.runs import recent
+
+    monkeypatch.setattr(recent, "MAX_RUNS", 2)
+    end_runs(home)
+    now = time.time()
+    write_jobs(root, {"id": "a", "prompt": "p", "last_run_at": now + 1, "last_status": "ok"})
+    end_runs(home, ("b", now + 1), ("b", now + 2))
+    assert [job_id for job_id, _ in completions(api, now)] == ["a"]
+
+
+def test_outputs_are_listed_while_the_ledger_cannot_be_read(api: Api, root: Path, home: Home) -> None:
+    job = api.create(no_agent=True, script=write_script(root, "a.sh", "echo fine"))
+    api.run_to_end(job["id"])
+    [entry] = api.get(f"/api/crons/history?job_id={job['id']}")["runs"]
+    assert entry["run"]
+    with contextlib.closing(sqlite3.connect(f"{root}/empty")) as empty:
+        empty.execute(f"PRAGMA user_version = {ledger.VERSION}")
+    os.replace(f"{root}/empty", home.state.ledger)
+    assert api.get(f"/api/crons/history?job_id={job['id']}")["runs"] == [entry | {"run": None}]
+    assert api.get(f"/api/crons/run?job_id={job['id']}&filename={entry['filename']}")["run"] is None
+    answer = api.get("/api/crons/recent?after=1")
+    assert [each["job_id"] for each in answer["completions"]] == [job["id"]] and answer["cursor"] == ""
+
+
+def test_a_run_that_waits_for_its_turn_is_listed(api: Api, root: Path, home: Home) -> None:
+    write_jobs(root, {"id": "a", "name": "n", "prompt": "p"}, {"id": "b", "prompt": "p"})
+    run_lock = lock.acquire(home, "a")
+    assert run_lock
+    run_lock.write(Run("a", BASE + 5.5, "schedule", queued=True, due=BASE))
+    answer = api.get("/api/crons/runs")
+    assert answer["runs"] == [] and api.get("/api/crons/runs?job_id=b")["queued"] == []
+    [waiting] = answer["queued"]
+    assert (waiting["job_id"], waiting["name"], waiting["profile"]) == ("a", "n", "default")
+    assert [datetime.datetime.fromisoformat(waiting[key]).timestamp() for key in ("due_at", "queued_at")] == [
+        BASE, BASE + 5.5]
+    run_lock.release()
+    assert api.get("/api/crons/runs?job_id=a")["queued"] == []
