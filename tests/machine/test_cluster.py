@@ -135,17 +135,20 @@ def test_a_stop_of_a_queued_run_cancels_it(site: SystemSite) -> None:
     assert ended(site, job_id)["last_error"] == "stopped by SIGTERM before it had begun: it was queued."
 
 
-def test_a_lost_node_interrupts_the_run_and_the_next_one_is_on_the_other(site: SystemSite) -> None:
-    job_id = create(site, f"{POLITE}", "partition:small", schedule="0 9 * * *")
-    site.verb("run", job_id)
+def test_a_run_on_a_lost_node_is_retried_on_the_other_if_its_policy_allows_it(site: SystemSite) -> None:
+    policy = {"run_on": "cluster", "retries": 1, "retry_delay": "2s", "retry_on": ["interrupted"]}
+    script = f"[ ! -e {{0}}/pid ] || {{{{ echo again on $SLURMD_NODENAME; exit; }}}}\n{POLITE}".format(site.hermes)
+    job_id = site.create(script, schedule=site.soon(3), policy=policy)["id"]
     job_process(site)
-    site.box.run("systemctl kill --kill-whom=all -s KILL test-n1")
+    lost = site.api.get(f"/api/crons/status?job_id={job_id}")["node"]
+    site.box.run(f"systemctl kill --kill-whom=all -s KILL test-{lost}")
     try:
-        assert ended(site, job_id, 90)["last_error"] == "interrupted: the node n1 was lost."
-        other = create(site, "echo on $SLURMD_NODENAME", schedule=site.soon(3))
-        assert ended(site, other)["last_status"] == "ok" and "on n2" in site.outputs(other)
+        other = {"n1": "n2", "n2": "n1"}[lost]
+        wait_for(lambda: f"again on {other}" in site.outputs(job_id), 90)
+        wait_for(lambda: [row["outcome"] for row in rows(site, job_id)] == ["ok", "interrupted"])
+        assert [row["node"] for row in rows(site, job_id)] == [other, lost]
     finally:
-        start(site.box, "n1")
+        start(site.box, lost)
         wait_for_nodes(site.box)
 
 
