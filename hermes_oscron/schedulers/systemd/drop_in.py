@@ -1,6 +1,6 @@
 """The drop-in of a job's service: the limits in its policy that systemd applies.
 
-Everything in it is a number within bounds, or a word of ours. The template of the service has the settings of all other
+Everything in it is a number within bounds, or a fixed word. The template of the service has the settings of all other
 jobs.
 """
 
