@@ -293,19 +293,20 @@ def test_a_stop_of_a_queued_run_cancels_it(slurm: Slurm, busy: None, root: Path)
     assert record(root, job_id)["last_status"] is None, "it stays due"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_queued_run_whose_runner_is_killed_runs_once(slurm: Slurm, busy: None, root: Path, number: int) -> None:
+def test_a_queued_run_whose_runner_is_killed_runs_once(slurm: Slurm, busy: None, root: Path) -> None:
     """Its job in Slurm is cancelled before another one is queued."""
     job_id = make_remote(root, f"echo done >>{root}/done\n")
     make_due(root, job_id)
     with firing(job_id) as runner:
         wait_for(lambda: "PENDING" in slurm.jobs())
+        killed = run_of(root, job_id)
+        assert killed
         runner.kill()
         runner.wait()
     with firing(job_id) as runner:
-        wait_for(lambda: (run := run_of(root, job_id)) and run.queued)
-        time.sleep(1)
-        assert slurm.jobs().count("PENDING") == 1
+        wait_for(lambda: (run := run_of(root, job_id)) and run.slurm != killed.slurm, 30)
+        wait_for(lambda: "PENDING" in slurm.jobs(), 30)
+        assert slurm.jobs().count("PENDING") == 1 and killed.slurm not in slurm.jobs()
         slurm.call("scancel", "--name=busy")
         assert runner.wait(30) == 0
     assert (root / "done").read_text() == "done\n"
