@@ -24,6 +24,8 @@ from .slurm_process import Allocation, Frames, last_message, rest_of
 CONTROLLER_RETRY_S = 5.0
 CANCEL_TIMEOUT_S = 10.0
 QUEUED = b"queued and waiting for resources"
+UNREACHED = b"Unable to contact slurm controller"
+"""The messages of srun while it waits, and if no controller answered, though one may answer since."""
 
 
 class Refused(Exception):
@@ -58,7 +60,7 @@ def reserve(wanted: Wanted, settings: config.Config, queued: Callable[[str], Non
                 frames, node, job = found
                 return Allocation(srun, wanted.name, environment, frames, node, job)
             srun.wait()
-            if slurm.answers(environment):
+            if UNREACHED not in messages and slurm.answers(environment):
                 if slurm.state(wanted.name, environment) == "CANCELLED":
                     raise Refused("stopped by scancel before it had begun: it was queued.")
                 raise Refused(f"Slurm has no place for it: "

@@ -258,6 +258,19 @@ def test_a_run_is_queued_while_slurm_holds_it(slurm: Slurm, busy: None, root: Pa
     assert row.outcome == "ok" and row.queued and row.started and row.queued < row.started
 
 
+def test_a_queued_run_survives_a_restart_of_the_controller(slurm: Slurm, busy: None, root: Path) -> None:
+    job_id = make_remote(root, "echo done\n")
+    make_due(root, job_id)
+    with firing(job_id) as runner:
+        wait_for(lambda: "PENDING" in slurm.jobs())
+        with controller_stopped(slurm):
+            time.sleep(2)
+        wait_for(lambda: "PENDING" in slurm.jobs(), 30)
+        slurm.call("scancel", "--name=busy")
+        assert runner.wait(60) == 0
+    assert record(root, job_id)["last_status"] == "ok"
+
+
 def test_a_run_by_hand_is_queued_too(slurm: Slurm, busy: None, root: Path) -> None:
     job_id = make_remote(root, "echo done\n")
     service(root).run(job_id)
