@@ -30,7 +30,7 @@ def rows() -> Iterator[Row]:
             due = _soon()
             box.run(f"systemd-run --quiet --timer-property=AccuracySec=1us --uid={site.user} "
                     f"--on-calendar='{due:%Y-%m-%d %H:%M:%S} UTC' "
-                    f"srun sh -c 'date +%%s.%%N >{STAMPS}/bare-{number}'")
+                    f"srun sh -c 'date +%s.%N >{STAMPS}/bare-{number}'")
             bare.append(_late(site, f"bare-{number}", due))
     yield Row("Due second to the first instruction on a node, median", f"{statistics.median(ours):.0f} ms",
               f"a timer with srun: {statistics.median(bare):.0f} ms", "100 ms more")
