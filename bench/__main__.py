@@ -6,7 +6,7 @@ import sys
 from bench import table
 
 NAMES = ("latency", "fires", "verbs", "listing", "dashboard", "herd", "agent", "queue", "idle", "calendars", "crontab",
-         "overhead", "ledger")
+         "overhead", "ledger", "cluster")
 
 
 def main(names: list[str]) -> None:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .errors import OscronError, cause
-from .files import open_regular
+from .files import Signature, file_signature, open_regular
 
 HOST = r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?"
 """A name or an address; of IPv6 it has two colons."""
@@ -36,6 +36,23 @@ class Config(NamedTuple):
     agent_worker: bool = True
     history_days: int = 400
     history_runs: int = 1000
+    cluster: str = "none"
+    cluster_partition: str = ""
+    cluster_account: str = ""
+    cluster_options: tuple[str, ...] = ()
+    cluster_shared: tuple[str, ...] = ()
+    cluster_python: str = "/usr/bin/python3"
+    policy: Mapping[str, Any] = MappingProxyType({})
+    profile_policies: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+
+    def policy_of(self, profile: str) -> Mapping[str, Any]:
+        """Return the policy of the jobs of `profile`, as far as they have none of their own."""
+        own = self.profile_policies.get(profile)
+        if not own:
+            return self.policy
+        from .jobs import policy
+
+        return policy.over(self.policy, own)
 
 
 def path_of(root: str) -> str:
@@ -58,9 +75,34 @@ def load(root: str) -> Config:
     return _checked(tables, path)
 
 
+_last_read: dict[str, tuple[Signature | None, Config]] = {}
+"""The last configuration of each root that could be used."""
+
+
+def policy_of(root: str, profile: str) -> Mapping[str, Any]:
+    """Return the policy of the jobs of `profile`, as far as they have none of their own.
+
+    While oscron.toml cannot be used, it is the last one: what is armed stays as it is, and each command reports it.
+    """
+    try:
+        signature = file_signature(path_of(root))
+        known = _last_read.get(root)
+        if known is None or known[0] != signature:
+            _last_read[root] = signature, load(root)
+    except OscronError:
+        pass
+    return _last_read[root][1].policy_of(profile) if root in _last_read else Config().policy
+
+
 def _checked(tables: dict[str, Any], path: str) -> Config:
-    values = {}
+    values: dict[str, Any] = {}
     for table, entries in tables.items():
+        if table == "policy":
+            values["policy"] = _policy(entries, path, table)
+            continue
+        if table == "profile" and isinstance(entries, dict):
+            values["profile_policies"] = {name: _policy_of_profile(name, own, path) for name, own in entries.items()}
+            continue
         for key, value in entries.items() if isinstance(entries, dict) else [("", entries)]:
             if (table, key) not in SETTINGS:
                 raise ConfigError(f"{path}: there is no setting '{table}{'.' * bool(key)}{key}'.")
@@ -70,6 +112,22 @@ def _checked(tables: dict[str, Any], path: str) -> Config:
                 raise ConfigError(f"{path}: {table}.{key} takes {takes}.")
             values[field] = converted
     return Config(**values)
+
+
+def _policy(entries: Any, path: str, name: str) -> dict[str, Any]:
+    """Return the checked policy `entries`. Raises ConfigError."""
+    from .jobs import policy  # only if there is one
+
+    try:
+        return policy.check(name, entries)
+    except OscronError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _policy_of_profile(name: str, entries: Any, path: str) -> dict[str, Any]:
+    if not isinstance(entries, dict) or entries.keys() != {"policy"}:
+        raise ConfigError(f"{path}: the table profile.{name} has only the table profile.{name}.policy.")
+    return _policy(entries["policy"], path, f"profile.{name}.policy")
 
 
 def _words(value: Any) -> Any:
@@ -121,6 +179,24 @@ def _environment(value: Any) -> Any:
     return None
 
 
+def _slurm_name(value: Any) -> Any:
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.,-]{1,200}", value) else None
+
+
+def _long_options(value: Any) -> Any:
+    words = _words(value)
+    return words if words and all(word.startswith("--") and "\0" not in word for word in words) else None
+
+
+def _folders(value: Any) -> Any:
+    words = _words(value)
+    return words if words and all(os.path.isabs(word) and "\0" not in word for word in words) else None
+
+
+def _program(value: Any) -> Any:
+    return value if isinstance(value, str) and os.path.isabs(value) and "\0" not in value else None
+
+
 def _unix_socket(value: Any) -> Any:
     return value if isinstance(value, str) and value.startswith("unix:/") and "\0" not in value else None
 
@@ -138,6 +214,12 @@ SETTINGS: dict[tuple[str, str], tuple[str, Callable[[Any], Any], str]] = {
     ("exec", "environment"): ("environment", _environment, 'a table of texts, like {LANG = "C.UTF-8"}'),
     ("exec", "network_wait"): ("network_wait", _seconds_or_zero, "a number of seconds, or 0"),
     ("exec", "max_parallel"): ("max_parallel", _count, "a whole number of runs, or 0"),
+    ("cluster", "engine"): ("cluster", _one_of("none", "slurm"), '"none" or "slurm"'),
+    ("cluster", "partition"): ("cluster_partition", _slurm_name, 'a name, like "main"'),
+    ("cluster", "account"): ("cluster_account", _slurm_name, "a name"),
+    ("cluster", "options"): ("cluster_options", _long_options, 'a list of options of srun, like ["--qos=low"]'),
+    ("cluster", "shared"): ("cluster_shared", _folders, "a list of absolute folders"),
+    ("cluster", "python"): ("cluster_python", _program, "the absolute path of a Python on the nodes"),
     ("web", "auth"): ("auth", _one_of("token", "none"), '"token" or "none"'),
     ("web", "hosts"): ("hosts", _hosts, "a list of host names, without ports"),
     ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),

@@ -50,6 +50,11 @@ class State(NamedTuple):
         return f"{self.folder}/queue"
 
     @property
+    def groups(self) -> str:
+        """The same of each group of jobs that a policy names, a folder each."""
+        return f"{self.folder}/groups"
+
+    @property
     def ledger(self) -> str:
         """The ledger, an SQLite database; see `runs/ledger.py`. SQLite adds a `-journal` while it writes."""
         return f"{self.folder}/runs.db"
@@ -122,6 +127,11 @@ class State(NamedTuple):
     def disarmed(self) -> str:
         """An empty file, present while the jobs are disarmed. Its time is that of `hermes-oscron disarm`."""
         return f"{self.folder}/disarmed"
+
+    @property
+    def timekeeper(self) -> str:
+        """The machine that fires the jobs; see `hermes/timekeeper.py`. Its time is that of the last renewal."""
+        return f"{self.folder}/timekeeper"
 
     @property
     def maintained(self) -> str:

@@ -50,6 +50,7 @@ GUIDED = {
     "the rule for clock changes (DST) of a cron expression": "schedule/occurrences.py",
     "the comparison with croniter": "schedule/second_opinion.py",
     "field validation": "jobs/fields.py",
+    "what a policy takes": "jobs/policy.py",
     "what pause does": "jobs/lifecycle.py",
     "the JSON of a job": "jobs/view.py",
     "whether a job is due": "jobs/due.py",

@@ -39,6 +39,36 @@ def test_every_setting_is_read(root: Path) -> None:
                     "foreground", "unix:/run/hermes-oscron", False)
 
 
+def test_a_policy_has_the_keys_of_jobs_and_that_of_a_profile_comes_first(root: Path) -> None:
+    settings = load(root, """
+        [policy]
+        timeout = "15m"
+        stop_timeout = 5
+        [profile.work.policy]
+        timeout = 60
+    """)
+    assert settings.policy_of("default") == {"timeout": 900, "stop_timeout": 5}
+    assert settings.policy_of("work") == {"timeout": 60, "stop_timeout": 5}
+
+
+@pytest.mark.parametrize(("text", "named"), [
+    ("policy.timeout = 0", "policy.timeout"), ("policy.nosuch = 1", "policy.nosuch"), ("policy = 5", "policy"),
+    ("profile.work.policy.timeout = 'soon'", "profile.work.policy.timeout"), ("profile.work = 5", "profile.work"),
+    ("profile.work.timeout = 5", "profile.work"), ("profile = 5", "profile")])
+def test_a_policy_is_checked_as_that_of_a_job(root: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=rf"oscron\.toml: .*{named}"):
+        load(root, text)
+
+
+def test_while_the_file_is_damaged_the_last_policy_holds(root: Path) -> None:
+    load(root, "policy.timeout = 60")
+    assert config.policy_of(str(root), "default") == {"timeout": 60}
+    (root / "oscron.toml").write_text("[policy")
+    assert config.policy_of(str(root), "default") == {"timeout": 60}
+    load(root, "")
+    assert config.policy_of(str(root), "default") == {}
+
+
 def test_an_unknown_setting_is_refused_by_its_name(root: Path) -> None:
     for text, name in (("[exec]\ncomand = ['x']", "exec.comand"), ("[wep]\nauth = 'none'", "wep.auth"),
                        ("auth = 'none'", "'auth'"), ("exec = 5", "'exec'")):

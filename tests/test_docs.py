@@ -12,6 +12,7 @@ import pytest
 from hermes_oscron import config
 from hermes_oscron.cli import main
 from hermes_oscron.config import SETTINGS, Config
+from hermes_oscron.jobs.policy import KEYS
 
 SOURCE = Path(__file__).parents[1]
 PAGES = [*sorted(SOURCE.glob("*.md")), *sorted((SOURCE / "docs").rglob("*.md"))]
@@ -143,10 +144,20 @@ def test_every_alternative_in_the_example_is_accepted(tmp_path: Path) -> None:
 
 def test_example_page_and_program_have_the_same_settings() -> None:
     names = {f"{table}.{key}" for table, key in SETTINGS}
-    assert {field for field, _, _ in SETTINGS.values()} == set(Config._fields)
+    assert {field for field, _, _ in SETTINGS.values()} == set(Config._fields) - {"policy", "profile_policies"}
     in_example = set(settings_of(EXAMPLE.read_text())).union(*map(settings_of, alternatives()))
     on_page = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", CONFIGURATION.read_text(), re.MULTILINE)
     assert in_example == set(on_page) == names and len(on_page) == len(names)
+
+
+def test_each_key_of_the_policy_is_described_and_has_its_equivalents() -> None:
+    page, man = (SOURCE / "docs" / name for name in ("policies.md", "man/hermes-oscron.1"))
+    described, equivalents = page.read_text().split("\n## The same in other schedulers\n")
+    for text, columns in ((described, 3), (equivalents, 4)):
+        rows = [re.findall(r"(?<=\| )[^|]+(?= \|)", line) for line in text.splitlines() if line.startswith("| `")]
+        assert all(len(row) == columns for row in rows)
+        assert sorted(key for row in rows for key in re.findall(r"`([a-z_]+)`", row[0])) == sorted(KEYS)
+    assert sorted(re.findall(r"^\.It Va ([a-z_]+) Ns (?:=|\\&\.)", man.read_text(), re.MULTILINE)) == sorted(KEYS)
 
 
 def test_the_page_has_the_default_of_every_setting() -> None:
@@ -167,7 +178,7 @@ def test_the_page_has_the_default_of_every_setting() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_configuration_on_a_page_is_accepted(page: Path, tmp_path: Path) -> None:
     for block in code_blocks(page.read_text()):
-        if re.match(r"\[\w+\]\n", block):
+        if re.match(r"\[[\w.]+\]\n", block):
             load(tmp_path, block)
 
 

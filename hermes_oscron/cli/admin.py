@@ -102,10 +102,11 @@ def disarm() -> None:
 
 @click.command(short_help="Fire jobs again after 'disarm', and start missed ones.",
                epilog="Example: hermes-oscron arm")
-def arm() -> None:
+@click.option("--take-over", is_flag=True, help="Fire them on this machine, and not on another one with this home.")
+def arm(take_over: bool) -> None:
     """Fire jobs again after 'disarm', and start missed ones, each once."""
     here = selection()
-    show_sync(here, Reconciler(here).arm())
+    show_sync(here, Reconciler(here).arm(take_over))
     click.echo("The jobs are armed.")
 
 

@@ -6,16 +6,20 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from .. import config
 from ..clock import CLOCK
 from ..errors import OscronError, shortened
 from ..hermes import job_store
-from ..hermes.home import ProfileNotFound
+from ..hermes.home import ProfileNotFound, active_profile, hermes_root
 from ..hermes.jobs_file import JobNotFound
 from ..hermes.timezone import home_zone, machine_zone
+from ..jobs import policy
 from ..jobs.record import SCHEDULED
 from ..schedule.model import INTERVAL, ScheduleError
 from ..schedule.occurrences import first_occurrences
 from ..schedule.parse import read_schedule, refuse_past
+from ..schedulers.plan import limits_in
+from ..schedulers.systemd import drop_in
 from ..schedulers.systemd.unit_file import timer_lines
 from ..service.job_views import why_never_fires
 from ..service.runs import next_of
@@ -30,10 +34,20 @@ from .render import one_line, show_crontab_line, show_warning
 @click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
 @click.option("--scheduler", type=click.Choice(["systemd", "crontab"]),
               help="Translate for this scheduler.  [default: the active one]")
-def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
-    """Print the [Timer] lines, or the crontab line, for SCHEDULE."""
+@click.option("--policy", "settings", multiple=True, metavar="KEY=VALUE",
+              help="A policy, as for create. May be repeated.")
+def translate(schedule: str, zone: str | None, scheduler: str | None, settings: tuple[str, ...]) -> None:
+    """Print the [Timer] lines, or the crontab line, for SCHEDULE.
+
+    With a policy, also the limits in the job's unit, and what the runner applies.
+    """
     now = datetime.datetime.now(datetime.UTC)
     here = zone_option(zone)
+    root = hermes_root()
+    wanted = policy.merged(config.load(root).policy_of(active_profile(root)),
+                           policy.check("policy", policy.from_words(settings)))
+    if zone is None and "timezone" in wanted:
+        here = zone_option(wanted["timezone"])
     parsed, warnings = read_schedule(schedule, here, now)
     refuse_past(parsed, now)
     for warning in warnings:
@@ -41,9 +55,18 @@ def translate(schedule: str, zone: str | None, scheduler: str | None) -> None:
     phase = now + parsed.period if parsed.kind == INTERVAL else None
     if (scheduler or selection().active.kind) == "crontab":
         show_crontab_line(parsed, here, now, phase)
+        _show_policy(wanted)
         return
     for line in timer_lines(parsed, here, machine_zone(), now, phase):
         click.echo(line)
+    click.echo(drop_in.render(limits_in(wanted)).decode(), nl=False)
+    _show_policy(wanted)
+
+
+def _show_policy(wanted: policy.Policy) -> None:
+    """Print the policy that the runner applies, as a comment."""
+    if wanted:
+        click.echo(f"# hermes-cron-exec applies: {', '.join(policy.words(wanted))}")
 
 
 @click.command("next", epilog="Example: hermes-oscron next disk -n 5; hermes-oscron next 'weekdays at 9:30'")

@@ -10,6 +10,7 @@ import click
 from .. import account, config, installation
 from ..errors import OscronError, describe
 from ..hermes.home import hermes_root
+from ..hermes.timekeeper import OtherTimekeeper
 from ..runner.log import accept_any_character
 from ..service.jobs import JobService
 from ..service.selection import Selection
@@ -25,7 +26,7 @@ FOR_ROOT = "--for-root"
 
 
 class LastingFailure(click.ClickException):
-    """A sync that fails until a file is edited; hermes-oscron-sync.service does not repeat it."""
+    """A sync that fails until a person does something; hermes-oscron-sync.service does not repeat it."""
 
     exit_code = os.EX_CONFIG
 
@@ -77,7 +78,8 @@ class Commands(click.Group):
                 from ..web import server
 
                 server.refuse_waiting_clients(error)
-            lasts = ctx.invoked_subcommand == "sync" and isinstance(error, config.ConfigError | account.AccountNotFound)
+            lasts = ctx.invoked_subcommand == "sync" and isinstance(
+                error, config.ConfigError | account.AccountNotFound | OtherTimekeeper)
             kind = LastingFailure if lasts else DoctorFailure if ctx.invoked_subcommand == "doctor" else None
             raise (kind or click.ClickException)(one_line(describe(error))) from None
 

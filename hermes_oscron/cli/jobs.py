@@ -19,7 +19,7 @@ from .terminal import Input, InputFile
 
 OPTIONAL = ("deliver", "failure_deliver", "attach_to_session", "skills", "enabled_toolsets", "context_from", "workdir",
             "profile", "model", "provider", "base_url", "pinned", "reasoning_effort", "monitor_script", "monitor_url",
-            "interpreter")
+            "interpreter", "policy")
 """Fields that both a new job and a change may set."""
 
 SELF = "self"

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from ..hermes.timezone import home_zone
+from ..jobs import policy
 from ..jobs.record import COMPLETED, ERROR, PAUSED, RAN
 from ..service.addressing import STATES, jobs_elsewhere
 from ..service.manual_start import Progress
@@ -179,6 +180,9 @@ def _show(answer: dict[str, Any], shown: list[Shown], is_empty: bool, columns: t
     for job in answer["jobs"]:
         if job["held"]:
             click.echo(f"{job['id']}: {one_line(job['held'])}")
+        own = {key: value for key, value in job["effective_policy"].items() if key in job["policy"]}
+        if own:
+            click.echo(f"{job['id']}: policy {one_line(', '.join(policy.words(own)))}")
     for profile, sentence in answer["paused_profiles"].items():
         click.echo(f"NOTE: {profile}: {one_line(sentence)}")
     if hidden:

@@ -10,7 +10,8 @@ import click
 
 from ..hermes.home import active_profile, hermes_root, home_of
 from ..hermes.timezone import home_zone
-from ..jobs.fields import COUNT, FIELDS, MAX_PROMPT_CHARS, TEXT_OR_TEXTS, TEXTS, ValidationError
+from ..jobs import policy
+from ..jobs.fields import COUNT, FIELDS, MAX_PROMPT_CHARS, POLICY, TEXT_OR_TEXTS, TEXTS, ValidationError
 from .terminal import STDIN, Input
 
 
@@ -29,6 +30,10 @@ def field_options(*names: str, of_new_job: bool) -> Callable[[Callable[..., Any]
                 command = click.option(option, field.name, is_flag=True, help=text)(command)
             elif "boolean" in takes:
                 command = click.option(f"{option}/--no-{option[2:]}", default=None, help=text)(command)
+            elif field.type is POLICY:
+                command = click.option(option, field.name, multiple=True, callback=_policy_of, metavar="KEY=VALUE",
+                                       help=f"{text} May be repeated{'' if of_new_job else '; KEY= removes one'}."
+                                       )(command)
             elif field.type in (TEXTS, TEXT_OR_TEXTS):
                 single = option.removesuffix("s")
                 command = click.option(single, field.name, multiple=True, callback=_list_of,
@@ -39,6 +44,11 @@ def field_options(*names: str, of_new_job: bool) -> Callable[[Callable[..., Any]
         return command
 
     return decorate
+
+
+def _policy_of(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return the policy in the values of an option that may be repeated; None if it was not given."""
+    return policy.from_words(values) if values else None
 
 
 def _list_of(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[str] | None:

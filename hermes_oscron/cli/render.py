@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from ..hermes.timezone import machine_zone
+from ..jobs import policy
 from ..jobs.fields import FIELDS
 from ..schedule.model import ONCE, Schedule
 from ..schedulers.crontab.expression import expression_of, starts_per_day
@@ -15,7 +16,7 @@ from ..service.manual_start import Progress
 
 DISARMED = "No job fires: the jobs are disarmed. 'hermes-oscron arm' arms them again."
 LABEL_WIDTH = len("Last status:")
-SHOWN_APART = ("schedule", "prompt", "name", "script", "repeat", "paused_reason")
+SHOWN_APART = ("schedule", "prompt", "name", "script", "repeat", "paused_reason", "policy")
 """Fields of a job that `show_job` prints beside those that are set."""
 
 
@@ -49,7 +50,7 @@ def show_job(job: Any, unit: str | None = None, run: Progress | None = None, rea
 
     `run` is its run in progress, and `reason` is a sentence if the job never fires.
     """
-    running = f"{run.state} for {span(run.elapsed)}" if run else None
+    running = f"{run.state} for {span(run.elapsed)}{run.place}" if run else None
     shown = {
         "Id": job["id"], "Name": job["name"], "Schedule": job["schedule_display"],
         "State": ", ".join(filter(None, (job["state"], running, job["held"]))),
@@ -57,7 +58,8 @@ def show_job(job: Any, unit: str | None = None, run: Progress | None = None, rea
         "Next run": _to_second(job["next_run_at"]), "Last run": _to_second(job["last_run_at"]),
         "Last status": job["last_status"], "Last error": job["last_error"],
         "Delivery error": job["last_delivery_error"], "Runs": _runs_text(job["repeat"]), "Script": job.get("script"),
-        **_fields_set(job), "Prompt": job["prompt"] or None,
+        **_fields_set(job), "Policy": ", ".join(policy.words(job["effective_policy"])) or None,
+        "Prompt": job["prompt"] or None,
     }
     shown = {f"{label}:": one_line(value) for label, value in shown.items() if value is not None}
     width = max(LABEL_WIDTH, *map(len, shown))
@@ -85,7 +87,7 @@ def show_warning(warning: str) -> None:
 def show_runs(found: Any, folder: str, zone: ZoneInfo, run: Progress | None) -> None:
     """Print the runs `found`, whose outputs are in `folder`, and for how long the one in progress has been, `run`."""
     if run:
-        click.echo(f"{run.state.capitalize()} for {span(run.elapsed)}.")
+        click.echo(f"{run.state.capitalize()} for {span(run.elapsed)}{run.place}.")
     elif not found:
         click.echo("No runs yet.")
     if not found:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from ..barrier import use_or_none
+from ..config import policy_of
 from ..jobs.due import fires_alike
 from ..jobs.model import Job
 from ..jobs.record import Record
@@ -24,12 +25,13 @@ _parsed: dict[tuple[str, str], dict[str, Job]] = {}
 
 def read(home: Home) -> list[Job]:
     """Return the jobs of `home`, in the file's order. Raises StateFileError."""
-    zone = home_zone(home)
+    zone, defaults = home_zone(home), policy_of(home.root, home.profile)
     known = _parsed.get((home.jobs_file, zone.key), {})
     jobs = {}
     for record in jobs_file.read(home):
         job = known.get(record["id"])
-        jobs[record["id"]] = job if job and job.record is record else Job.from_record(home.profile, record, zone)
+        is_known = job and job.record is record and job.defaults == defaults
+        jobs[record["id"]] = job if job and is_known else Job.from_record(home.profile, record, zone, defaults)
     _parsed[home.jobs_file, zone.key] = jobs
     return list(jobs.values())
 
@@ -51,12 +53,12 @@ def repair(home: Home) -> None:
 
 def find(home: Home, job_id: str) -> Job:
     """Return the job `job_id`. Raises JobNotFound, StateFileError."""
-    return Job.from_record(home.profile, jobs_file.find(home, job_id), home_zone(home))
+    return parse(home, jobs_file.find(home, job_id))
 
 
 def parse(home: Home, record: Record) -> Job:
     """Return the job in `record`, which is of `home`."""
-    return Job.from_record(home.profile, record, home_zone(home))
+    return Job.from_record(home.profile, record, home_zone(home), policy_of(home.root, home.profile))
 
 
 def add(home: Home, job: Job) -> None:
@@ -74,12 +76,12 @@ def change_each(home: Home, job_ids: Iterable[str], update: Change) -> list[Job]
 
     Raises JobNotFound, StateFileError.
     """
-    zone = home_zone(home)
+    zone, defaults = home_zone(home), policy_of(home.root, home.profile)
     present: list[Job] = []
     changed: list[Job] = []
 
     def update_record(record: Record) -> Record:
-        present.append(Job.from_record(home.profile, record, zone))
+        present.append(Job.from_record(home.profile, record, zone, defaults))
         changed.append(update(present[-1]))
         return changed[-1].record
 
@@ -104,4 +106,4 @@ def note_armed(home: Home) -> None:
 
 def remove(home: Home, job_id: str) -> Job:
     """Remove the job `job_id`, and return it. Raises JobNotFound, StateFileError."""
-    return Job.from_record(home.profile, jobs_file.remove(home, job_id), home_zone(home))
+    return parse(home, jobs_file.remove(home, job_id))

@@ -6,6 +6,7 @@ from itertools import islice
 from ..schedule.model import INTERVAL, ONCE
 from ..schedule.occurrences import latest_occurrence, next_occurrence, occurrences
 from .model import Job
+from .policy import ALL, ALL_WINDOW_S
 from .record import COMPLETED, ERROR, PAUSED, hold_of, is_used_up
 
 RECENT = datetime.timedelta(minutes=1)
@@ -36,7 +37,9 @@ def fires_alike(before: Job, after: Job, now: datetime.datetime) -> bool:
     A hold is armed as a single occurrence, also when it is over; an interval that is not perpetual as a few ones, which
     each run renews.
     """
-    if hold_of(before.record) or hold_of(after.record) or before.zone != after.zone:
+    if hold_of(before.record) or hold_of(after.record):
+        return False
+    if before.zone != after.zone or before.policy != after.policy:
         return False
     if after.schedule and not after.schedule.is_perpetual and before.next_run_at != after.next_run_at:
         return False
@@ -44,9 +47,11 @@ def fires_alike(before: Job, after: Job, now: datetime.datetime) -> bool:
 
 
 def held_until(job: Job, now: datetime.datetime) -> datetime.datetime | None:
-    """Return the end of the hold of a recurring `job`, if it is later than `now`, else None."""
+    """Return the end of the hold of `job`, if it is later than `now`, else None. The agent holds no one-shot."""
     hold = hold_of(job.record)
-    return hold.until if hold and hold.until > now and job.schedule and job.schedule.kind != ONCE else None
+    if hold is None or hold.until <= now or job.schedule is None:
+        return None
+    return hold.until if hold.retry or job.schedule.kind != ONCE else None
 
 
 def has_run(job: Job, now: datetime.datetime) -> bool:
@@ -123,6 +128,19 @@ def is_missed(job: Job, now: datetime.datetime) -> bool:
         return False
     grace = min(max((second - first) / 2, MIN_GRACE), MAX_GRACE)
     return now - written > grace and latest_occurrence(schedule, now - grace, now, job.zone, job.phase) is None
+
+
+def start_limit(job: Job, now: datetime.datetime, missed: bool = True) -> datetime.datetime | None:
+    """Return the time of which occurrences up to `now` may still begin, by the policy of `job`; None if all may.
+
+    Those that were `missed` have a limit of their own, which does not count for one that waits in the queue.
+    """
+    seconds = [job.policy.get("start_deadline")]
+    if missed:
+        window = ALL_WINDOW_S if job.policy.get("catch_up") == ALL else None
+        seconds.append(job.policy.get("catch_up_window", window))
+    given = [each for each in seconds if each is not None]
+    return now - datetime.timedelta(seconds=min(given)) if given else None
 
 
 def first_due(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> datetime.datetime | None:

@@ -8,40 +8,26 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ..errors import OscronError, shortened
+from ..errors import shortened
 from ..json_text import json_safe
+from . import policy
+from .checks import MAX_TEXT_CHARS, NO_NUL, Type
+from .checks import ValidationError as ValidationError
+from .checks import flag as flag
+from .checks import text as text
 from .record import deliver_of
 
-MAX_TEXT_CHARS = 4096
 MAX_NAME_CHARS = 200
 MAX_PROMPT_CHARS = 500_000
 MAX_LIST_ITEMS = 100
 MAX_REPEAT = 1_000_000
-NO_NUL = "^[^\\u0000]*$"
-"""A path, the environment and an argument cannot contain NUL."""
 
 SERVER_FIELDS = frozenset({
     "id", "state", "next_run_at", "last_run_at", "last_status", "last_error", "last_delivery_error", "created_at",
     "schedule_display", "paused_at", "paused_reason", "owner_profile", "read_only", "armed_at", "held", "queued",
+    "effective_policy",
 })
 """Fields that only the server sets."""
-
-
-class ValidationError(OscronError):
-    """A request asks for something impossible. The text names the field and what it takes."""
-
-    status = 400
-
-
-class Type(NamedTuple):
-    """The values that a field takes.
-
-    `check` gets the field's name and a value, and returns the value in its own type or raises ValidationError; `schema`
-    describes the same for OpenAPI.
-    """
-
-    check: Callable[[str, Any], Any]
-    schema: dict[str, Any]
 
 
 UNSET = object()
@@ -63,23 +49,6 @@ class Field(NamedTuple):
     keeps_empty: bool = False
     only_new: bool = False
     option_name: str = ""
-
-
-def text(name: str, value: object, max_chars: int = MAX_TEXT_CHARS) -> str:
-    """Return `value` if it is a text of at most `max_chars`. Raises ValidationError."""
-    if not isinstance(value, str):
-        raise ValidationError(f"'{name}' must be a text.")
-    if len(value) > max_chars:
-        raise ValidationError(f"'{name}' must have at most {max_chars} characters.")
-    if "\0" in value:
-        raise ValidationError(f"'{name}' must not contain the character NUL.")
-    return value
-
-
-def flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValidationError(f"'{name}' must be true or false.")
-    return value
 
 
 def _texts(name: str, value: object) -> list[str]:
@@ -182,6 +151,7 @@ TIMES = {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_REPEAT}
 COUNT = Type(_count, {"anyOf": [TIMES, {"type": "object", "properties": {"times": TIMES}, "required": ["times"],
                                         "additionalProperties": False}],
                       "description": "How many times to run. Without it: once for a one-shot, else without a limit."})
+POLICY = Type(policy.check, policy.SCHEMA)
 
 FIELDS = {field.name: field for field in (
     Field("schedule", SCHEDULE, option="When to run the job."),
@@ -219,6 +189,7 @@ FIELDS = {field.name: field for field in (
     Field("pinned", Type(flag, {**FLAG.schema, "description": "Not stored: true gives the job the agent's present "
                                  "provider and model, unless it has a model; false removes both."}), UNSET,
           "Keep the agent's present provider and model for this job, or no longer."),
+    Field("policy", POLICY, UNSET, "A policy, as KEY=VALUE, like timeout=15m; see hermes-oscron(1)."),
     Field("paused", FLAG, UNSET, "Create the job paused.", only_new=True),
     Field("paused_reason", TEXT, UNSET, "Why it is paused.", only_new=True),
 )}

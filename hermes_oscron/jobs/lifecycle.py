@@ -9,13 +9,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ..barrier import use_each
-from ..schedule.model import INTERVAL, ONCE, Schedule, ScheduleError
+from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError
 from ..schedule.occurrences import next_occurrence
 from . import fields as job_fields
 from .claiming import drop_claims
-from .due import first_due, floor_to, has_run, held_until, is_missed, next_run
+from .due import first_due, floor_to, has_run, held_until, next_run
 from .fields import ValidationError
-from .model import Job
+from .model import NO_POLICY, Job
+from .policy import ALL, SKIP
 from .record import (
     COMPLETED,
     DELIVERY_FAILED,
@@ -23,6 +24,7 @@ from .record import (
     HOLD_FIELDS,
     OK,
     PAUSED,
+    RETRY_FIELD,
     SCHEDULED,
     Record,
     deliver_of,
@@ -34,20 +36,25 @@ from .record import (
 
 CREATED_PAUSED = "Created paused; awaiting operator approval."
 """The agent's own reason for a job that is created paused without one."""
-NOT_STORED = ("repeat", "enabled", "paused", "paused_reason")
+PAUSED_BY_POLICY = "Paused by its policy"
+NOT_STORED = ("repeat", "enabled", "paused", "paused_reason", "policy")
 """Fields that change others of the record."""
 
 
 def create(profile: str, job_id: str, fields: Mapping[str, Any], schedule: Schedule, zone: ZoneInfo,
-           now: datetime.datetime, resolution: datetime.timedelta) -> Job:
-    """Return a new job of the checked `fields`. Raises ValidationError if it has nothing to run."""
+           now: datetime.datetime, resolution: datetime.timedelta, defaults: Mapping[str, Any] = NO_POLICY) -> Job:
+    """Return a new job of the checked `fields`, in a home in `zone` whose jobs have the policy `defaults`.
+
+    Raises ValidationError if it has nothing to run.
+    """
     record: Record = {"id": job_id, **job_fields.defaults(), "state": SCHEDULED, "enabled": True,
                       "created_at": iso(now, zone)}
     enabled = fields.get("enabled", True) and not fields.get("paused")
     reason = fields.get("paused_reason") or (CREATED_PAUSED if fields.get("paused") else None)
     if reason and enabled:
         raise ValidationError("'paused_reason' is for a job that is created paused; set 'paused' too.")
-    job = _reschedule(Job(profile, record, zone, None), schedule, now, resolution)
+    job = Job.from_record(profile, record, zone, defaults).with_policy(fields.get("policy", {}))
+    job = _reschedule(job, schedule, now, resolution)
     job = _require_work(_set_fields(job, fields))
     return job if enabled else pause(job, reason, now)
 
@@ -58,8 +65,13 @@ def edit(job: Job, fields: Mapping[str, Any], schedule: Schedule | None, now: da
 
     Raises ValidationError if nothing is left to run, and ScheduleError if `enabled` resumes a job that cannot be.
     """
+    zone = job.zone
+    if "policy" in fields:
+        job = job.with_policy(fields["policy"])
     if schedule and schedule != job.schedule:
         job = _reschedule(job, schedule, now, resolution)
+    elif job.schedule and job.schedule.kind == CRON and job.zone != zone:
+        job = _start_from(job.with_schedule(job.schedule), now, resolution)
     job = _set_fields(job, fields)
     if fields.keys() & {"prompt", "no_agent", "script", "monitor_script", "monitor_url"}:
         _require_work(job)
@@ -77,6 +89,24 @@ def pause(job: Job, reason: str | None, now: datetime.datetime) -> Job:
         "next_run_at": None})
 
 
+def pause_if_failing(before: Job, after: Job, error: str | None, now: datetime.datetime) -> Job:
+    """Return `after`, the job `before` with a run recorded, paused if as many have failed in a row as its policy names.
+
+    The streak is counted here if the agent, which has recorded the run, does not count it. A job that waits for a retry
+    is not paused.
+    """
+    limit = after.policy.get("pause_after")
+    if not limit:
+        return after
+    streak = _streak(after)
+    if streak == _streak(before):
+        streak = streak + 1 if error else 0
+        after = after.with_fields({"failure_streak": streak})
+    if not error or streak < limit or not after.is_scheduled or hold_of(after.record):
+        return after
+    return pause(after, f"{PAUSED_BY_POLICY} after {streak} failed runs in a row. The last one: {error}", now)
+
+
 def resume(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> Job:
     """Return `job` scheduled again, from its next occurrence on; missed ones stay missed.
 
@@ -92,17 +122,20 @@ def resume(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> 
     if job.schedule.kind == ONCE and job.schedule.run_at <= now:
         raise ScheduleError(f"The job runs once, at {job.schedule.expression}, which is past: give it another time.")
     resumed = job.with_fields({"enabled": True, "state": SCHEDULED, "paused_at": None, "paused_reason": None})
+    if str(job.record.get("paused_reason")).startswith(PAUSED_BY_POLICY):
+        resumed = resumed.with_fields({"failure_streak": 0})
     return _start_from(_with_runs_left(resumed), now, resolution)
 
 
 def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, error: str | None,
-               delivery_error: str | None = None, claims: Iterable[str] = ()) -> Job:
+               delivery_error: str | None = None, claims: Iterable[str] = (),
+               due: datetime.datetime | None = None) -> Job:
     """Return `job` after a run from `started` to `ended`, which failed with `error` or went well.
 
     A manual run counts as any other, as in the agent, and a paused job stays paused. A paused one-shot is still to run
     at its time when it is resumed, so it does not count. A job that was rescheduled during the run keeps its new
-    schedule and count. The claims `claims` end. A hold ends with a run that goes well; one that fails does not
-    shorten it.
+    schedule and count. The claims `claims` end. `due` is the occurrence that the run answered, if any. A hold ends with
+    a run that goes well; one that fails does not shorten it.
     """
     status = ERROR if error else DELIVERY_FAILED if delivery_error else OK
     job = drop_claims(job, claims).without_fields("pending_slot", "manual_run_at", "manual_run_prompt")
@@ -121,7 +154,8 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
         return job
     if schedule is None:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or job.schedule_error})
-    found, errors = use_each({job.instance: job}, lambda job: next_occurrence(schedule, ended, job.zone, job.phase))
+    found, errors = use_each({job.instance: job}, lambda job: _following(job, schedule, due, started, ended,
+                                                                         job.phase))
     if errors:
         return job.with_fields({"state": ERROR, "next_run_at": None, "last_error": error or errors[job.instance]})
     following = found[job.instance]
@@ -135,7 +169,20 @@ def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, e
     return job.without_fields(*HOLD_FIELDS).with_fields({"state": SCHEDULED, "next_run_at": iso(following, job.zone)})
 
 
-def correct_after_agent(job: Job, before: Job, ended: datetime.datetime) -> Job:
+def _following(job: Job, schedule: Schedule, due: datetime.datetime | None, started: datetime.datetime,
+               ended: datetime.datetime, phase: datetime.datetime | None) -> datetime.datetime | None:
+    """Return when `job` is due after a run that was `due`; by its policy that may be before the end of the run."""
+    missed = next_occurrence(schedule, due, job.zone, phase) if due and job.policy.get("catch_up") == ALL else None
+    if missed and missed <= started:
+        return missed
+    during = next_occurrence(schedule, started, job.zone, phase)
+    if during and during <= ended and job.policy.get("overlap") not in (None, SKIP):
+        return during
+    return next_occurrence(schedule, ended, job.zone, phase)
+
+
+def correct_after_agent(job: Job, before: Job, ended: datetime.datetime,
+                        started: datetime.datetime | None = None, due: datetime.datetime | None = None) -> Job:
     """Return `job`, in which the agent has recorded a run, with the next run by our arithmetic.
 
     The agent counts an interval from the end of the run, croniter ignores clock changes, and both give a paused job a
@@ -152,10 +199,12 @@ def correct_after_agent(job: Job, before: Job, ended: datetime.datetime) -> Job:
     schedule = job.schedule
     if schedule is None:
         return job
-    found, errors = use_each({job.instance: job}, lambda job: next_occurrence(schedule, ended, job.zone, before.phase))
+    found, errors = use_each({job.instance: job}, lambda job: _following(
+        job, schedule, due, started or ended, ended, before.phase))
     if errors:
         return job
     following = found[job.instance]
+    job = job.without_fields(RETRY_FIELD)
     return job.with_fields({"next_run_at": iso(following, job.zone) if following else None})
 
 
@@ -174,28 +223,6 @@ def refresh_next_run(job: Job, now: datetime.datetime, resolution: datetime.time
     return job if kept is None or kept == written else job.with_fields({"next_run_at": kept.isoformat()})
 
 
-def skip_missed(job: Job, now: datetime.datetime) -> Job:
-    """Return `job` due at its next occurrence after `now` if it `is_missed`; the missed one does not run."""
-    if job.schedule is None or not is_missed(job, now):
-        return job
-    following = next_occurrence(job.schedule, now, job.zone, job.phase)
-    if following is None:
-        return job
-    return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": iso(following, job.zone)})
-
-
-def restored(job: Job, now: datetime.datetime) -> Job:
-    """Return `job` from a backup: what was due since then stays missed, and a one-shot whose time is past is paused."""
-    due = job.next_run_at
-    if job.schedule is None or not job.is_scheduled or due is None or due > now:
-        return job
-    if job.schedule.kind == ONCE:
-        return pause(job, "Its time was past when it was restored from a backup.", now)
-    following = next_occurrence(job.schedule, now, job.zone, job.phase)
-    next_run_at = iso(following, job.zone) if following else None
-    return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": next_run_at})
-
-
 def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
     """Return `current` without what a command changed from `before` to `after`.
 
@@ -207,7 +234,7 @@ def undo(current: Job, before: Job, after: Job, now: datetime.datetime) -> Job:
             record[key] = before.record.get(key)
             if key not in before.record:
                 del record[key]
-    job = Job.from_record(current.profile, record, current.zone)
+    job = current.with_record(record)
     if job.schedule and job.last_run_at != before.last_run_at and not hold_of(job.record):
         due = next_run(job, now)
         return job.with_fields({"next_run_at": due.isoformat() if due else None})
@@ -296,10 +323,14 @@ def _paused_again(job: Job, before: Job) -> Job:
     return job.with_fields({**fields, "next_run_at": None})
 
 
+def _streak(job: Job) -> int:
+    streak = job.record.get("failure_streak")
+    return streak if type(streak) is int else 0
+
+
 def _failures(job: Job, ended: datetime.datetime, error: str | None) -> Record:
     """Return what the agent keeps of failed runs: how many there were in a row, and the last one."""
     if not error:
         return {"failure_streak": 0}
-    streak = job.record.get("failure_streak")
-    return {"failure_streak": (streak if type(streak) is int else 0) + 1,
+    return {"failure_streak": _streak(job) + 1,
             "last_failure": {"at": iso(ended, job.zone), "detail": error}}

@@ -8,15 +8,17 @@ import datetime
 from collections.abc import Mapping
 from functools import lru_cache
 from reprlib import repr as short_repr
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from ..barrier import use_each
+from ..barrier import use_each, use_or_none
 from ..schedule import cron
 from ..schedule.display import display_schedule
 from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError, cron_schedule, interval, once_in_zone
-from .record import SCHEDULED, Record, Repeat, instant, next_run_of, repeat_of, state_of
+from .record import RETRY_FIELD, SCHEDULED, Record, Repeat, hold_of, instant, next_run_of, repeat_of, state_of
 
+NO_POLICY: Mapping[str, Any] = MappingProxyType({})
 MAX_STORED_INTERVAL_MINUTES = 10_000_000
 """19 years. The agent has no limit, but dates have."""
 
@@ -24,8 +26,9 @@ MAX_STORED_INTERVAL_MINUTES = 10_000_000
 class Job(NamedTuple):
     """One job of one profile. `record` is shared with the store's cache: never change it in place.
 
-    `zone` is the zone of the job's wall-clock times. `schedule` is None if the record has no usable schedule;
-    `schedule_error` then gives the reason.
+    `zone` is the zone of the job's wall-clock times, `home_zone` that of jobs without one of their own. `schedule` is
+    None if the record has no usable schedule or policy; `schedule_error` then gives the reason. `policy` is the one in
+    force, with the `defaults` of its profile.
     """
 
     profile: str
@@ -33,13 +36,27 @@ class Job(NamedTuple):
     zone: ZoneInfo
     schedule: Schedule | None
     schedule_error: str = ""
+    policy: Mapping[str, Any] = NO_POLICY
+    defaults: Mapping[str, Any] = NO_POLICY
+    home_zone: ZoneInfo | None = None
 
     @classmethod
-    def from_record(cls, profile: str, record: Record, zone: ZoneInfo) -> "Job":
-        """Parse `record`. Never raises: an unusable schedule is a value."""
+    def from_record(cls, profile: str, record: Record, home_zone: ZoneInfo,
+                    defaults: Mapping[str, Any] = NO_POLICY) -> "Job":
+        """Parse `record`, of a home in `home_zone`. Never raises: an unusable schedule or policy is a value."""
         instance = f"{profile}:{record['id']}"
+        policies, wrong = use_each({instance: record}, lambda record: _policy(record, defaults))
+        policy = policies.get(instance, defaults)
+        zones, wrong_zone = use_each({instance: record}, lambda record: _zone(record, policy, home_zone))
+        zone = zones.get(instance, home_zone)
         schedules, errors = use_each({instance: record}, lambda record: _stored_schedule(record, zone))
-        return cls(profile, record, zone, schedules.get(instance), errors.get(instance, ""))
+        errors |= wrong_zone | wrong
+        return cls(profile, record, zone, None if errors else schedules[instance], errors.get(instance, ""),
+                   policy, defaults, home_zone)
+
+    def with_record(self, record: Record) -> "Job":
+        """Return the job that `record` is in the same home."""
+        return Job.from_record(self.profile, record, self.home_zone or self.zone, self.defaults)
 
     @property
     def id(self) -> str:
@@ -75,7 +92,8 @@ class Job(NamedTuple):
     @property
     def phase(self) -> datetime.datetime | None:
         """An instant, on a whole second, at which an interval job is due."""
-        known = self.next_run_at or instant(self.record.get("created_at"))
+        hold = hold_of(self.record) if RETRY_FIELD in self.record else None
+        known = (hold and hold.due) or self.next_run_at or instant(self.record.get("created_at"))
         return known.replace(microsecond=0) if known else None
 
     def with_fields(self, fields: Mapping[str, Any]) -> "Job":
@@ -90,9 +108,25 @@ class Job(NamedTuple):
 
     def with_schedule(self, schedule: Schedule) -> "Job":
         """Return a copy with `schedule`, stored as the agent stores it."""
-        stored = stored_schedule(schedule, self.zone)
+        stored, before = stored_schedule(schedule, self.zone), self.record.get("schedule")
+        if isinstance(before, dict) and "tz" in before:
+            stored["tz"] = before["tz"]
         record = {**self.record, "schedule": stored, "schedule_display": stored["display"]}
         return self._replace(record=record, schedule=schedule, schedule_error="")
+
+    def with_policy(self, changes: Mapping[str, Any]) -> "Job":
+        """Return a copy with the checked `changes` of the policy; null removes a key.
+
+        Raises ValidationError if a key needs another one.
+        """
+        from . import policy
+
+        present = use_or_none(self.instance, self.record, policy.stored) or {}
+        job = self.with_fields({"policy": policy.merged(present, changes)})
+        job = self.with_record((job if job.record["policy"] else job.without_fields("policy")).record)
+        if "max_parallel" in job.record.get("policy", ()) and "group" not in job.policy:
+            raise policy.ValidationError("'policy.max_parallel' is for the jobs of a group; set 'policy.group' too.")
+        return job
 
     def with_repeat(self, times: int | None, completed: int) -> "Job":
         """Return a copy with the repeat count; other keys that are stored beside it are kept."""
@@ -109,6 +143,32 @@ def stored_schedule(schedule: Schedule, zone: ZoneInfo) -> Record:
     if schedule.kind == INTERVAL:
         return {"kind": INTERVAL, "minutes": int(schedule.period.total_seconds()) // 60, "display": display}
     return {"kind": ONCE, "run_at": schedule.expression, "display": display}
+
+
+def _policy(record: Record, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the policy of `record`, with `defaults` for the keys that it does not have. Raises ValidationError."""
+    if not record.get("policy"):
+        return defaults
+    from . import policy  # few jobs have one, and the import would delay all others
+
+    return policy.over(defaults, policy.stored(record))
+
+
+def _zone(record: Record, policy: Mapping[str, Any], home_zone: ZoneInfo) -> ZoneInfo:
+    """Return the zone in the own policy of `record`, else the `tz` of its schedule, else the default one.
+
+    Raises ScheduleError.
+    """
+    stored = record.get("schedule")
+    name = stored.get("tz") if isinstance(stored, dict) else None
+    if "timezone" in policy and (not name or "timezone" in (record.get("policy") or {})):
+        name = policy["timezone"]
+    if not name:
+        return home_zone
+    try:
+        return ZoneInfo(str(name))
+    except (ValueError, OSError, LookupError):
+        raise ScheduleError(f"There is no time zone {short_repr(name)}, which the record's schedule names.") from None
 
 
 def _stored_schedule(record: Record, zone: ZoneInfo) -> Schedule:

@@ -24,15 +24,22 @@ COUNT = r"[+-]?[0-9]{1,10}"
 
 
 QUOTA, UNREACHABLE = "quota", "model unreachable"
-HOLD_FIELDS = ("quota_hold_until", "quota_hold_cron_expr", "unreachable_retry")
-"""The fields in which the agent stores why a job waits."""
+RETRY_FIELD = "policy_retry"
+"""Our own field, of a job that waits for a retry by its policy."""
+HOLD_FIELDS = ("quota_hold_until", "quota_hold_cron_expr", "unreachable_retry", RETRY_FIELD)
+"""The fields that have the reason why a job waits; only the last is our own."""
 
 
 class Hold(NamedTuple):
-    """The agent runs a job next at `until`, a time of its own instead of its schedule's next one, for a `reason`."""
+    """A job runs next at `until` instead of its schedule's next time, for a `reason`.
+
+    It is the `retry` of that number, of the run that was due at `due`, or 0 and None for a hold of the agent.
+    """
 
     until: datetime.datetime
     reason: str
+    retry: int = 0
+    due: datetime.datetime | None = None
 
 
 class Repeat(NamedTuple):
@@ -77,6 +84,11 @@ def hold_of(record: Record) -> Hold | None:
         return Hold(until, QUOTA) if record.get("quota_hold_cron_expr") in (None, expression) else None
     if until and isinstance(retry, dict) and (retry.get("at"), retry.get("expr")) == (written, expression):
         return Hold(until, UNREACHABLE)
+    ours = record.get(RETRY_FIELD)
+    if until and isinstance(ours, dict) and (ours.get("at"), ours.get("expr")) == (written, expression):
+        number, due = ours.get("retry"), instant(ours.get("due"))
+        if isinstance(number, int) and due:
+            return Hold(until, f"retry {number} of {ours.get('of')}", number, due)
     return None
 
 

@@ -13,6 +13,7 @@ DEFAULTS: dict[str, Any] = {
     "prompt": "", "deliver": "local", "skills": [], "model": None, "provider": None, "profile": None,
     "toast_notifications": True, "last_run_at": None, "last_status": None, "last_error": None,
     "last_delivery_error": None, "held": None, "queued": False,
+    "policy": {}, "effective_policy": {},
 }
 """Fields that every job shows, even if its record lacks them."""
 
@@ -29,6 +30,9 @@ def to_json(job: Job, now: datetime.datetime, resolution: datetime.timedelta) ->
     shown["repeat"] = job.repeat._asdict()
     shown["toast_notifications"] = record.get("toast_notifications") is not False
     shown["held"], shown["queued"] = None, False
+    own = record.get("policy")
+    shown["policy"] = own if isinstance(own, dict) else {}
+    shown["effective_policy"] = dict(job.policy)
     for key in ("last_run_at", "created_at", "paused_at"):
         moment = instant(record.get(key))
         shown[key] = moment.astimezone(zone).isoformat() if moment else None

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ..schedulers.plan import without_paused
-from ..schedulers.protocol import Availability, Changes, Problem, Report, SchedulerError
+from ..schedulers.protocol import NO_LIMITS, Availability, Changes, Limits, Problem, Report, SchedulerError
 from ..schedulers.systemd.path_watch import PathWatcher, watchable
 from ..schedulers.systemd.scheduler import Systemd
 from .protocol import ARM, DELETE, DISARM, DISARM_ALL, MAX_ITEMS, SOCKET_PATH, START, WATCH, Request, plan_item
@@ -44,9 +44,9 @@ class PrivilegedSystemd(Systemd):
         disarmed = {instance for report in reports for instance in report.disarmed} - set(armed)
         return Report(armed, sorted(disarmed), [problem for report in reports for problem in report.problems])
 
-    def start_service(self, instance: str) -> None:
-        """Request root's helper to start the service of `instance`. Raises SchedulerError."""
-        _send(Request(START, [instance]))
+    def start_service(self, instance: str, limits: Limits = NO_LIMITS) -> None:
+        """Request root's helper to start the service of `instance` with `limits`. Raises SchedulerError."""
+        _send(Request(START, [[instance, list(limits)] if limits != NO_LIMITS else instance]))
 
     def remove_all(self) -> None:
         """Request root's helper to remove the timers of all jobs. Raises SchedulerError."""

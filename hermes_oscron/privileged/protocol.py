@@ -1,9 +1,10 @@
 """The requests of an account to root's helper, and the answers: a line of JSON each, on a unix socket.
 
 A request has a command and items. Those of `arm` are plans, each a list of the instance, the kind and the expression of
-the schedule, the zone and the phase. `disarm` removes the timers of instances; `delete` also clears the failed state of
-their last runs. `disarm-all` has no items. `start` starts runs of instances. `watch` watches the jobs of exactly the
-profiles that it names.
+the schedule, the zone and the phase, and of the limits, if there are any: numbers in the order of `Limits`. `disarm`
+removes the timers of instances; `delete` also clears the failed state of their last runs. `disarm-all` has no items.
+`start` starts runs of instances, each a name, or a list of the name and the limits. `watch` watches the jobs of exactly
+the profiles that it names.
 """
 
 import datetime
@@ -17,9 +18,11 @@ from ..barrier import use_each
 from ..hermes.home import SAFE_NAME
 from ..hermes.timezone import machine_zone
 from ..jobs.model import MAX_STORED_INTERVAL_MINUTES
+from ..jobs.policy import ZONE_NAME
 from ..schedule import cron
 from ..schedule.model import CRON, INTERVAL, MAX_YEAR, ONCE, UNIT_MINUTES, Schedule, ScheduleError, interval, once
-from ..schedulers.protocol import Plan
+from ..schedulers.protocol import NO_LIMITS, Limits, Plan
+from ..schedulers.systemd.drop_in import SETTINGS
 from ..schedulers.systemd.path_watch import MAX_WATCHED_PROFILES
 
 SOCKET_PATH = "/run/hermes-oscron-root"
@@ -30,7 +33,6 @@ ARM, DISARM, DELETE, DISARM_ALL, START, WATCH = COMMANDS = ("arm", "disarm", "de
 MAX_ITEMS_OF = {DISARM_ALL: 0, WATCH: MAX_WATCHED_PROFILES}
 MAX_PHASE = datetime.datetime(MAX_YEAR, 12, 31, tzinfo=datetime.UTC).timestamp()
 INSTANCE = re.compile(f"{SAFE_NAME.pattern}:{SAFE_NAME.pattern}")
-ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
 
 
 class ProtocolError(ValueError):
@@ -51,7 +53,8 @@ class Request(NamedTuple):
 def plan_item(plan: Plan) -> list[Any]:
     """Return `plan` as an item of `arm`; its phase as unix seconds."""
     phase = int(plan.phase.replace(microsecond=0).timestamp()) if plan.phase else None
-    return [plan.instance, *plan.schedule, plan.zone.key, phase]
+    limits = [list(plan.limits)] if plan.limits != NO_LIMITS else []
+    return [plan.instance, *plan.schedule, plan.zone.key, phase, *limits]
 
 
 def parse_request(line: bytes) -> Request:
@@ -71,10 +74,18 @@ def parse_request(line: bytes) -> Request:
     if len(items) > most:
         raise ProtocolError(f"Malformed request: '{command}' has at most {most} items.")
     pattern, form = (SAFE_NAME, "a name") if command == WATCH else (INSTANCE, "PROFILE:JOB_ID")
-    for name in [item[0] if isinstance(item, list) and item else None for item in items] if command == ARM else items:
+    for item in items:
+        with_more = isinstance(item, list) and (command == ARM or (command == START and len(item) == 2))
+        name = item[0] if with_more and item else None if command == ARM else item
         if not isinstance(name, str) or not pattern.fullmatch(name):
             raise ProtocolError(f"Malformed request: {str(name)[:80]!a} is not {form}.")
     return Request(command, items)
+
+
+def parse_starts(items: Sequence[Any]) -> dict[str, Limits]:
+    """Return the limits of each instance in the checked `items` of `start`. Raises ScheduleError."""
+    return {item: NO_LIMITS for item in items if isinstance(item, str)} | {
+        item[0]: _limits(item[1]) for item in items if isinstance(item, list)}
 
 
 def parse_plans(items: Sequence[Any]) -> tuple[dict[str, Plan], dict[str, str]]:
@@ -85,12 +96,26 @@ def parse_plans(items: Sequence[Any]) -> tuple[dict[str, Plan], dict[str, str]]:
 def _plan(item: Any) -> Plan:
     """Return the plan in `item`, whose every part is parsed again. Raises ScheduleError."""
     match item:
-        case [str(instance), str(kind), str(expression), str(zone), None]:
-            return Plan(instance, _schedule(kind, expression), _zone(zone), None)
-        case [str(instance), str(kind), str(expression), str(zone), int(phase)] if 0 <= phase <= MAX_PHASE:
-            return Plan(instance, _schedule(kind, expression), _zone(zone),
-                        datetime.datetime.fromtimestamp(phase, datetime.UTC))
-    raise ScheduleError("Its plan is malformed: expected an instance, a kind, an expression, a zone and a phase.")
+        case [str(instance), str(kind), str(expression), str(zone), None, *more] if len(more) <= 1:
+            phase = None
+        case [str(instance), str(kind), str(expression), str(zone), int(seconds), *more] if (
+                len(more) <= 1 and 0 <= seconds <= MAX_PHASE):
+            phase = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+        case _:
+            raise ScheduleError("Its plan is malformed: expected an instance, a kind, an expression, a zone, a phase "
+                                "and limits.")
+    return Plan(instance, _schedule(kind, expression), _zone(zone), phase,
+                limits=_limits(more[0]) if more else NO_LIMITS)
+
+
+def _limits(given: Any) -> Limits:
+    """Return the limits `given`, each None or a whole number within its bounds. Raises ScheduleError."""
+    if isinstance(given, list) and len(given) == len(Limits._fields):
+        limits = Limits(*given)
+        if all(value is None or (type(value) is int and SETTINGS[name].least <= value <= SETTINGS[name].most)
+               for name, value in limits._asdict().items()):
+            return limits
+    raise ScheduleError("Its limits are malformed: expected whole numbers within their bounds.")
 
 
 def _schedule(kind: str, expression: str) -> Schedule:
@@ -118,7 +143,7 @@ def _zone(name: str) -> ZoneInfo:
     if name == machine.key:
         return machine
     try:
-        if ZONE_NAME.fullmatch(name):
+        if re.fullmatch(ZONE_NAME, name):
             return ZoneInfo(name)
     except (ValueError, OSError, LookupError):
         pass

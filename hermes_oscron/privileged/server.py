@@ -2,7 +2,8 @@
 
 systemd starts it for the first request (hermes-oscron-root.socket). It carries out one request after the other, and
 exits when there were none for a while. It reads no file of the account. It does three things to the system's manager:
-it writes, starts and stops timers `hermes-job@…`, whose every byte comes from a parsed schedule or a checked name; it
+it writes, starts and stops timers `hermes-job@…`, whose every byte comes from a parsed schedule or a checked name, and
+drop-ins of their services, in which each value is a checked number; it
 starts services `hermes-job@…`; and it starts and stops the path units that notice changed jobs.
 """
 
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import describe
+from ..schedule.model import ScheduleError
 from ..schedulers.protocol import Changes, Problem, Report, SchedulerError
 from ..schedulers.systemd.path_watch import PathWatcher
 from ..schedulers.systemd.scheduler import Systemd
@@ -95,7 +97,7 @@ def _answer(caller: socket.socket, line: bytes, uid: int) -> dict[str, Any]:
         report = _handle(request)
         _log_request(request, report)
         return report._asdict()
-    except (ProtocolError, SchedulerError, OSError) as error:
+    except (ProtocolError, ScheduleError, SchedulerError, OSError) as error:
         reason = describe(error)
         _log(f"Refused: {reason!a}")
     except RequestTimeout:
@@ -118,7 +120,7 @@ def _check_peer(caller: socket.socket, uid: int) -> None:
 
 
 def _handle(request: Request) -> Report:
-    """Carry out `request`. Raises SchedulerError, OSError."""
+    """Carry out `request`. Raises ScheduleError, SchedulerError, OSError."""
     systemctl, now = Systemctl(user=False), datetime.datetime.now(datetime.UTC)
     systemd = Systemd(systemctl)
     if request.command == ARM:
@@ -132,8 +134,8 @@ def _handle(request: Request) -> Report:
     elif request.command == WATCH:
         PathWatcher(systemctl).watch(request.items)
     else:
-        for instance in request.items:
-            systemd.start_service(instance)
+        for instance, limits in protocol.parse_starts(request.items).items():
+            systemd.start_service(instance, limits)
     return Report([], [], [])
 
 
@@ -149,7 +151,7 @@ def _arm(systemd: Systemd, items: Sequence[Any], now: datetime.datetime) -> Repo
 
 def _log_request(request: Request, report: Report) -> None:
     """Log what was done."""
-    names = [item[0] if request.command == ARM else item for item in request.items]
+    names = [item[0] if isinstance(item, list) else item for item in request.items]
     which = ", ".join(names[:3]) + ", …" * (len(names) > 3) or "all"
     counts = ", ".join(f"{len(each)} {name}" for name, each in report._asdict().items() if each)
     _log(f"{'' if report.problems else ROUTINE}{request.command} {which}: {counts or 'done'}.")

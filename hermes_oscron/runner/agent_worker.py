@@ -41,6 +41,8 @@ ATTEMPTS = 2
 UNIT = re.compile(r"hermes-job@.+\.service")
 SYSTEMD = "org.freedesktop.systemd1"
 OWN_DROP_IN = "/hermes-job@.service.d/account.conf"
+OWN_DROP_INS = re.compile(rf"{re.escape(OWN_DROP_IN)}$|^/run/(?:user/[0-9]+/)?systemd/(?:system|user)/"
+                          r"hermes-job@[^/]+\.service\.d/policy\.conf$")
 RESOURCE_CONTROL = re.compile(r"/(?:system|user)\.control/")
 """The folders of `systemctl set-property`, whose settings belong to a cgroup (systemd.resource-control(5))."""
 
@@ -50,19 +52,30 @@ class Unavailable(Exception):
 
 
 class WorkerProcess:
-    """A command that has begun in a fork of the worker: as much of a Popen object as the runner uses.
+    """A command that has begun in a fork of the worker.
 
-    `ended` is a descriptor that becomes readable at its end. Its `waiter`, if it is not 0, is the parent of what it has
-    left behind, until this process ends.
+    Its `waiter`, if it is not 0, is the parent of what it has left behind, until this process ends.
     """
+
+    failure, used = None, None
 
     def __init__(self, connection: socket.socket, pid: int, pipes: list[IO[bytes]], waiter: int) -> None:
         self.pid = pid
         self.waiter = waiter
         self.returncode: int | None = None
-        self.ended = connection.fileno()
         self.stdin, self.stdout, self.stderr = pipes
         self._connection = connection
+
+    @property
+    def ended(self) -> int:
+        """A new descriptor that becomes readable at its end."""
+        return os.dup(self._connection.fileno())
+
+    def signal(self, number: int) -> None:
+        """Send `number` to the rest of its process group."""
+        from .process import signal_group
+
+        signal_group(self.pid, number)
 
     def wait(self) -> int:
         """Wait for the end, and return the exit status, negative for a signal. Without its waiter, kill the command."""
@@ -130,6 +143,8 @@ def begun(command: "Command", connected: Callable[[], socket.socket], stopped: C
                 raise Unavailable(str(answer.get("refused")))
             waiter = os.pidfd_open(answer["waiter"])
             undo.callback(os.close, waiter)
+            if command.nice:
+                os.setpriority(os.PRIO_PROCESS, answer["waiter"], command.nice)  # its fork inherits it
             if move:
                 move(answer["waiter"])
             _require_not_stopped(stopped)
@@ -222,7 +237,7 @@ def _require_common_sandbox(busctl: list[str]) -> None:
     shown = _call([*busctl, "get-property", SYSTEMD, "/org/freedesktop/systemd1/unit/self", f"{SYSTEMD}.Unit",
                    "DropInPaths"])
     for path in shlex.split(shown)[2:]:
-        if "/hermes-job@" in path and not path.endswith(OWN_DROP_IN) and not RESOURCE_CONTROL.search(path):
+        if "/hermes-job@" in path and not OWN_DROP_INS.search(path) and not RESOURCE_CONTROL.search(path):
             raise Unavailable(f"{path} does not apply to it")
 
 

@@ -7,25 +7,29 @@ import contextlib
 import datetime
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import config
 from ..files import StateFileError, touch
-from ..hermes import agent_settings, claims, gateway, jobs_file
+from ..hermes import agent_settings, claims, gateway, jobs_file, timekeeper
 from ..hermes.emergency_stop import paused
 from ..hermes.home import Home
 from ..hermes.jobs_file import JobNotFound
-from ..jobs.record import SCHEDULED, Record, is_used_up, next_run_of, state_of
+from ..jobs.record import RETRY_FIELD, SCHEDULED, Record, hold_of, is_used_up, next_run_of, state_of
 from ..runs import lock
 from ..runs.model import SCHEDULE, Run
 from ..state import State
 from .log import redirect_output, uses_syslog
 
 if TYPE_CHECKING:
+    from .cluster import Place
     from .process import Command
 
 JOBS_FILE_TIMEOUT_S = 65.0
 """The time for which a fire waits for a jobs.json that cannot be read, since it may be under repair."""
+MIN_DEADLINE_S = 59.0
+"""No policy makes a start too late before this."""
 LATE_S = 120.0
 """A job that is due for longer than this may have missed its time; see `due.is_missed`."""
 CAUGHT_UP_S = 1.0
@@ -64,10 +68,11 @@ class Begun(NamedTuple):
         return self.command is not None and self.command.by_agent
 
 
-def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
+def begin(home: Home, job_id: str, trigger: str, requested: bool, waits: Callable[[], object]) -> Begun:
     """Take the lock of the run, record that it begins, and claim it. Raises NotBegun, StateFileError, OSError.
 
-    Only a run that a command has `requested` begins while Hermes is paused; the command has checked that.
+    Only a run that a command has `requested` begins while Hermes is paused; the command has checked that. `waits` is
+    called if the run is queued on a cluster, which may be for hours.
     The run is on the disk before it is claimed: after the claim, only the run's file shows that the run has not ended.
     """
     try:
@@ -87,21 +92,26 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
         from ..runs.interrupted import finish_stale
 
         finish_stale(home, stale)
-    waited, queued_at = False, 0.0
+    waited, queued_at, place = False, 0.0, None
     try:
         if trigger == SCHEDULE:
             waited = _wait_for_network(home, record)
             since = time.time()
-            if _wait_for_turn(home, record, run_lock):
+            from .turn import wait
+
+            if wait(home, record, run_lock):
                 waited, queued_at = True, since
+        if place := _place(home, record, run_lock, trigger, waits):
+            waited, queued_at = True, queued_at or place.queued_at
+        if trigger == SCHEDULE:
             _require_not_paused(home, record, trigger)  # it may have been since
         before = jobs_file.find(home, job_id)
         if trigger == SCHEDULE:
             _require_due(before, home, run_lock)
         gateway.require_unclaimed(before, datetime.datetime.now(datetime.UTC))
-        run = _run(before, trigger, queued_at)
+        run = _run(before, trigger, queued_at, place)
         run_lock.write(run, durable=True)
-        command, reason = _command(home, before, trigger == SCHEDULE)
+        command, reason = _command(home, before, trigger == SCHEDULE, place)
         begun = Begun(before, run, run_lock, command, reason, by="", is_claimed=True)
         if begun.by_agent and trigger != SCHEDULE:
             _require_runs_left(before)
@@ -114,6 +124,8 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
             return begun._replace(is_claimed=False)
         return begun
     except BaseException as error:
+        if place:
+            place.give_back()
         run_lock.release()  # nothing has begun, and the job stays due
         if waited:  # a sync in that time has left the timer as it was
             from .resync import resync
@@ -126,16 +138,29 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool) -> Begun:
         raise
 
 
-def _run(record: Record, trigger: str, queued_at: float) -> Run:
+def _run(record: Record, trigger: str, queued_at: float, place: "Place | None") -> Run:
     """Return the run of the job of `record` that begins now. It answers the occurrence that is due, if one is."""
     due, now = next_run_of(record), time.time()
     is_due = due and due.timestamp() <= now and state_of(record) == SCHEDULED
-    return Run(record["id"], now, trigger, due=due.timestamp() if due and is_due else 0.0, queued_at=queued_at)
+    run = Run(record["id"], now, trigger, queued_at=queued_at)
+    if due and is_due:
+        hold = hold_of(record) if RETRY_FIELD in record else None
+        retry, due = (hold.retry, hold.due or due) if hold else (0, due)
+        run = run._replace(due=due.timestamp(), retry=retry)
+    if place and (there := place.allocation):
+        run = run._replace(slurm=there.name, node=there.node, slurm_job=there.job)
+    return run
 
 
-def _command(home: Home, record: Record, scheduled: bool) -> "tuple[Command | None, str]":
-    """Return the command of the job of `record`, or else why it has none."""
+def _command(home: Home, record: Record, scheduled: bool, place: "Place | None") -> "tuple[Command | None, str]":
+    """Return the command of the job of `record`, or else why it has none; then its `place` is given back."""
     redirect_output()
+    if place:
+        command, reason = (None, place.error) if place.error else _command(home, record, scheduled, None)
+        if command is None:
+            place.give_back()
+            return None, reason
+        return command._replace(worker="", allocation=place.allocation), ""
     from .command import command_for
     from .environment import NoExecutor
 
@@ -175,19 +200,16 @@ def _wait_for_network(home: Home, record: Record) -> bool:
         return False
 
 
-def _wait_for_turn(home: Home, record: Record, run_lock: lock.RunLock) -> bool:
-    """Wait until the job of `record` may run, if the runs in progress are limited; return True if it was queued.
+def _place(home: Home, record: Record, run_lock: lock.RunLock, trigger: str,
+           waits: Callable[[], object]) -> "Place | None":
+    """Wait for the place of the run on a cluster; None if the job of `record` runs on this machine."""
+    with contextlib.suppress(config.ConfigError):  # the run fails with it
+        settings = config.load(home.root)
+        if record.get("policy") or settings.policy_of(home.profile):
+            from .cluster import place_of
 
-    A job that waits has the lock of its run. Raises StateFileError, OSError.
-    """
-    from .environment import NoExecutor
-    from .turn import limit_of, wait_for_turn
-
-    try:
-        limit = limit_of(home, record, config.load(home.root))
-    except (NoExecutor, config.ConfigError):
-        return False  # the run reports it and fails
-    return limit is not None and wait_for_turn(home, record, run_lock, limit)
+            return place_of(home, record, settings, run_lock, trigger, waits)
+    return None
 
 
 def _require_not_paused(home: Home, record: Record, trigger: str) -> None:
@@ -226,6 +248,8 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
     job_id, state = record["id"], state_of(record)
     if os.path.exists(State(home.root).disarmed):
         raise NotBegun("the jobs are disarmed; 'hermes-oscron arm' arms them again.")
+    if other := timekeeper.other_timekeeper(home.root):
+        raise NotBegun(timekeeper.sentence_of(other, home.root))
     is_claimed = record.get("run_claim") or record.get("fire_claim")  # a run counts when it begins
     if state != SCHEDULED or (is_used_up(record) and not is_claimed):
         from .resync import resync
@@ -235,16 +259,18 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
         raise NotBegun(f"{job_id} is {state}; 'hermes-oscron run {job_id}' runs it now.")
     due = next_run_of(record)
     if due and int(due.timestamp()) <= time.time():
-        if not run_lock and time.time() - due.timestamp() > LATE_S:  # with the lock, it may have waited
-            _require_not_missed(job_id, home)
+        late_s = time.time() - due.timestamp()
+        if late_s > LATE_S or (late_s > MIN_DEADLINE_S and _has_policy(record, home)):
+            _require_not_missed(job_id, home, waited=run_lock is not None)
+        if not run_lock and _has_policy(record, home):
+            _require_not_excluded(job_id, home)
         return
     if not run_lock:
         _require_not_running(home, job_id)
-    from ..hermes.timezone import home_zone
+    from ..hermes import job_store
     from ..jobs.due import is_due
-    from ..jobs.model import Job
 
-    if is_due(Job.from_record(home.profile, record, home_zone(home)), datetime.datetime.now(datetime.UTC)):
+    if is_due(job_store.parse(home, record), datetime.datetime.now(datetime.UTC)):
         return
     if uses_syslog():  # a crontab line that covers a schedule starts the runner too often every day
         raise NotBegun
@@ -252,18 +278,69 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
                    f"during a run. 'hermes-oscron run {job_id}' runs it now.")
 
 
-def _require_not_missed(job_id: str, home: Home) -> None:
-    """Skip an occurrence that was missed, and raise NotBegun, if `cron.catch_up_missed` of the agent is false."""
+def _has_policy(record: Record, home: Home) -> bool:
+    """Return True if the job of `record` has a policy of its own or by default."""
+    return bool(record.get("policy") or config.policy_of(home.root, home.profile))
+
+
+def _require_not_excluded(job_id: str, home: Home) -> None:
+    """Skip an occurrence on a day that the policy of the job excludes, and raise NotBegun unless a later one may begin.
+
+    If a file of such days cannot be read, the run begins, and fails with that reason.
+    """
     from ..hermes import job_store
-    from ..jobs.due import is_missed
-    from ..jobs.lifecycle import skip_missed
+    from ..jobs.exclusions import KEYS, skip_excluded
 
-    now = datetime.datetime.now(datetime.UTC)
-    if is_missed(job_store.find(home, job_id), now) and not agent_settings.catches_up(home):
-        from ..runs.accounting import NO_CATCH_UP
-        from ..runs.entries import enter_decided
+    now, job = datetime.datetime.now(datetime.UTC), job_store.find(home, job_id)
+    if not KEYS & job.policy.keys():
+        return
+    from .environment import NoExecutor
+    from .policy import excluded_days
 
-        job = job_store.change(home, job_id, lambda job: skip_missed(job, now))
-        enter_decided(home, job, now, NO_CATCH_UP)
-        raise NotBegun(f"{job_id} missed its time, and cron.catch_up_missed is false; it is due next at "
-                       f"{job.record['next_run_at']}.")
+    try:
+        excluded = excluded_days(job.policy)
+    except NoExecutor:
+        return
+    _, reason = skip_excluded(job, now, excluded)
+    if not reason:
+        return
+    from ..runs.entries import enter_not_run
+    from .resync import resync
+
+    if job.next_run_at:
+        enter_not_run(home, job_id, str(job.record.get("name") or ""), job.next_run_at.timestamp(), reason)
+    job = job_store.change(home, job_id, lambda job: skip_excluded(job, now, excluded)[0])
+    if job.next_run_at and job.next_run_at <= now:
+        return
+    if not job.is_scheduled:
+        resync(home, None)
+    raise NotBegun(f"{reason} {job_id} is due next at {job.record['next_run_at'] or 'no time'}.")
+
+
+def _require_not_missed(job_id: str, home: Home, waited: bool) -> None:
+    """Skip an occurrence that was missed, or is too late, and raise NotBegun unless a later one may begin.
+
+    The policy of the job decides, or else `cron.catch_up_missed` of the agent. A job that has `waited` has its lock.
+    """
+    from ..hermes import job_store
+    from ..jobs.missed import skip_missed
+
+    now, job = datetime.datetime.now(datetime.UTC), job_store.find(home, job_id)
+    catches_up = bool(waited or job.policy.get("catch_up")) or agent_settings.catches_up(home)
+    if skip_missed(job, now, catches_up, waited) is job:
+        return
+    from ..runs.accounting import NO_CATCH_UP, TOO_LATE
+    from ..runs.entries import enter_decided
+
+    job = job_store.change(home, job_id, lambda job: skip_missed(job, now, catches_up, waited))
+    enter_decided(home, job, now, TOO_LATE if catches_up else NO_CATCH_UP)
+    is_due = job.next_run_at is not None and job.next_run_at <= now
+    if is_due and not waited:
+        return
+    if is_due or not job.is_scheduled:
+        from .resync import resync
+
+        resync(home, None)
+    reason = "is too late to begin, by its policy" if catches_up else ("missed its time, and cron.catch_up_missed is "
+                                                                       "false")
+    raise NotBegun(f"{job_id} {reason}; it is due next at {job.record['next_run_at'] or 'no time'}.")

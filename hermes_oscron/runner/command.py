@@ -28,6 +28,8 @@ MAX_NAME_CHARS = 4096
 OF_AGENT = ("failure_deliver", "attach_to_session", "skills", "enabled_toolsets", "context_from", "model", "provider",
             "base_url", "reasoning_effort")
 """Fields beside `deliver` that have an effect only in the agent."""
+NOT_BY_AGENT = ("success_exit_codes",)
+"""Keys of the policy that have no effect in the agent."""
 OTHER_SCRIPT = "'hermes-oscron update ID --script NAME' names another one."
 OTHER_PYTHON = "'hermes-oscron update ID --interpreter PATH' names another one."
 MAX_SHEBANG_BYTES = 256
@@ -37,6 +39,17 @@ PYTHON_NAME = r"(?i)python(?:\d+(?:\.\d+)*)?"
 
 def command_for(record: Record, home: Home, settings: config.Config, scheduled: bool = False,
                 will_run: bool = True) -> Command:
+    """Return the command of a manual or `scheduled` run of the job of `record`, with its policy. Raises NoExecutor."""
+    command = _command_without_policy(record, home, settings, scheduled, will_run)
+    if not record.get("policy") and not settings.policy_of(home.profile):
+        return command
+    from .policy import with_policy
+
+    return with_policy(command, record, home, settings)
+
+
+def _command_without_policy(record: Record, home: Home, settings: config.Config, scheduled: bool,
+                            will_run: bool) -> Command:
     """Return the command of a manual or `scheduled` run of the job of `record`, which `home` owns. Raises NoExecutor.
 
     A script runs by itself, unless its output must be delivered, which only the agent can do. A prompt runs in the
@@ -187,6 +200,16 @@ def fields_without_effect(record: Record, home: Home, settings: config.Config) -
         return []
     delivered = ["deliver"] if is_delivered(record) else []
     return delivered + [field for field in OF_AGENT if record.get(field)]
+
+
+def policy_without_effect(record: Record, home: Home, settings: config.Config) -> list[str]:
+    """Return the keys of the policy of `record` that have no effect because the agent runs the job."""
+    try:
+        if not command_for(record, home, settings, will_run=False).by_agent:
+            return []
+    except NoExecutor:
+        return []
+    return [key for key in NOT_BY_AGENT if key in (record.get("policy") or {})]
 
 
 def _require_no_agent(record: Record, home: Home) -> None:

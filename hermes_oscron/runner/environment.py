@@ -1,6 +1,7 @@
 """The environment of a run, and whether the agent runs it, which must be known before its turn."""
 
 import os
+from typing import TYPE_CHECKING
 
 from .. import config
 from ..errors import cause
@@ -8,6 +9,9 @@ from ..files import open_regular
 from ..hermes import agent
 from ..hermes.home import Home
 from ..jobs.record import Record, is_delivered
+
+if TYPE_CHECKING:
+    from .process import Command
 
 STATUS_SOCKET = "NOTIFY_SOCKET"
 """The variable with which systemd names the socket for the status of a unit (sd_notify(3)). It is the runner's."""
@@ -64,3 +68,18 @@ def env_file_variables(home: Home, environment: dict[str, str]) -> dict[str, str
         return {}
     except OSError as error:
         raise NoExecutor(f"{path} cannot be read: {cause(error)}") from None
+
+
+def in_any_locale(command: "Command") -> "Command":
+    """Return `command` with each text that the locale's encoding does not have, such as a job's name, in UTF-8."""
+
+    def encodable(text: str) -> str:
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError:
+            return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+        return text
+
+    return command._replace(argv=[encodable(text) for text in command.argv], directory=encodable(command.directory),
+                            environment={encodable(name): encodable(value)
+                                         for name, value in command.environment.items()})

@@ -152,7 +152,8 @@ def _run(home: Home, job_id: str, trigger: str) -> int:
     """Run `job_id`, and answer the commands that requested it as soon as the run has begun, or cannot begin."""
     waiting = requests.take(home, job_id)
     try:
-        begun = begin(home, job_id, MANUAL if waiting else trigger, requested=bool(waiting))
+        begun = begin(home, job_id, MANUAL if waiting else trigger, requested=bool(waiting),
+                      waits=lambda: waiting.answer(begun=True))
     except NotBegun as reason:
         if str(reason):
             log(f"Skipped: {reason}")
@@ -200,10 +201,16 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
         from ..runs.live_output import live_output
         from .result import record_result  # 20 ms, while the job runs
 
-        enter_begin(home, job_store.parse(home, begun.record), run)
+        job = job_store.parse(home, begun.record)
+        enter_begin(home, job, run)
+        timeout, reason = command.timeout, ""
+        if job.policy.get("overlap") == "replace":
+            from .policy import until_replaced
+
+            timeout, reason = until_replaced(job, timeout)
 
         with _claims_renewed(home, begun), live_output(home, run.job_id) as copy_to:
-            outcome = process.wait(command.timeout, copy_to)
+            outcome = process.wait(timeout, reason, copy_to)
     except SpawnError as error:
         from .result import record_result
 
@@ -220,6 +227,10 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
     from .resync import resync
 
     resync(home, result.job, begun.record)
+    if result.job and result.job.policy and state_of(begun.record) == SCHEDULED:
+        from .policy import log_pause
+
+        log_pause(result.job)
     return 1 if result.error else 0
 
 

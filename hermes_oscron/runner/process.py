@@ -14,16 +14,19 @@ from collections.abc import Callable
 from types import FrameType
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from .environment import in_any_locale
+
 if TYPE_CHECKING:
-    from .agent_worker import WorkerProcess
+    from .executors import Execution
     from .redaction import Redactor
+    from .slurm_process import Allocation
 
 MAX_STREAM_BYTES = 5 * 1024 * 1024
 """The most of each stream that is kept."""
 MAX_SELECT_S = 86400.0
 """The longest single wait: epoll(2) takes no more than 24 days."""
 KILL_GRACE_S = 10.0
-"""The time between SIGTERM and SIGKILL."""
+"""The time between SIGTERM and SIGKILL, unless the job's policy has another."""
 SIGTERM_RACE_S = 0.1
 """A SIGTERM to the whole control group reaches the job and us within this time."""
 DRAIN_TIMEOUT_S = 0.2
@@ -33,9 +36,10 @@ DRAIN_TIMEOUT_S = 0.2
 class Command(NamedTuple):
     """The command of a job: `stdin` is its input, `environment` is its whole environment.
 
-    A run `by_agent` is recorded by the agent itself. `timeout` is in seconds. `redactor`, if there is one, is the
-    command that removes secrets from the output. `worker`, if there is one, is the profile whose agent worker may run
-    the command; see runner/agent_worker.py.
+    A run `by_agent` is recorded by the agent itself. `timeout` is in seconds; so is `stop_timeout`, from SIGTERM to
+    SIGKILL. A run with one of `success_exit_codes` went well. `memory_max` is in bytes, 0 for no limit. `redactor`, if
+    there is one, is the command that removes secrets from the output. `worker`, if there is one, is the profile whose
+    agent worker may run the command; see runner/agent_worker.py. `allocation` is its place on a cluster, if any.
     """
 
     argv: list[str]
@@ -44,8 +48,13 @@ class Command(NamedTuple):
     environment: dict[str, str]
     by_agent: bool = False
     timeout: float = math.inf
+    stop_timeout: float = KILL_GRACE_S
+    success_exit_codes: tuple[int, ...] = ()
+    nice: int = 0
+    memory_max: int = 0
     redactor: tuple[str, ...] = ()
     worker: str = ""
+    allocation: "Allocation | None" = None
 
 
 class SpawnError(Exception):
@@ -55,13 +64,14 @@ class SpawnError(Exception):
 class ProcessResult(NamedTuple):
     """The output of a process and how it ended.
 
-    `error` is a sentence, or None if it went well; `code` is None if we ended it.
+    `error` is a sentence, or None if it went well; `code` is None if we ended it. `used` is as a node has counted it.
     """
 
     stdout: str
     stderr: str
     error: str | None
     code: int | None = None
+    used: tuple[float | None, int | None] | None = None
 
 
 class _Stream:
@@ -140,10 +150,10 @@ class JobProcess:
 
     def __init__(self, command: Command) -> None:
         """Start `command` in a process group of its own. Raises SpawnError, also if a signal requests our end first."""
-        command = _in_any_locale(command)
+        command = in_any_locale(command)
         self._signals = _SignalPipe()
-        self._stdin = command.stdin
-        self._process = self._forked(command) or self._spawned(command)
+        self._command = command
+        self._process = self._elsewhere(command) or self._spawned(command)
         assert self._process.stdout and self._process.stderr
         self._redactor = _redactor(command)
         self._out = _Stream(self._process.stdout, 1, self._redactor)
@@ -157,70 +167,80 @@ class JobProcess:
     @property
     def waiter(self) -> int:
         """The parent of what a fork of the agent worker has left behind; 0 for other commands, and in a unit."""
-        return 0 if isinstance(self._process, subprocess.Popen) else self._process.waiter
+        return self._process.waiter
 
-    def _forked(self, command: Command) -> "WorkerProcess | None":
-        """Return `command` in a fork of its worker, if it has one that can run it."""
+    def _elsewhere(self, command: Command) -> "Execution | None":
+        """Return `command` on its node, or in a fork of its worker, if it has one that can run it."""
+        if command.allocation:
+            from .slurm_process import SlurmProcess
+
+            return SlurmProcess(command.allocation, command)
         if not command.worker:
             return None
         from .agent_worker import start  # 20 ms, in place of the second that the agent's imports take
 
         return start(command, self.is_stopped)
 
-    def _spawned(self, command: Command) -> "subprocess.Popen[bytes]":
+    def _spawned(self, command: Command) -> "Execution":
         """Start `command` in a process of its own. Raises SpawnError, also if a worker was waited for until a stop."""
-        if self._signals.received:
-            raise SpawnError(_stopped_by(self._signals.received, "begun"))
+        if number := self._signals.received:
+            raise SpawnError(_stopped_by(number, "begun"))
         return _spawned(command)
 
     def is_stopped(self) -> bool:
         """Return True if a signal has requested our end, also after the command has ended."""
         return self._signals.received is not None
 
-    def wait(self, timeout: float, copy_to: Callable[[bytes], None] | None = None) -> ProcessResult:
+    def wait(self, timeout: float, reason: str = "", copy_to: Callable[[bytes], None] | None = None) -> ProcessResult:
         """Wait at most `timeout` seconds for the end, then end the whole process group; return how it ended.
 
-        `copy_to` gets each part of the output as it comes.
+        `reason` is the sentence for a run that is ended by us then; without it, the run has timed out. `copy_to` gets
+        each part of the output as it comes.
         """
         self._out.copy_to = self._err.copy_to = copy_to
-        ended_early = _pump(self._process, self._stdin, self._out, self._err, self._signals, timeout)
+        ended_early = _pump(self._process, self._command.stdin, self._out, self._err, self._signals, timeout,
+                            self._command.stop_timeout, reason or f"timed out after {timeout:g} s.")
         stdout, stderr = self._out.text(), self._err.text()
         if self._redactor:
             self._redactor.close()
         code = self._process.wait()
-        return ProcessResult(stdout, stderr, ended_early or _failure(code, stderr), None if ended_early
-                             else code)
+        early, error = ended_early or self._process.failure, None
+        if early or code not in (0, *self._command.success_exit_codes):
+            from .failure import failure
+
+            error = failure(early, code, stderr, self._command.memory_max)
+        return ProcessResult(stdout, stderr, error, None if early else code, self._process.used)
 
 
-def _spawned(command: Command) -> "subprocess.Popen[bytes]":
+class LocalProcess(subprocess.Popen[bytes]):
+    """A command in a process of this runner, in a process group of its own."""
+
+    waiter, failure, used = 0, None, None
+
+    @property
+    def ended(self) -> int:
+        return os.pidfd_open(self.pid)
+
+    def signal(self, number: int) -> None:
+        """Send `number` to the rest of the group. Processes of another account, of sudo for example, are waited for."""
+        signal_group(self.pid, number)
+
+
+def _spawned(command: Command) -> LocalProcess:
     """Start `command` in a process of its own. Raises SpawnError."""
+    prepare = None
+    if command.nice or command.memory_max:
+        from .resources import apply_limits
+
+        prepare = apply_limits(command.nice, command.memory_max)
     try:
-        return subprocess.Popen(
-            command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            cwd=command.directory, env=command.environment, process_group=0, bufsize=0,
-        )
+        return LocalProcess(
+            command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=command.directory,
+            env=command.environment, process_group=0, bufsize=0, preexec_fn=prepare)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        program, path = command.argv[0], command.environment.get("PATH", os.defpath)
-        if isinstance(error, FileNotFoundError) and error.filename == program and "/" not in program:
-            raise SpawnError(f"Command '{program}' not found in PATH ({path}); set [exec] path or command in "
-                             f"oscron.toml.") from None
-        raise SpawnError(f"{command.argv[0]} could not be started in {command.directory}: {reason}.") from None
+        from .failure import unstarted
 
-
-def _in_any_locale(command: Command) -> Command:
-    """Return `command` with each text that the locale's encoding does not have, such as a job's name, in UTF-8."""
-
-    def encodable(text: str) -> str:
-        try:
-            os.fsencode(text)
-        except UnicodeEncodeError:
-            return os.fsdecode(text.encode("utf-8", "surrogateescape"))
-        return text
-
-    return command._replace(argv=[encodable(text) for text in command.argv], directory=encodable(command.directory),
-                            environment={encodable(name): encodable(value)
-                                         for name, value in command.environment.items()})
+        raise SpawnError(unstarted(command, error)) from None
 
 
 def _redactor(command: Command) -> "Redactor | None":
@@ -231,15 +251,15 @@ def _redactor(command: Command) -> "Redactor | None":
     return Redactor(command.redactor, command.environment)
 
 
-def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out: _Stream, err: _Stream,
-          signals: _SignalPipe, timeout: float) -> str | None:
+def _pump(process: "Execution", stdin: bytes, out: _Stream, err: _Stream,
+          signals: _SignalPipe, timeout: float, stop_timeout: float, at_timeout: str) -> str | None:
     """Pass input to `process` and read its output until it ends; return the reason if we ended it, else None."""
     assert process.stdin
+    ended = process.ended
     deadline = time.monotonic() + timeout
     killed_for: str | None = None
     unsent = memoryview(stdin)
     os.set_blocking(process.stdin.fileno(), False)
-    ended = os.pidfd_open(process.pid) if isinstance(process, subprocess.Popen) else os.dup(process.ended)
     with selectors.DefaultSelector() as selector:
         selector.register(ended, selectors.EVENT_READ)
         selector.register(signals.fd, selectors.EVENT_READ)
@@ -266,21 +286,21 @@ def _pump(process: "subprocess.Popen[bytes] | WorkerProcess", stdin: bytes, out:
                 reap_adopted(process.pid)
             if signals.received and not killed_for:
                 killed_for = _stopped_by(signals.received)
-                deadline = _terminate(process)
+                deadline = _terminate(process, stop_timeout)
             elif time.monotonic() >= deadline:
                 if killed_for:
-                    _signal_group(process.pid, signal.SIGKILL)
+                    process.signal(signal.SIGKILL)
                     deadline += KILL_GRACE_S
                 else:
-                    killed_for = f"timed out after {timeout:g} s."
-                    deadline = _terminate(process)
+                    killed_for = at_timeout
+                    deadline = _terminate(process, stop_timeout)
     os.close(ended)
     if process.wait() == -signal.SIGTERM:
         signals.wait(SIGTERM_RACE_S)  # the same signal may be on its way to us
     if signals.received:
         killed_for = killed_for or _stopped_by(signals.received)
     if killed_for:
-        _signal_group(process.pid, signal.SIGKILL)  # the processes that the ended leader left behind
+        process.signal(signal.SIGKILL)  # the processes that the ended leader left behind
     _drain(out, err)
     return killed_for
 
@@ -289,18 +309,16 @@ def _stopped_by(number: int, what: str = "ended") -> str:
     return f"stopped by {signal.Signals(number).name} before it had {what}."
 
 
-def _terminate(process: "subprocess.Popen[bytes] | WorkerProcess") -> float:
-    """Send SIGTERM to the whole group; return the time for SIGKILL."""
-    _signal_group(process.pid, signal.SIGTERM)
-    return time.monotonic() + KILL_GRACE_S
+def _terminate(process: "Execution", stop_timeout: float) -> float:
+    """Send SIGTERM to the whole `process`; return the time for SIGKILL."""
+    process.signal(signal.SIGTERM)
+    return time.monotonic() + stop_timeout
 
 
-def _signal_group(group: int, number: int) -> None:
-    """Send `number` to the rest of `group`. Processes of another account, of sudo for example, are waited for."""
-    try:
+def signal_group(group: int, number: int) -> None:
+    """Send `number` to the rest of the process `group` of which this account may signal some process."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _feed(stdin: IO[bytes], unsent: memoryview) -> memoryview:
@@ -325,26 +343,8 @@ def _drain(*streams: _Stream) -> None:
                     selector.unregister(key.fd)
 
 
-def _failure(returncode: int, stderr: str) -> str | None:
-    """Return the sentence for a command that ended by itself with `returncode`; None for 0."""
-    if returncode == 0:
-        return None
-    last = stderr.strip().rpartition("\n")[2][:500]
-    how = f"killed by {_signal_name(-returncode)}" if returncode < 0 else f"exited with code {returncode}"
-    return f"{how}: {last}" if last else f"{how}."
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def _write_all(fd: int, data: bytes) -> None:
     """Pass `data` on. If our output is closed, the job goes on."""
-    try:
+    with contextlib.suppress(OSError):
         while data:
             data = data[os.write(fd, data) :]
-    except OSError:
-        pass

@@ -15,12 +15,11 @@ from ..hermes.agent import EXIT_CLAIMED_ELSEWHERE, EXIT_UNSUPPORTED
 from ..hermes.home import Home
 from ..hermes.jobs_file import JobNotFound
 from ..hermes.output_page import render_page
-from ..hermes.timezone import home_zone
 from ..jobs import claiming, lifecycle
 from ..jobs.model import Job
-from ..jobs.record import PAUSED, RAN, Record, deliver_of, is_delivered, readable_error
+from ..jobs.record import PAUSED, RAN, Record, deliver_of, hold_of, is_delivered, readable_error
 from ..runs.entries import enter_end, was_resumed
-from ..runs.finish import finish, require_jobs_file
+from ..runs.finish import by_policy, finish, require_jobs_file
 from ..runs.ledger import SKIPPED
 from ..runs.lock import RunLock
 from ..runs.model import Result, Run
@@ -63,7 +62,7 @@ class _End(NamedTuple):
 
     def result(self, error: str | None, by_agent: bool = False, output: str = "") -> Result:
         return Result(self.ended.timestamp(), error, None if by_agent else _undelivered(self.before), by_agent,
-                      self.process.code, *resources_used(), output)
+                      self.process.code, *(self.process.used or resources_used()), output)
 
     def skipped(self, reason: str) -> Result:
         return Result(self.ended.timestamp(), reason, outcome=SKIPPED)
@@ -83,7 +82,7 @@ def record_result(home: Home, record: Record, run: Run, run_lock: RunLock, proce
     If a file cannot be written, this tries again until RECORD_TIMEOUT_S is over or the runner is `stopped`. Then it
     raises StateFileError or OSError, and the result stays in the run's file for the next sync.
     """
-    before = Job.from_record(home.profile, record, home_zone(home))
+    before = job_store.parse(home, record)
     end = _End(home, before, run, run_lock, process, datetime.datetime.now(datetime.UTC))
     attempt = _take_over_from_agent(end) if by_agent else _record(end)
     deadline = time.monotonic() + RECORD_TIMEOUT_S
@@ -175,6 +174,9 @@ def _take_over_from_agent(end: _End) -> Attempt:
             if not before.repeat.is_last_run:
                 return without_record(is_last)
             if before.state != PAUSED:
+                if retried := _restore_for_retry(end):
+                    end.log(process.error)
+                    return RunResult(process.error, retried)
                 finish(end.home, end.run._replace(result=end.result(process.error, True, _output_of_agent(end))))
                 end.log(process.error)
                 return RunResult(process.error, None)
@@ -234,6 +236,20 @@ def _save_output(end: _End) -> str:
     text = render_page(end.before.record, end.started.astimezone(zone), end.ended, process.stdout, process.stderr,
                        process.error)
     return outputs.write(end.home, end.run.job_id, end.ended.astimezone(zone), text)
+
+
+def _restore_for_retry(end: _End) -> Job | None:
+    """Add the job again that the agent deleted after its last run, if that is tried again; return None if not."""
+    error, result = end.process.error, end.result(end.process.error)
+    if not error or "retries" not in end.before.policy:
+        return None
+    recorded = lifecycle.record_run(end.before, end.started, end.ended, error)
+    job = by_policy(end.before, recorded, end.run._replace(result=result), result)
+    if not hold_of(job.record):
+        return None
+    job_store.add(end.home, job)
+    enter_end(end.home, end.run._replace(result=result), job)
+    return job
 
 
 def _restore_paused_job(end: _End, error: str | None) -> Job:

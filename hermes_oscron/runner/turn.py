@@ -6,8 +6,10 @@ A queued run has imported no more than this, and what this imports.
 import contextlib
 import os
 import time
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from .. import config
 from ..config import Config
 from ..hermes import agent_settings, jobs_file
 from ..hermes.home import Home, instance_name
@@ -15,7 +17,7 @@ from ..jobs.record import Record, next_run_of
 from ..runs.lock import RunLock
 from ..runs.model import SCHEDULE, Run
 from ..state import State
-from .environment import STATUS_SOCKET, home_environment, runs_in_agent
+from .environment import STATUS_SOCKET, NoExecutor, home_environment, runs_in_agent
 from .log import log, subject
 
 
@@ -34,8 +36,8 @@ def limit_of(home: Home, record: Record, settings: Config) -> Limit | None:
     has a queue of its own, as its gateway has. Without any setting only runs by the agent are limited: each takes a
     core and 100 MB while it starts.
     """
-    if settings.max_parallel == 0:
-        return None
+    if settings.max_parallel == 0 or _policy_of(home, record, settings).get("run_on", "local") != "local":
+        return None  # the queue of a cluster is its own
     if settings.max_parallel:
         return Limit(settings.max_parallel, State(home.root).shared_queue, "[exec] max_parallel")
     own = agent_settings.limit(home, agent_settings.MAX_PARALLEL_JOBS, home_environment(home, settings))
@@ -46,7 +48,41 @@ def limit_of(home: Home, record: Record, settings: Config) -> Limit | None:
     return None
 
 
-def wait_for_turn(home: Home, record: Record, run_lock: RunLock, limit: Limit) -> bool:
+def group_limit_of(home: Home, record: Record, settings: Config) -> Limit | None:
+    """Return the limit of the group of the job of `record`, if its policy names one. An unusable one fails the run."""
+    wanted = _policy_of(home, record, settings)
+    if group := wanted.get("group"):
+        return Limit(wanted.get("max_parallel", 1), f"{State(home.root).groups}/{group}", f"the group {group}")
+    return None
+
+
+def _policy_of(home: Home, record: Record, settings: Config) -> Mapping[str, Any]:
+    """Return the policy in force for the job of `record`; an unusable one is empty here."""
+    defaults = settings.policy_of(home.profile)
+    if not record.get("policy") and not defaults:
+        return {}
+    from ..jobs import policy
+
+    with contextlib.suppress(policy.ValidationError):
+        return policy.over(defaults, policy.stored(record))
+    return {}
+
+
+def wait(home: Home, record: Record, run_lock: RunLock) -> bool:
+    """Wait until the job of `record` may run, if the runs in progress are limited; return True if it was queued.
+
+    A job that waits has the lock of its run. Raises StateFileError, OSError.
+    """
+    try:
+        settings = config.load(home.root)
+        limits = [group_limit_of(home, record, settings), limit_of(home, record, settings)]
+    except (NoExecutor, config.ConfigError):
+        return False  # the run reports it and fails
+    waited = [_wait_for_turn(home, record, run_lock, limit) for limit in limits if limit]
+    return any(waited)
+
+
+def _wait_for_turn(home: Home, record: Record, run_lock: RunLock, limit: Limit) -> bool:
     """Wait until fewer than `limit` runs are in progress; until then the run is shown as queued. Return True if it was.
 
     Raises StateFileError, OSError.
@@ -60,16 +96,16 @@ def wait_for_turn(home: Home, record: Record, run_lock: RunLock, limit: Limit) -
         jobs_file.forget(home)  # thousands of jobs would stay in memory for as long as the run waits
         run_lock.write(Run(job_id, time.time(), SCHEDULE, queued=True, due=due_s))
         log(f"{subject(record)}: queued; at most {limit.runs} run at once ({limit.source})")
-        _show_status(f"Queued since {time.strftime('%Y-%m-%d %H:%M:%S %Z')}; at most {limit.runs} run at once "
-                     f"({limit.source})")
+        show_status(f"Queued since {time.strftime('%Y-%m-%d %H:%M:%S %Z')}; at most {limit.runs} run at once "
+                    f"({limit.source})")
 
     waited = queue.wait(limit.queue, instance_name(home.profile, job_id), due_s, limit.runs, queued)
     if waited:
-        _show_status("Running")
+        show_status("Running")
     return waited
 
 
-def _show_status(text: str) -> None:
+def show_status(text: str) -> None:
     """Show `text` as the status of the unit, for systemctl(1) (sd_notify(3))."""
     path = os.environ.get(STATUS_SOCKET)
     if not path:

@@ -30,6 +30,7 @@ CLOCK_TOLERANCE_S = 1.0
 NOT_STARTED = "It was not started at its time."
 PAUSED = "Hermes was paused."
 NO_CATCH_UP = "It was missed, and cron.catch_up_missed is false."
+TOO_LATE = "It was too late to begin, by the policy of the job."
 
 
 def account(books: Ledger, home: Home, job_id: str, job: Job | None, now: float, reason: str = "") -> None:

@@ -87,8 +87,11 @@ def _begin(books: Ledger, job: Job | None, run: Run, runner: str | None) -> int:
     due, trigger = occurrence_of(job, run)
     if job:
         _note_phase(books, job, due, trigger, run)
-    return ledger.begin_row(books, run.job_id, str(job.record.get("name") or "") if job else "", trigger, due,
-                            run.started_at, run.queued_at or None, runner)
+    row = ledger.begin_row(books, run.job_id, str(job.record.get("name") or "") if job else "", trigger, due,
+                           run.started_at, run.queued_at or None, runner)
+    if run.node:
+        ledger.place_row(books, row, run.node, run.slurm_job)
+    return row
 
 
 def _note_phase(books: Ledger, job: Job, due: float, trigger: str, run: Run) -> None:
@@ -111,6 +114,8 @@ def occurrence_of(job: Job | None, run: Run) -> tuple[float, str]:
     time of the schedule up to its start, or, if there is none, was requested for that time.
     """
     due = run.due or run.started_at
+    if run.retry:
+        return due, RETRY
     if job is None or job.schedule is None:
         return due, MANUAL if run.trigger == BY_HAND else SCHEDULE
     moment, schedule = datetime.datetime.fromtimestamp(due, datetime.UTC), job.schedule

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import time
 
 from ..files import StateFileError
 from ..hermes import claims, job_store
@@ -9,7 +10,7 @@ from ..hermes.home import Home
 from ..hermes.jobs_file import JobNotFound
 from ..jobs import lifecycle
 from ..jobs.model import Job
-from .entries import enter_end
+from .entries import enter_end, outcome_of
 from .model import Result, Run
 
 
@@ -34,13 +35,33 @@ def after_run(job: Job, run: Run, before: Job | None = None) -> Job:
     started = datetime.datetime.fromtimestamp(run.started_at, datetime.UTC)
     result = run.result or _interrupted(run, started)
     ended = datetime.datetime.fromtimestamp(result.ended_at, datetime.UTC)
+    due = datetime.datetime.fromtimestamp(run.due, datetime.UTC) if run.due else None
     if before:
-        return lifecycle.correct_after_agent(job, before, ended)
+        corrected = lifecycle.correct_after_agent(job, before, ended, started, due)
+        return by_policy(before, corrected, run, result)
     recorded_since = started if result.by_agent else ended
     if job.last_run_at and recorded_since <= job.last_run_at <= datetime.datetime.now(datetime.UTC):
         return job
     ended_claims = claims.ended_claims(job.record, run.started_at, run.group)
-    return lifecycle.record_run(job, started, ended, result.error, result.delivery_error, ended_claims)
+    recorded = lifecycle.record_run(job, started, ended, result.error, result.delivery_error, ended_claims, due)
+    return by_policy(job, recorded, run, result)
+
+
+def by_policy(before: Job, after: Job, run: Run, result: Result) -> Job:
+    """Return `after`, the job `before` with `run` recorded, with what its policy makes of the result."""
+    after = _with_retry(before, after, run, result)
+    return lifecycle.pause_if_failing(before, after, result.error, datetime.datetime.now(datetime.UTC))
+
+
+def _with_retry(before: Job, after: Job, run: Run, result: Result) -> Job:
+    """Return `after`, the job after a `run` with `result`, held until a retry if its policy has one."""
+    if not result.error or not run.due or "retries" not in after.policy:
+        return after
+    from ..jobs.retries import Failure, with_retry
+
+    due = datetime.datetime.fromtimestamp(run.due, datetime.UTC)
+    ended = datetime.datetime.fromtimestamp(result.ended_at if run.result else time.time(), datetime.UTC)
+    return with_retry(before, after, Failure(outcome_of(result.error), result.code, due, run.retry, ended))
 
 
 def require_jobs_file(home: Home) -> None:

@@ -3,12 +3,17 @@
 A runner writes the result into the run's own file before it writes jobs.json, so that the result can be recorded later.
 """
 
+from ..files import StateFileError
 from ..hermes.home import Home
 from ..jobs.model import Job
 from . import lock
 from .finish import after_run, finish
-from .model import Run
+from .model import SCHEDULE, Run
 from .processes import kill_leftover_processes
+
+
+class StillOnCluster(StateFileError):
+    """The run may still be in progress on a cluster, which does not answer. It is recorded when that is known."""
 
 
 def with_unrecorded_runs(home: Home, jobs: list[Job]) -> list[Job]:
@@ -37,6 +42,9 @@ def record_interrupted_runs(home: Home, job_id: str | None = None) -> list[Job]:
             run_lock.mark_ended()
             if stale and (job := finish_stale(home, stale)):
                 recorded.append(job)
+        except StillOnCluster:
+            run_lock.close()
+            continue
         except BaseException:
             run_lock.close()
             raise
@@ -45,9 +53,16 @@ def record_interrupted_runs(home: Home, job_id: str | None = None) -> list[Job]:
 
 
 def finish_stale(home: Home, run: Run) -> Job | None:
-    """Record `run`, whose runner is gone, and kill its remaining processes. The caller holds the run's lock.
+    """Record `run`, whose runner is gone, and end what remains of it. The caller holds the run's lock.
 
-    Returns its job, or None if the job was deleted. Raises StateFileError.
+    Returns its job, or None if the job was deleted, or was queued and is still due. Raises StateFileError.
     """
     kill_leftover_processes(run)
-    return finish(home, run)
+    if run.slurm:
+        from . import slurm  # only then it is needed
+
+        try:
+            slurm.cancel(home, run.slurm)
+        except slurm.SlurmError as error:
+            raise StillOnCluster(error.message, error.hint) from None
+    return None if run.queued and run.trigger == SCHEDULE else finish(home, run)

@@ -35,8 +35,8 @@ SCHEMA = f"""
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, job TEXT NOT NULL, name TEXT NOT NULL DEFAULT '', trigger TEXT NOT NULL,
     due REAL NOT NULL, attempt INTEGER NOT NULL DEFAULT 1, queued REAL, started REAL, ended REAL, outcome TEXT,
-    reason TEXT, exit_code INTEGER, signal INTEGER, host TEXT, invocation TEXT, cpu_s REAL, memory_bytes INTEGER,
-    usage TEXT, delivery_error TEXT, output TEXT, seq INTEGER, runner TEXT
+    reason TEXT, exit_code INTEGER, signal INTEGER, host TEXT, invocation TEXT, node TEXT, cluster_job TEXT, cpu_s REAL,
+    memory_bytes INTEGER, usage TEXT, delivery_error TEXT, output TEXT, seq INTEGER, runner TEXT
 );
 CREATE UNIQUE INDEX occurrence ON runs (job, due, attempt);
 CREATE INDEX begun ON runs (job, started) WHERE started IS NOT NULL;
@@ -94,6 +94,8 @@ class Row(NamedTuple):
     signal: int | None
     host: str | None
     invocation: str | None
+    node: str | None
+    cluster_job: str | None
     cpu_s: float | None
     memory_bytes: int | None
     usage: str | None
@@ -235,6 +237,11 @@ def begin_row(ledger: Ledger, job: str, name: str, trigger: str, due: float, sta
 
 def _latest_end(ledger: Ledger, job: str) -> float:
     return float(ledger.execute("SELECT max(ended) FROM runs WHERE job = ?", (job,)).fetchone()[0] or 0)
+
+
+def place_row(ledger: Ledger, row: int, node: str, cluster_job: str) -> None:
+    """Write where on a cluster the run with the id `row` is."""
+    ledger.execute("UPDATE runs SET node = ?, cluster_job = ? WHERE id = ?", (node, cluster_job, row))
 
 
 def end_row(ledger: Ledger, row: int, end: End) -> None:

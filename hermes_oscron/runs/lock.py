@@ -42,10 +42,9 @@ class RunLock:
         self.path = path
 
     def stale_run(self) -> Run | None:
-        """Return the run that held this lock before and was never recorded; None if there is none."""
+        """Return the run that held this lock before and was never recorded, or was queued; None if there is none."""
         content = os.pread(self._fd, 2 * PART_BYTES, 0)
-        run = _parse(os.path.basename(self.path), content, os.fstat(self._fd).st_mtime)
-        return run if content and not run.queued else None
+        return _parse(os.path.basename(self.path), content, os.fstat(self._fd).st_mtime) if content else None
 
     def mark_ended(self) -> None:
         """Show that the run in the file has ended, and that this process only records it."""
@@ -240,7 +239,8 @@ def _parse(job_id: str, content: bytes, modified: float) -> Run:
                    str(fields.get("boot", "")), float(fields.get("uptime", 0)),
                    _parse_result(content[PART_BYTES:], started_at), str(fields.get("cgroup", "")),
                    bool(fields.get("queued")), float(fields.get("due", 0)), float(fields.get("queued_at", 0)),
-                   int(fields.get("waiter", 0)))
+                   int(fields.get("waiter", 0)), int(fields.get("retry", 0)),
+                   *(str(fields.get(key, "")) for key in ("slurm", "node", "slurm_job")))
     except (ValueError, KeyError, TypeError):
         return Run(job_id, modified, SCHEDULE)
 

@@ -34,7 +34,8 @@ class Run(NamedTuple):
     that boot (CLOCK_BOOTTIME, clock_gettime(2)). `cgroup` is that of the runner. A run
     that is `queued` waits for its turn since `started_at`; one that has waited was queued at `queued_at`. `due` is the
     occurrence that it answers, or when it was requested. `waiter`, if it is not 0, is the process of the agent worker
-    that is the parent of what the job has left behind.
+    that is the parent of what the job has left behind. `retry` is the number of a retry by the policy of the job. One
+    on a cluster is `slurm_job` of Slurm on `node`; `slurm` is the name of that job, which is known before.
     """
 
     job_id: str
@@ -49,6 +50,10 @@ class Run(NamedTuple):
     due: float = 0.0
     queued_at: float = 0.0
     waiter: int = 0
+    retry: int = 0
+    slurm: str = ""
+    node: str = ""
+    slurm_job: str = ""
 
     @property
     def mark(self) -> str:

@@ -57,7 +57,8 @@ class Version(NamedTuple):
 def version_of(job: Job, since: float, disarmed: bool = False) -> Version:
     """Return the version of the schedule that `job` has from `since` on."""
     state = job.state
-    if state == SCHEDULED and (disarmed or hold_of(job.record)):
+    hold = hold_of(job.record)
+    if state == SCHEDULED and (disarmed or (hold and not hold.retry)):
         state = DISARMED if disarmed else HELD
     if job.schedule is None:
         return Version(job.id, since, state, zone=job.zone.key)

@@ -46,6 +46,13 @@ def in_zone(expression: str, named: datetime.tzinfo, zone: ZoneInfo, now: dateti
     return " ".join((minute, ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts), day, month, weekday))
 
 
+def cron_zone(text: str) -> tuple[str, str]:
+    """Return the zone in `CRON_TZ=ZONE SCHEDULE`, and the schedule; "" and `text` if there is no such zone."""
+    match = re.fullmatch(r"\s*(?:cron_)?tz\s*=\s*(\S+?)[;,]?\s+(\S.*)", text, re.I | re.S)
+    zone = _zone(match[1].strip("\"':")) if match else None
+    return (zone.key, match[2]) if match and zone else ("", text)
+
+
 def split_zone(words: str) -> tuple[str, str, datetime.tzinfo | None]:
     """Return `words` without the zone in it, the name of that zone, and the zone; "" and None if there is none.
 

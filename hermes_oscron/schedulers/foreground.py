@@ -22,7 +22,19 @@ from ..state import State
 from ..wakeup import Wakeup
 from . import spawn
 from .plan import without_paused
-from .protocol import SECOND, Availability, Changes, Drift, EndOfStart, Plan, Problem, Report, SchedulerError
+from .protocol import (
+    NO_LIMITS,
+    SECOND,
+    Availability,
+    Changes,
+    Drift,
+    EndOfStart,
+    Limits,
+    Plan,
+    Problem,
+    Report,
+    SchedulerError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +83,7 @@ class Foreground:
         """Do nothing: the thread reads jobs.json."""
         return Report([], [], [])
 
-    def start(self, instance: str) -> EndOfStart:
+    def start(self, instance: str, limits: Limits = NO_LIMITS) -> EndOfStart:
         """Start the runner of `instance`. Raises SchedulerError."""
         end_of_start = self.start_runner(instance)
         if self._fires_here:

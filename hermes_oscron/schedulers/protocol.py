@@ -18,6 +18,25 @@ class SchedulerError(OscronError):
     """The operating system refused, or cannot be reached. The text quotes it and states what to do."""
 
 
+class Limits(NamedTuple):
+    """The limits in the policy of a job that the system itself can apply; None is the usual one.
+
+    `stop_timeout` is in seconds, `memory_max` in bytes, `cpu_quota` in percent of one CPU. `on_cluster` is 1 if the job
+    runs on a cluster: then the others, except the first, are not for this machine.
+    """
+
+    stop_timeout: int | None = None
+    nice: int | None = None
+    memory_max: int | None = None
+    cpu_quota: int | None = None
+    io_weight: int | None = None
+    tasks_max: int | None = None
+    on_cluster: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
 class Plan(NamedTuple):
     """The way in which one job should be armed.
 
@@ -29,6 +48,7 @@ class Plan(NamedTuple):
     zone: ZoneInfo
     phase: datetime.datetime | None
     paused: bool = False
+    limits: Limits = NO_LIMITS
 
 
 class Availability(NamedTuple):
@@ -105,8 +125,11 @@ class Scheduler(Protocol):
     def apply(self, changes: Changes, now: datetime.datetime) -> Report:
         """Make `changes`. Raises SchedulerError if nothing could be done at all."""
 
-    def start(self, instance: str) -> EndOfStart:
-        """Start the runner of `instance`, without waiting; do nothing if it is starting. Raises SchedulerError."""
+    def start(self, instance: str, limits: Limits = NO_LIMITS) -> EndOfStart:
+        """Start the runner of `instance` with `limits`, without waiting; do nothing if it is starting.
+
+        Raises SchedulerError.
+        """
 
     def running(self) -> set[str]:
         """Return the instances whose runner is starting, running or ending, as far as the system shows that."""

@@ -19,9 +19,7 @@ from ..errors import OscronError
 from ..files import make_private_dir, open_regular, write_atomic
 from ..hermes import job_store, outputs
 from ..hermes.home import Home, ScriptPathError, home_of, homes_of, script_path
-from ..hermes.timezone import home_zone
-from ..jobs import lifecycle
-from ..jobs.model import Job
+from ..jobs import missed
 from ..runs import ledger, lock
 from .command_lock import command_lock
 from .selection import Selection
@@ -189,9 +187,9 @@ def _restore_home(home: Home, saved: Saved) -> list[str]:
             make_private_dir(os.path.dirname(path))
             write_atomic(path, content)
             os.utime(path, (modified, modified))
-    now, zone = CLOCK.now(), home_zone(home)
+    now = CLOCK.now()
     for content in saved.jobs:
-        records = [lifecycle.restored(Job.from_record(home.profile, record, zone), now).record
+        records = [missed.restored(job_store.parse(home, record), now).record
                    if isinstance(record, dict) and isinstance(record.get("id"), str) else record
                    for record in json.loads(content)["jobs"]]
         job_store.replace(home, json.dumps({"jobs": records}).encode())

@@ -5,19 +5,22 @@ from contextlib import AbstractContextManager, contextmanager
 
 from ..errors import cause
 from ..files import LOCK_TIMEOUT_S, StateFileError, locked
+from ..hermes.timekeeper import take_lease
 from ..schedulers.active import set_active_scheduler
 from ..state import State
 from .selection import Selection
 
 
 @contextmanager
-def command_lock(selection: Selection, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-    """Hold the lock of the Hermes root, and store which scheduler is active.
+def command_lock(selection: Selection, timeout_s: float = LOCK_TIMEOUT_S, take_over: bool = False) -> Iterator[None]:
+    """Hold the lock of the Hermes root, and store that this machine fires its jobs, and by which scheduler.
 
-    Raises StateFileError if another command holds the lock for `timeout_s`.
+    Raises StateFileError if another command holds the lock for `timeout_s`, and OtherTimekeeper if another machine
+    fires the jobs, unless this one is to `take_over`.
     """
     with no_command(selection.root, timeout_s):
         try:
+            take_lease(selection.root, take_over)
             set_active_scheduler(selection.root, selection.active.kind)
         except OSError as error:
             raise StateFileError(f"{State(selection.root).folder} cannot be written: {cause(error)}") from error

@@ -8,13 +8,16 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from .. import config
 from ..errors import OscronError, shortened
 from ..hermes.home import SAFE_NAME
 from ..hermes.timezone import home_zone
+from ..jobs import policy
 from ..jobs.fields import FIELDS, UNSET, ValidationError
 from ..jobs.record import COMPLETED, ERROR, PAUSED
 from ..schedule.model import ONCE
 from ..schedule.parse import read_schedule
+from .field_checks import with_zone_of_schedule, zone_with
 from .job_views import JobView
 from .jobs import JobService
 
@@ -85,7 +88,11 @@ def canonical(here: JobService, definition: Mapping[str, Any]) -> Definition:
     text = found.get("schedule")
     if not isinstance(text, str) or not text.strip():
         raise ValidationError("'schedule' is missing." if text is None else "'schedule' must be a text.")
-    now, zone = here.clock.now(), home_zone(here.home)
+    if "policy" in found:
+        found["policy"] = policy.merged({}, policy.check("policy", found["policy"]))
+    found, home = with_zone_of_schedule(found), here.home
+    zone = zone_with(found, None, home_zone(home), config.policy_of(here.root, home.profile))
+    now, text = here.clock.now(), found["schedule"]
     schedule, later = (read_schedule(text, zone, moment)[0] for moment in (now, now + datetime.timedelta(minutes=1)))
     if schedule != later:
         raise ValidationError(f"'schedule': {shortened(text)} is another time whenever the file is applied; write the "
@@ -113,6 +120,8 @@ def change_job(here: JobService, job_id: str, fields: Mapping[str, tuple[Any, An
                save: bool = True) -> JobView:
     """Change the `fields` of `job_id` to what is `wanted`. Raises the errors of `update`."""
     given = {name: wanted.get(name, _cleared(name)) for name in fields if not FIELDS[name].only_new}
+    if "policy" in fields:
+        given["policy"] = policy.replacing(*fields["policy"])
     job = here.update(job_id, given, save=save) if given else here.show(job_id)
     if save and fields.keys() & {"paused", "paused_reason"}:
         if job["state"] == PAUSED:

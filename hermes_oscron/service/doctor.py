@@ -14,6 +14,7 @@ from ..hermes import gateway, job_store, plugin
 from ..hermes.agent import AgentNotFound
 from ..hermes.emergency_stop import paused
 from ..hermes.home import Home, homes_of, instance_name, split_instance
+from ..hermes.timekeeper import other_timekeeper, sentence_of
 from ..hermes.timezone import zone_choice
 from ..install.inspection import outdated_units
 from ..jobs import view
@@ -33,6 +34,7 @@ from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan, SchedulerError
 from . import history, late
 from .access import unusable_files
+from .cluster import cluster_faults
 from .command_lock import no_command
 from .elapses import wrong_elapses
 from .findings import PROBLEM, WARNING, Finding
@@ -65,6 +67,10 @@ class Doctor:
         Without `confirm` it does not wait, and the findings may be solved by themselves.
         """
         scheduler = self._selection.active
+        if other := other_timekeeper(self._selection.root):
+            return [Finding(PROBLEM, "timekeeper", f"Nothing fires on this machine: "
+                            f"{sentence_of(other, self._selection.root)} 'hermes-oscron arm --take-over' makes this "
+                            f"machine the one that fires them.")]
         if reason := scheduler.availability().reason:
             return [Finding(PROBLEM, scheduler.kind, f"Nothing fires: {reason}"), *self._surroundings()]
         found = self._of_root()
@@ -88,6 +94,7 @@ class Doctor:
         with contextlib.suppress(AgentNotFound, plugin.PluginError):  # the jobs, or config.yaml, are reported
             found += [Finding(WARNING, "plugin", sentence)
                       for sentence in plugin.problems(self._selection.root, config.load(self._selection.root))]
+        found += cluster_faults(self._selection.root, config.load(self._selection.root))
         return found + [Finding(WARNING, path, f"{path} is not as the installer writes it. 'hermes-oscron install' "
                                                f"restores it; 'systemctl edit' makes changes that stay.")
                         for path in outdated_units()]

@@ -3,15 +3,18 @@
 import os
 from collections.abc import Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from .. import config
 from ..errors import cause, shortened
 from ..hermes import agent, agent_facts
 from ..hermes.home import Home, ProfileNotFound, ScriptPathError, execution_home, home_of, script_path
 from ..jobs.fields import ValidationError
+from ..jobs.model import Job
 from ..jobs.record import Record
 from ..runner import command
 from ..schedule.model import Schedule
+from ..schedule.zones import cron_zone
 
 NEWER_FIELDS = frozenset({"failure_deliver", "interpreter", "monitor_script", "monitor_url", "pinned",
                           "reasoning_effort"})
@@ -37,6 +40,30 @@ def check_on_machine(fields: dict[str, Any], home: Home) -> dict[str, Any]:
         raise ValidationError(f"'workdir' must be a folder that exists and can be entered; {shortened(folder)}: "
                               f"{cause(reason)}")
     return fields
+
+
+def with_zone_of_schedule(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the checked `fields` with the zone of a schedule like `CRON_TZ=Europe/Berlin 0 9 * * *` in the policy.
+
+    Raises ValidationError if the policy has another one.
+    """
+    named, text = cron_zone(fields.get("schedule") or "")
+    if not named:
+        return fields
+    given = fields.get("policy", {})
+    if given.get("timezone", named) != named:
+        raise ValidationError(f"'policy.timezone' is {given['timezone']}, and the schedule names {named}; leave one of "
+                              f"them out.")
+    return {**fields, "schedule": text, "policy": {**given, "timezone": named}}
+
+
+def zone_with(fields: Mapping[str, Any], job: Job | None, home_zone: ZoneInfo, defaults: Mapping[str, Any]) -> ZoneInfo:
+    """Return the zone of the times of `job`, or of a new one, after a change of the checked `fields`."""
+    given = fields.get("policy", {})
+    if job and "timezone" not in given:
+        return job.zone
+    name = given.get("timezone") or defaults.get("timezone")
+    return ZoneInfo(name) if name else home_zone
 
 
 def refuse_other_kind(schedule: Schedule, given: object) -> None:
@@ -82,6 +109,8 @@ def notes(record: Record, home: Home, settings: config.Config) -> list[str]:
     """Return a sentence for each thing that the job of `record` asks for and does not get, as this machine is."""
     if reason := command.why_unrunnable(record, home, settings) or command.why_incomplete(record, home):
         return [f"the job will not run as it should. {reason}"]
+    if keys := command.policy_without_effect(record, home, settings):
+        return [f"'policy.{keys[0]}' has no effect: the Hermes agent runs this job, and decides whether it went well."]
     fields = command.fields_without_effect(record, home, settings)
     if not fields:
         return []

@@ -15,8 +15,11 @@ from typing import NamedTuple
 from ..files import mtime
 from ..hermes import outputs
 from ..hermes.home import Home
+from ..jobs.exclusions import why_excluded
 from ..jobs.model import Job
 from ..jobs.record import DELIVERY_FAILED, RAN, hold_of, instant, readable_error
+from ..runner.environment import NoExecutor
+from ..runner.policy import excluded_days
 from ..runs import lock
 from ..schedule.model import INTERVAL
 from ..schedule.occurrences import occurrences
@@ -76,7 +79,8 @@ def missed_runs(home: Home, job: Job, scheduler: Scheduler, now: datetime.dateti
     plan = plan_of(job, now)
     if plan is None or plan.paused or hold_of(job.record) or lock.find(home, job.id):
         return None
-    past = _past(home, job, known_since(home, job, scheduler, now), now)
+    past = [each for each in _past(home, job, known_since(home, job, scheduler, now), now)
+            if not _is_excluded(job, each.due)]
     missed = [each.due for each in past if each.began is None]
     if missed:
         first, last = (f"{moment.astimezone(job.zone):{TIME}}" for moment in (missed[0], missed[-1]))
@@ -91,6 +95,15 @@ def missed_runs(home: Home, job: Job, scheduler: Scheduler, now: datetime.dateti
                        f"minutes late, so a sync started them. The journal of the times at which it was due has the "
                        f"reason: {_journal(job, scheduler)}")
     return None
+
+
+def _is_excluded(job: Job, due: datetime.datetime) -> bool:
+    """Return True if the policy of `job` skips the occurrence at `due`. A file that cannot be read fails each run."""
+    try:
+        excluded = excluded_days(job.policy)
+    except NoExecutor:
+        return False
+    return bool(why_excluded(dict(job.policy), due.astimezone(job.zone).date(), excluded))
 
 
 def _past(home: Home, job: Job, since: datetime.datetime, now: datetime.datetime) -> list[Past]:

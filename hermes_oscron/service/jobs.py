@@ -24,17 +24,25 @@ from ..jobs import lifecycle
 from ..jobs.fields import ValidationError, changes
 from ..jobs.fields import check as check_fields
 from ..jobs.model import Job
+from ..jobs.policy import require_systemd
 from ..runs import interrupted, lock, requests
 from ..runs import stop as stop_run
 from ..schedule.parse import read_schedule, refuse_past
 from ..schedule.second_opinion import require_agreement
 from ..schedulers.active import disarmed_since
-from ..schedulers.plan import plan_of
+from ..schedulers.plan import limits_of, plan_of
 from ..schedulers.protocol import Changes, SchedulerError
 from . import bookkeeping, job_views
 from .command_lock import command_lock
 from .elapses import wrong_elapses
-from .field_checks import check_on_machine, notes, refuse_other_kind, with_agent_fields
+from .field_checks import (
+    check_on_machine,
+    notes,
+    refuse_other_kind,
+    with_agent_fields,
+    with_zone_of_schedule,
+    zone_with,
+)
 from .gateway_status import gateway_status
 from .job_views import JobView, Listing
 from .manual_start import Progress, progress_of, wait_until_started
@@ -167,17 +175,20 @@ class JobService:
         """
         home, now = self.home, self.clock.now()
         fields = check_on_machine(check_fields(changes(given, NEW_JOB), is_new=True), home)
+        require_systemd(fields.get("policy", {}), self.scheduler)
         if not fields.get("schedule", "").strip():
             raise ValidationError("schedule is missing.")
-        zone = home_zone(home)
+        fields = with_zone_of_schedule(fields)
+        defaults = config.policy_of(self.root, home.profile)
+        zone = zone_with(fields, None, home_zone(home), defaults)
         text = fields.pop("schedule")
         schedule, warnings = read_schedule(text, zone, now)
         refuse_other_kind(schedule, given["schedule"])
         refuse_past(schedule, now)
         require_agreement(schedule, text, zone, now)
         fields = with_agent_fields(fields, None, home, config.load(self.root))
-        job = lifecycle.create(home.profile, job_id or os.urandom(6).hex(), fields, schedule, zone, now,
-                               self._selection.active.resolution)
+        job = lifecycle.create(home.profile, job_id or os.urandom(6).hex(), fields, schedule, home_zone(home), now,
+                               self._selection.active.resolution, defaults)
         if save:
             self._add(home, job, now)
         for warning in warnings:
@@ -196,13 +207,16 @@ class JobService:
         present = job_store.find(home, job_id)
         given = changes(given, self._view(home, interrupted.with_unrecorded_run(home, present), now))
         fields = check_on_machine(check_fields(given, is_new=False), home)
+        require_systemd(fields.get("policy", {}), self.scheduler)
         fields = with_agent_fields(fields, present.record, home, config.load(self.root))
+        fields = with_zone_of_schedule(fields)
+        zone = zone_with(fields, present, present.home_zone or present.zone, present.defaults)
         text = fields.pop("schedule", None)
-        schedule, warnings = read_schedule(text, present.zone, now) if text is not None else (None, [])
+        schedule, warnings = read_schedule(text, zone, now) if text is not None else (None, [])
         if schedule:
             refuse_other_kind(schedule, given["schedule"])
         if schedule and schedule != present.schedule:
-            require_agreement(schedule, text, present.zone, now)
+            require_agreement(schedule, text, zone, now)
 
         def change(job: Job) -> Job:  # under the lock: until then the job or the active scheduler may change
             if schedule and schedule != job.schedule:
@@ -267,7 +281,7 @@ class JobService:
             raise HermesPaused(f"{job_id} was not run: {sentence}", f"'hermes-oscron run --force {job_id}' runs it "
                                                                     f"all the same.")
         with requests.ask(home, job_id) as request:
-            end_of_start = self._selection.active.start(job.instance)
+            end_of_start = self._selection.active.start(job.instance, limits_of(job))
             answer = wait_until_started(request, end_of_start, lambda: lock.find(home, job_id), self.clock)
         if "refused" in answer:
             raise SchedulerError(f"{job_id} was not run: {answer['refused']}")
@@ -323,7 +337,7 @@ class JobService:
             raise SchedulerError(f"{job.instance}: {wrong[job.instance]}")
         job_store.note_armed(home)
         if plan and job.next_run_at and job.next_run_at <= self.clock.now():
-            scheduler.start(job.instance)  # the runner skips it if something has fired it since
+            scheduler.start(job.instance, plan.limits)  # the runner skips it if something has fired it since
 
     def _view(self, home: Home, job: Job, now: datetime.datetime) -> JobView:
         return job_views.view(self._selection, home, job, now)

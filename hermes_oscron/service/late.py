@@ -29,10 +29,12 @@ class Restarts:
         self._times: dict[str, datetime.datetime] = {}
         self._held = frozenset[str]()
 
-    def take(self, unstarted: Set[str], held: Set[str], now: datetime.datetime) -> set[str]:
+    def take(self, unstarted: Set[str], held: Set[str], now: datetime.datetime,
+             at_once: Set[str] = frozenset()) -> set[str]:
         """Return those of the `unstarted` instances to start at `now`. The `held` ones start as soon as they may."""
         latest = now + RESTART_INTERVAL
-        due = {instance for instance in unstarted if instance in self._held or self._times.get(instance, latest) <= now}
+        due = {instance for instance in unstarted
+               if instance in self._held or self._times.get(instance, latest) <= now} | (at_once & unstarted)
         waiting = {instance: min(time, latest)  # the clock may have been set back
                    for instance, time in self._times.items() if time > now}
         self._times = {**dict.fromkeys(unstarted, now + GRACE), **waiting, **dict.fromkeys(due, latest)}
@@ -69,6 +71,13 @@ def unstarted(home: Home, now: datetime.datetime, resolution: datetime.timedelta
     jobs = {job.instance: job for job in interrupted.with_unrecorded_runs(home, job_store.read(home))}
     due, _ = use_each(jobs, lambda job: due_since(home, job, now, resolution))
     return {instance for instance, since in due.items() if since}
+
+
+def left_due(home: Home, instances: Set[str]) -> set[str]:
+    """Return those of `instances` that are still due after a run, by their policy. Raises StateFileError."""
+    jobs = job_store.by_instance(home)
+    return {instance for instance in instances if (job := jobs.get(instance)) and job.policy and job.next_run_at
+            and job.last_run_at and job.last_run_at >= job.next_run_at}
 
 
 def sentence(home: Home, job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> str | None:

@@ -10,7 +10,7 @@ from ..files import StateFileError
 from ..hermes.home import Home, ProfileNotFound, home_of, split_instance
 from ..jobs.model import Job
 from ..runner.environment import NoExecutor
-from ..runner.turn import Limit, limit_of
+from ..runner.turn import Limit, group_limit_of, limit_of
 from ..runs import lock, queue
 from ..runs.model import Run
 from ..state import State
@@ -27,7 +27,8 @@ def long_queued(home: Home, jobs: Mapping[str, Job], settings: Config) -> list[F
     waiting: dict[str, list[Run]] = {}
     for run in lock.running(home).values():
         if run.queued and time.time() - run.started_at > LONG_S and f"{home.profile}:{run.job_id}" in jobs:
-            for folder in (home.state.queue, State(home.root).shared_queue):
+            group = group_limit_of(home, jobs[f"{home.profile}:{run.job_id}"].record, settings)
+            for folder in (home.state.queue, State(home.root).shared_queue, *([group.queue] if group else [])):
                 if queue.has_ticket(folder, f"{home.profile}:{run.job_id}"):
                     waiting.setdefault(folder, []).append(run)
     return [_finding(home, jobs, settings, folder, runs) for folder, runs in waiting.items()]
@@ -36,19 +37,20 @@ def long_queued(home: Home, jobs: Mapping[str, Job], settings: Config) -> list[F
 def _finding(home: Home, jobs: Mapping[str, Job], settings: Config, folder: str, runs: list[Run]) -> Finding:
     first, *others = sorted(runs, key=lambda run: run.started_at)
     job = jobs[f"{home.profile}:{first.job_id}"]
-    limit = _limit(home, job, settings)
-    at_most = (f"at most {limit.runs} run at once ({limit.source})" if limit and limit.queue == folder else
+    limit = _limit(home, job, settings, folder)
+    at_most = (f"at most {limit.runs} run at once ({limit.source})" if limit else
                "another limit held for it than the present one")
     more = f", like {len(others)} other{'s' * (len(others) > 1)} of this profile for over an hour" if others else ""
     return Finding(WARNING, job.instance, f"{job.instance}: its run has been queued since {_time(first, job)}{more}: "
                                           f"{at_most}, and {_in_progress(home, job, folder)}")
 
 
-def _limit(home: Home, job: Job, settings: Config) -> Limit | None:
-    try:
-        return limit_of(home, job.record, settings)
-    except NoExecutor:
-        return None
+def _limit(home: Home, job: Job, settings: Config, folder: str) -> Limit | None:
+    """Return the limit of `job` for the queue `folder`, if it has one at present."""
+    limits = [group_limit_of(home, job.record, settings)]
+    with contextlib.suppress(NoExecutor):
+        limits.append(limit_of(home, job.record, settings))
+    return next((limit for limit in limits if limit and limit.queue == folder), None)
 
 
 def _in_progress(home: Home, job: Job, folder: str) -> str:

@@ -14,15 +14,22 @@ START_TIMEOUT_S, START_POLL_INTERVAL_S, UNIT_POLL_INTERVAL_S = 15.0, 0.01, 0.2
 
 
 class Progress(NamedTuple):
-    """A run that began, or is `queued`, since `elapsed` seconds, with one decimal."""
+    """A run that began, or is `queued`, since `elapsed` seconds, with one decimal; on a cluster, where it is."""
 
     elapsed: float
     queued: bool
+    node: str = ""
+    cluster_job: str = ""
 
     @property
     def state(self) -> str:
         """The word for people: "queued" or "running"."""
         return "queued" if self.queued else "running"
+
+    @property
+    def place(self) -> str:
+        """The words for people, such as " on n1 (job 7 of Slurm)"; empty for a run on this machine."""
+        return f" on {self.node} (job {self.cluster_job} of Slurm)" if self.node else ""
 
 
 def wait_until_started(request: requests.Request, end_of_start: EndOfStart, running: Callable[[], Run | None],
@@ -54,4 +61,4 @@ def wait_until_started(request: requests.Request, end_of_start: EndOfStart, runn
 
 def progress_of(run: Run) -> Progress:
     """Return for how long `run` has been running or queued."""
-    return Progress(round(max(0.0, time.time() - run.started_at), 1), run.queued)
+    return Progress(round(max(0.0, time.time() - run.started_at), 1), run.queued, run.node, run.slurm_job)

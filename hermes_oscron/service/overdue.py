@@ -16,6 +16,7 @@ from ..hermes.jobs_file import JobNotFound
 from ..jobs.model import Job
 from ..runner.command import why_unrunnable
 from ..runs import interrupted, lock
+from ..schedulers.plan import limits_of
 from ..schedulers.protocol import Problem, Scheduler, SchedulerError
 from . import late
 
@@ -49,7 +50,7 @@ def start_each(root: str, scheduler: Scheduler, instances: Set[str], clock: Cloc
             if reason := _why_unrunnable(home, job):
                 problems.append(Problem(instance, f"It was due at {local} and stays due: {reason}", needs_edit=True))
                 continue
-            scheduler.start(instance)
+            scheduler.start(instance, limits_of(job))
         except (JobNotFound, ProfileNotFound):
             continue  # deleted since; the next round disarms it
         except (SchedulerError, StateFileError, config.ConfigError) as error:

@@ -82,7 +82,8 @@ def view(home: Home, row: Row, zone: ZoneInfo) -> RunView:
         "due_at": _iso(row.due, zone), "attempt": row.attempt, "queued_at": _iso(row.queued, zone),
         "started_at": _iso(row.started, zone), "ended_at": _iso(row.ended, zone), "outcome": row.outcome,
         "reason": row.reason, "exit_code": row.exit_code, "signal": row.signal, "host": row.host,
-        "invocation_id": row.invocation, "cpu_seconds": row.cpu_s, "memory_bytes": row.memory_bytes,
+        "invocation_id": row.invocation, "node": row.node, "cluster_job": row.cluster_job, "cpu_seconds": row.cpu_s,
+        "memory_bytes": row.memory_bytes,
         "usage": json.loads(row.usage) if row.usage else {}, "delivery_error": row.delivery_error,
         "output": row.output or None}
 

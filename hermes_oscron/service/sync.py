@@ -17,8 +17,10 @@ from ..hermes.agent_settings import catches_up
 from ..hermes.emergency_stop import paused
 from ..hermes.home import Home, homes_of, instance_name, split_instance
 from ..hermes.jobs_file import JobNotFound, NotAJobsFile
+from ..hermes.timekeeper import other_timekeeper
 from ..jobs import lifecycle
 from ..jobs.due import is_missed
+from ..jobs.missed import skip_missed
 from ..jobs.model import Job
 from ..runs import interrupted, lock, requests
 from ..schedule.model import ONCE
@@ -80,6 +82,8 @@ class Reconciler:
         keeps its timers or crontab lines, and is in the report. Changes during the sync are included. Raises
         SchedulerError, StateFileError.
         """
+        if other_timekeeper(self.root):
+            self._selection.active.remove_all()  # of the time when this machine fired them
         armed: list[str] = []
         disarmed: list[str] = []
         started: dict[str, str] = {}
@@ -115,9 +119,12 @@ class Reconciler:
                 raise
         bookkeeping.keep_all(self.root, self._clock.now())
 
-    def arm(self) -> SyncReport:
-        """Arm the jobs after `disarm`, and start those that were missed, once. Raises as `sync`, and OSError."""
-        with command_lock(self._selection, SYNC_LOCK_TIMEOUT_S):
+    def arm(self, take_over: bool = False) -> SyncReport:
+        """Arm the jobs after `disarm`, and start those that were missed, once. Raises as `sync`, and OSError.
+
+        `take_over`: from now on this machine fires them, if another one that shares the home has done so.
+        """
+        with command_lock(self._selection, SYNC_LOCK_TIMEOUT_S, take_over):
             set_disarmed(self.root, False)
         return self.sync()
 
@@ -154,7 +161,7 @@ class Reconciler:
         """Do what a sync does to records. What cannot be read or written is tried again."""
         with contextlib.suppress(config.ConfigError, SchedulerError, OSError):  # a run needs the same and reports it
             maintenance.start_if_due(self.root)
-        unstarted, held = set[str](), set[str]()
+        unstarted, held, left = set[str](), set[str](), set[str]()
         for home in homes_of(self.root):
             with contextlib.suppress(StateFileError, OSError):  # doctor reports a run that stays unrecorded
                 job_store.repair(home)
@@ -164,10 +171,11 @@ class Reconciler:
                 gateway.take_over(home, now)
                 found = late.unstarted(home, now, self._selection.active.resolution)
                 (held if paused(home) else unstarted).update(found)
+                left |= late.left_due(home, found)
         with contextlib.suppress(SchedulerError, OSError):
             is_armed, started = disarmed_since(self.root) is None, dict[str, str]()
             unstarted -= self._selection.active.running()
-            due = self._restarts.take(unstarted if is_armed else set(), held, now)
+            due = self._restarts.take(unstarted if is_armed else set(), held, now, left)
             overdue.start_each(self.root, self._selection.active, due, self._clock, started)
             for sentence in started.values():
                 log.info("%s", sentence)
@@ -270,8 +278,9 @@ class Reconciler:
         runs = lock.running(home)
 
         def refresh(job: Job) -> Job:
-            if job.id not in runs and is_missed(job, now) and not catches_up(home):  # a queued one is not missed
-                job = lifecycle.skip_missed(job, now)
+            is_late = job.next_run_at is not None and job.next_run_at <= now and job.id not in runs  # nor queued
+            if is_late and (job.policy or is_missed(job, now)):
+                job = skip_missed(job, now, catches_up(home))
             return lifecycle.refresh_next_run(job, now, resolution)
 
         fresh, _ = use_each(jobs, refresh)

@@ -10,6 +10,7 @@ from ..jobs.fields import ValidationError
 from ..jobs.fields import flag as check_flag
 from ..jobs.fields import text as check_text
 from ..service.jobs import JobService
+from ..service.manual_start import Progress
 from ..service.runs import of_outputs
 from . import request
 from .job_list_cache import JobListCache
@@ -33,10 +34,12 @@ def routes(service: JobService, job_list: JobListCache) -> Routes:
         if job_id is None:
             runs = jobs().status()
             queued = {job_id: run.elapsed for job_id, run in runs.items() if run.queued}
-            return {"running": {job_id: run.elapsed for job_id, run in runs.items()}} | _if_any(queued=queued)
+            nodes = {job_id: _place(run) for job_id, run in runs.items() if run.node}
+            return {"running": {job_id: run.elapsed for job_id, run in runs.items()}} | _if_any(
+                queued=queued, nodes=nodes)
         run = jobs().progress(request.job_id_of(job_id))
         return {"job_id": job_id, "running": run is not None, "elapsed": run.elapsed if run else 0.0} | _if_any(
-            queued=run and run.queued)
+            queued=run and run.queued) | (_place(run) if run and run.node else {})
 
     def output() -> Answer:
         job_id = request.job_id_of(request.text_param("job_id"))
@@ -125,6 +128,11 @@ def _saved(job: Answer, warnings: list[str]) -> Answer:
 def _if_any(**fields: object) -> Answer:
     """Return those of `fields` that are not empty, for clients that know the answer without them."""
     return {name: value for name, value in fields.items() if value}
+
+
+def _place(run: Progress) -> Answer:
+    """Return where on a cluster `run` is."""
+    return {"node": run.node, "cluster_job": run.cluster_job}
 
 
 def _only_job_id(body: Answer) -> str:

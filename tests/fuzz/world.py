@@ -17,7 +17,7 @@ from hermes_oscron.hermes.home import home_of, split_instance
 from hermes_oscron.runs import requests
 from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.plan import without_paused
-from hermes_oscron.schedulers.protocol import Availability, Changes, Drift, EndOfStart, Plan, Report
+from hermes_oscron.schedulers.protocol import NO_LIMITS, Availability, Changes, Drift, EndOfStart, Limits, Plan, Report
 from hermes_oscron.service.doctor import Doctor
 from hermes_oscron.service.jobs import JobService
 from hermes_oscron.service.preview import Preview, preview
@@ -58,7 +58,7 @@ class Ledger(Foreground):
     def remove_all(self) -> None:
         self.armed.clear()
 
-    def start(self, instance: str) -> EndOfStart:
+    def start(self, instance: str, limits: Limits = NO_LIMITS) -> EndOfStart:
         self.ran.append(instance)
         profile, job_id = split_instance(instance)
         requests.take(home_of(self._root, profile), job_id).answer(begun=True)

@@ -1,7 +1,8 @@
 import datetime
 
 from hermes_oscron.jobs.due import ceil_to, first_due, floor_to, is_due, is_missed, next_run, why_never_fires
-from hermes_oscron.jobs.lifecycle import refresh_next_run, skip_missed
+from hermes_oscron.jobs.lifecycle import refresh_next_run
+from hermes_oscron.jobs.missed import skip_missed
 
 from .samples import BERLIN, HOURLY, MINUTE, ONCE, SECOND, UTC, after_run, at, job
 

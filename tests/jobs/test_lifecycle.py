@@ -36,6 +36,39 @@ def test_a_one_shot_runs_once_unless_the_client_sets_repeat() -> None:
     assert created(once, repeat=3).repeat == (3, 0)
 
 
+@pytest.mark.parametrize(("overlap", "following"), [
+    (None, "10T14:00:00"), ("skip", "10T14:00:00"), ("queue", "10T12:00:00"), ("replace", "10T12:00:00")])
+def test_an_occurrence_during_a_run_is_due_after_it_by_the_policy(overlap: str | None, following: str) -> None:
+    hourly = job({"kind": "cron", "expr": "0 * * * *"}, next_run_at=at("10T11:00:00").isoformat())
+    hourly = hourly.with_policy({"overlap": overlap})
+    began, ended = at("10T11:00:01"), at("10T13:30:00")
+    after = lifecycle.record_run(hourly, began, ended, None)
+    assert after.next_run_at == at(following)
+    by_agent = lifecycle.correct_after_agent(after.with_fields({"next_run_at": None}), hourly, ended, began)
+    assert by_agent.next_run_at == at(following)
+    short = lifecycle.record_run(hourly, began, at("10T11:59:59"), None)
+    assert short.next_run_at == at("10T12:00:00")
+
+
+def test_a_job_is_paused_after_so_many_failures_in_a_row() -> None:
+    daily = job(policy={"pause_after": 2}, next_run_at=at("10T09:00:00").isoformat(), failure_streak=1)
+    failed = after_run(daily, "10T09:00:02", "no")
+    paused = lifecycle.pause_if_failing(daily, failed, "no", at("10T09:00:02"))
+    assert (paused.state, paused.next_run_at) == ("paused", None)
+    assert paused.record["paused_reason"] == "Paused by its policy after 2 failed runs in a row. The last one: no"
+    resumed = lifecycle.resume(paused, at("10T12:00:00"), SECOND)
+    assert resumed.is_scheduled and resumed.record["failure_streak"] == 0
+    well = lifecycle.pause_if_failing(daily, after_run(daily, "10T09:00:02"), None, at("10T09:00:02"))
+    assert well.is_scheduled and well.record["failure_streak"] == 0
+    by_agent = lifecycle.pause_if_failing(daily, daily, "no", at("10T09:00:02"))
+    assert by_agent.state == "paused", "the agent 0.19 does not count the failures"
+    held = failed.with_fields({"policy_retry": {"at": failed.record["next_run_at"], "expr": DAILY["expr"], "retry": 1,
+                                                "of": 2, "due": at("10T09:00:00").isoformat()}})
+    assert lifecycle.pause_if_failing(daily, held, "no", at("10T09:00:02")) is held
+    without = failed.without_fields("policy")._replace(policy={})
+    assert lifecycle.pause_if_failing(daily, without, "no", NOW).is_scheduled
+
+
 def test_a_job_may_be_created_paused() -> None:
     paused = created(Schedule("cron", "0 9 * * *"), enabled=False)
     assert (paused.state, paused.next_run_at) == ("paused", None)

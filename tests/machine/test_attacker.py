@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from hermes_oscron.schedulers.protocol import Limits
 from tests.conftest import wait_for
 from tests.fuzz.records import record
 from tests.machine.box import Box
 from tests.machine.sites import Site, SystemSite, helper_works
-from tests.privileged.harmless import TIMER, assert_harmless
+from tests.privileged.harmless import TIMER, assert_harmless, assert_harmless_drop_in
 
 ROOTS = "/etc /root /usr/local /run/systemd/system /opt/treasure"
 OURS = re.compile(r"hermes-(job|oscron|oscron-(root|sync|changed|watch|settings|agent))(@\S*)?"
@@ -92,6 +93,7 @@ class Attack:
         assert self.box.run("systemctl is-active hermes-oscron-root.socket").stdout == "active\n"
         for unit, text in self.timers().items():
             assert_harmless(unit, text)
+        assert_harmless_drop_in(self.drop_ins())
         now = self._state()
         changed = {path: now.get(path) for path in now | self._before if now.get(path) != self._before.get(path)}
         assert not {path: line for path, line in changed.items()
@@ -107,11 +109,16 @@ class Attack:
         assert [*self.timers()] == [f"hermes-job@default:{self.job_id}.timer"]
         assert self.site.armed(self.job_id)
 
+    def drop_ins(self) -> str:
+        """Return the content of all drop-ins of jobs."""
+        return str(self.box.run("cat /run/systemd/system/hermes-job@*.d/*", check=False).stdout).replace(
+            "\n[Service]\n", "\n")
+
     def timers(self) -> dict[str, str]:
         """Return the units of hermes-oscron that exist only in memory, with their content."""
         listed = self.box.run("cd /run/systemd/system; ls -A").stdout.splitlines()
         return {unit: self.box.run(f"cat -- {shlex.quote(f'/run/systemd/system/{unit}')}").stdout
-                for unit in listed if "hermes" in unit or "taken" in unit}
+                for unit in listed if ("hermes" in unit or "taken" in unit) and not unit.endswith(".service.d")}
 
     def journal(self, *matches: str) -> list[dict[str, Any]]:
         """Return the entries of the journal since the attack began that match `matches`."""
@@ -247,6 +254,12 @@ def test_no_byte_of_a_hostile_plan_reaches_a_unit(attack: Attack) -> None:
             assert answer["armed"] == [] and answer["problems"], (part, text)
     for phase in (-1, 10**30, 1e308, "0", [], {}):
         assert json.loads(attack.ask(arming("default:bad", phase=phase)))["armed"] == [], phase
+    for limit in (-1, 0, 10**30, 1e308, True, "7", NASTY, [], {}, [7]):
+        limits = [[limit] * len(Limits._fields), limit, [limit], {"stop_timeout": limit}]
+        for each in limits:
+            assert json.loads(attack.ask(arming("default:bad", limits=each)))["armed"] == [], limit
+            assert "error" in json.loads(attack.ask({"command": "start", "items": [["default:bad", each]]})), limit
+    assert not attack.drop_ins()
     for name in ("../../../etc/systemd/system/x", "a/b", "x.service\n", "", "%n", "*", NASTY):
         assert "error" in attack.arm(f"default:{name}"), name
     assert [*attack.timers()] == [f"hermes-job@default:{attack.job_id}.timer"]

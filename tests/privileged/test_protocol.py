@@ -22,17 +22,20 @@ from hermes_oscron.privileged.protocol import (
     Request,
     parse_plans,
     parse_request,
+    parse_starts,
     plan_item,
 )
 from hermes_oscron.schedule import cron
 from hermes_oscron.schedule.model import ScheduleError, cron_schedule, interval, once_in_zone
 from hermes_oscron.schedulers.plan import plan_of
-from hermes_oscron.schedulers.protocol import Plan
+from hermes_oscron.schedulers.protocol import NO_LIMITS, Limits, Plan
+from hermes_oscron.schedulers.systemd import drop_in
+from hermes_oscron.schedulers.systemd.drop_in import SETTINGS
 from hermes_oscron.schedulers.systemd.path_watch import MAX_WATCHED_PROFILES
 from hermes_oscron.schedulers.systemd.scheduler import unit_of
 from hermes_oscron.schedulers.systemd.unit_file import render
 from tests.fuzz.records import CHANGES, DATES, NUMERALS, ODD, record
-from tests.privileged.harmless import assert_harmless
+from tests.privileged.harmless import assert_harmless, assert_harmless_drop_in
 from tests.strategies import ZONES, expressions
 
 NOW = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
@@ -144,6 +147,7 @@ def assert_usable(plan: Plan, expected: Plan | None = None) -> None:
     text = render(arrived, UTC, NOW)
     assert text == render(plan, UTC, NOW)
     assert_harmless(unit_of(plan.instance), text)
+    assert_harmless_drop_in(drop_in.render(arrived.limits).decode())
 
 
 @settings(deadline=None)
@@ -216,6 +220,37 @@ def test_a_plan_that_is_not_canonical_or_not_possible_is_refused_in_a_sentence(c
     assert 10 < len(unusable["a:b"]) < 5000
 
 
+def bounds(most: bool) -> list[int]:
+    return [SETTINGS[name].most if most else SETTINGS[name].least for name in Limits._fields]
+
+
+@pytest.mark.parametrize("limits", [bounds(most=False), bounds(most=True), [None] * len(Limits._fields)])
+def test_limits_within_their_bounds_arrive(limits: list[int | None]) -> None:
+    plan = Plan("a:b", cron_schedule("0 9 * * *"), UTC, None, limits=Limits(*limits))
+    assert_usable(plan)
+    request = parse_request(Request("start", [["a:b", limits], "a:c"]).line())
+    assert parse_starts(request.items) == {"a:b": Limits(*limits), "a:c": NO_LIMITS}
+
+
+@pytest.mark.parametrize("limits", [
+    None, 7, "7", {}, [], [7] * (len(Limits._fields) + 1), *([value] * len(Limits._fields) for value in (
+        "7", "7\nExecStart=/bin/sh", 7.0, True, False, -1, 10**30, [7], {}, "infinity")),
+    [limit - 1 for limit in bounds(most=False)], [limit + 1 for limit in bounds(most=True)],
+], ids=lambda limits: ascii(limits)[:60])
+def test_limits_that_are_not_numbers_within_bounds_are_refused_in_a_sentence(limits: Any) -> None:
+    plans, unusable = parse_plans([[*GOOD, limits], item(instance="a:c")])
+    assert [*plans] == ["a:c"] and unusable == {"a:b": "Its limits are malformed: expected whole numbers within their "
+                                                       "bounds."}
+    with pytest.raises(ScheduleError, match="limits are malformed"):
+        parse_starts(["a:c", ["a:b", limits]])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_each_limit_has_bounds_of_its_own(name: str) -> None:
+    for outside in (SETTINGS[name].least - 1, SETTINGS[name].most + 1):
+        assert parse_plans([[*GOOD, list(NO_LIMITS._replace(**{name: outside}))]])[0] == {}
+
+
 @pytest.mark.parametrize("injected", INJECTIONS)
 @pytest.mark.parametrize("field", ["kind", "expression", "zone"])
 def test_no_text_that_is_added_to_a_plan_gets_into_a_unit(field: str, injected: str) -> None:
@@ -233,7 +268,9 @@ ITEMS = st.tuples(
                                              "2199-12-31T23:59:59-12:00", "0002-01-01T00:00:00+23:59", "every 6944d"])
     | st.text("0123456789*/,-L#W? ", max_size=20),
     st.sampled_from([*ZONES, "right/UTC", "Etc/GMT+12", "Factory"]) | TEXTS,
-    st.none() | st.integers() | st.integers(0, 7_300_000_000) | TEXTS).map(list)
+    st.none() | st.integers() | st.integers(0, 7_300_000_000) | TEXTS,
+    st.lists(st.none() | st.integers(-1, 5000) | TEXTS, min_size=len(Limits._fields), max_size=len(Limits._fields))
+    | TEXTS).map(list)
 
 
 @settings(deadline=None, max_examples=400)
@@ -251,4 +288,5 @@ def test_any_items_leave_the_good_one_planned_and_every_timer_harmless(items: li
             except OscronError:
                 continue
             assert_harmless(unit_of(instance), text)
+            assert_harmless_drop_in(drop_in.render(plan.limits).decode())
         assert not logged

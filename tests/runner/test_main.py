@@ -554,7 +554,7 @@ BEFORE_THE_TURN = {
     *(f"hermes_oscron{name}" for name in (
         "", ".account", ".config", ".errors", ".files", ".hermes", ".hermes.agent", ".hermes.agent_settings",
         ".hermes.claims", ".hermes.emergency_stop", ".hermes.entries", ".hermes.gateway", ".hermes.home",
-        ".hermes.in_sync", ".hermes.jobs_file", ".hermes.jobs_text", ".installation", ".jobs",
+        ".hermes.in_sync", ".hermes.jobs_file", ".hermes.jobs_text", ".hermes.timekeeper", ".installation", ".jobs",
         ".jobs.record", ".runner", ".runner.begin",
         ".runner.environment", ".runner.log", ".runner.main", ".runner.turn", ".runs", ".runs.lock", ".runs.model",
         ".runs.requests", ".state")),

@@ -249,7 +249,7 @@ def test_a_run_is_on_the_disk_before_it_is_claimed(root: Path, home: Home, monke
     make_due(root, job_id)
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
-    begun = begin.begin(home, job_id, model.SCHEDULE, requested=False)
+    begun = begin.begin(home, job_id, model.SCHEDULE, requested=False, waits=list)
     names = [os.path.relpath(path, home.cron_dir) for path in synced]
     assert names[:2] == [f"oscron/runs/{job_id}", "oscron/runs"] and names[2].startswith(".jobs.json.")
     begun.run_lock.release()

@@ -32,7 +32,7 @@ from hermes_oscron.schedule.model import ScheduleError
 from hermes_oscron.schedule.parse import parse_schedule, read_schedule
 from hermes_oscron.schedulers.active import set_active_scheduler
 from hermes_oscron.schedulers.foreground import Foreground
-from hermes_oscron.schedulers.protocol import MINUTE, EndOfStart, Scheduler, SchedulerError
+from hermes_oscron.schedulers.protocol import MINUTE, NO_LIMITS, EndOfStart, Limits, Scheduler, SchedulerError
 from hermes_oscron.service.command_lock import no_command
 from hermes_oscron.service.jobs import JobService
 from tests import strategies
@@ -305,7 +305,7 @@ def test_a_run_that_begins_between_two_polls_is_the_requested_one(
         root: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner takes the request and the lock after the command saw that the request was not taken."""
     class Silent(Ledger):
-        def start(self, instance: str) -> EndOfStart:
+        def start(self, instance: str, limits: Limits = NO_LIMITS) -> EndOfStart:
             return lambda: None
 
     find = lock.find

@@ -18,7 +18,7 @@ from hermes_oscron.runs import lock
 from hermes_oscron.runs.model import SCHEDULE, Run
 from hermes_oscron.schedulers.active import active_scheduler, last_sync, set_active_scheduler
 from hermes_oscron.schedulers.foreground import Foreground
-from hermes_oscron.schedulers.protocol import ChangeWatcher, EndOfStart, Scheduler, SchedulerError
+from hermes_oscron.schedulers.protocol import NO_LIMITS, ChangeWatcher, EndOfStart, Limits, Scheduler, SchedulerError
 from hermes_oscron.schedulers.systemd.path_watch import NoWatcher
 from hermes_oscron.service.selection import Selection
 from hermes_oscron.service.sync import MAX_ROUNDS, Reconciler
@@ -199,7 +199,7 @@ def test_only_a_sync_without_problems_counts_as_the_last_one(root: Path) -> None
 class Starting(Ledger):
     """Starts no runner: another program changes jobs.json at each start instead."""
 
-    def start(self, instance: str) -> EndOfStart:
+    def start(self, instance: str, limits: Limits = NO_LIMITS) -> EndOfStart:
         self.ran.append(instance)
         root = Path(self._root)
         write_jobs(root, *[{**job, "looks": len(self.ran)} for job in stored(root)])

@@ -23,6 +23,7 @@ schemathesis.openapi.format("schedule", st.one_of(
     st.builds("in {}h".format, st.integers(2, 90)),
 ))
 schemathesis.openapi.format("script", st.sampled_from(["hello.sh", "not-there.py", "sub/folder.sh"]))
+schemathesis.openapi.format("zone", st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]))
 schemathesis.openapi.format("profile", st.sampled_from(["default", "work"]))
 schemathesis.openapi.format("folder", st.sampled_from(["/", "/tmp"]))
 

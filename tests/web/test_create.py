@@ -65,6 +65,45 @@ def test_every_field_that_a_client_may_set_is_stored(api: Api, root: Path, tmp_p
     assert api.job(job["id"]) == job
 
 
+def test_a_policy_is_stored_in_one_form_and_merged_by_an_update(api: Api, root: Path) -> None:
+    job = api.create(policy={"timeout": "15m", "stop_timeout": None})
+    assert job["policy"] == job["effective_policy"] == stored(root)[0]["policy"] == {"timeout": 900}
+    changed = api.post("/api/crons/update", {"job_id": job["id"], "policy": {"stop_timeout": 5}})["job"]
+    assert changed["policy"] == {"timeout": 900, "stop_timeout": 5}
+    assert api.post("/api/crons/update", {**changed, "job_id": job["id"]})["job"] == changed
+    without = api.post("/api/crons/update", {"job_id": job["id"], "policy": dict.fromkeys(changed["policy"])})["job"]
+    assert without["policy"] == {} and "policy" not in stored(root)[0]
+    assert api.create()["policy"] == {}
+
+
+@pytest.mark.parametrize("fields", [
+    {"schedule": "0 9 * * *", "policy": {"timezone": "Asia/Tokyo"}}, {"schedule": "CRON_TZ=Asia/Tokyo 0 9 * * *"},
+    {"schedule": "TZ=Asia/Tokyo daily at 9am", "policy": {"timezone": "Asia/Tokyo"}}])
+def test_a_schedule_may_have_a_zone_of_its_own(api: Api, root: Path, fields: dict[str, Any]) -> None:
+    job = api.create(**fields)
+    assert job["schedule"]["expression"] == "0 9 * * *" and job["policy"] == {"timezone": "Asia/Tokyo"}
+    assert moment(job["next_run_at"]).astimezone(datetime.UTC).hour == 0
+    assert job["next_run_at"].endswith("T09:00:00+09:00")
+    posted = api.post("/api/crons/update", {**job, "job_id": job["id"], "schedule": job["schedule_display"]})["job"]
+    assert posted == job
+    moved = api.post("/api/crons/update", {"job_id": job["id"], "schedule": "CRON_TZ=UTC 0 10 * * *"})["job"]
+    assert moved["next_run_at"].endswith("T10:00:00+00:00") and moved["policy"] == {"timezone": "UTC"}
+
+
+def test_two_zones_of_one_schedule_are_refused(api: Api) -> None:
+    status, sentence = api.refused("/api/crons/create", {"prompt": "p", "schedule": "CRON_TZ=Asia/Tokyo 0 9 * * *",
+                                                         "policy": {"timezone": "UTC"}})
+    assert status == 400 and "'policy.timezone' is UTC, and the schedule names Asia/Tokyo" in sentence
+
+
+def test_a_wrong_policy_is_refused_in_a_sentence(api: Api, root: Path) -> None:
+    for policy, named in (({"timeout": 0}, "policy.timeout"), ({"nosuch": 1}, "policy.nosuch"), (7, "'policy'"),
+                          ({"timeout": "soon"}, "policy.timeout")):
+        status, sentence = api.refused("/api/crons/create", {"prompt": "p", "schedule": "0 9 * * *", "policy": policy})
+        assert status == 400 and named in sentence
+    assert stored(root) == []
+
+
 def test_null_is_the_same_as_an_omitted_field(api: Api) -> None:
     job = api.create(name=None, deliver=None, skills=None, repeat=None, enabled=None, toast_notifications=None)
     assert (job["name"], job["deliver"], job["skills"], job["state"]) == ("say hello", "local", [], "scheduled")

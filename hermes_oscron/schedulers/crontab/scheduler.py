@@ -23,7 +23,19 @@ from ...hermes.home import SAFE_NAME
 from ...hermes.timezone import machine_zone
 from ...state import State
 from .. import spawn
-from ..protocol import MINUTE, Availability, Changes, Drift, EndOfStart, Plan, Problem, Report, SchedulerError
+from ..protocol import (
+    MINUTE,
+    NO_LIMITS,
+    Availability,
+    Changes,
+    Drift,
+    EndOfStart,
+    Limits,
+    Plan,
+    Problem,
+    Report,
+    SchedulerError,
+)
 from ..reconcile import compare
 from . import daemon, launchers
 from .expression import expression_of
@@ -93,7 +105,7 @@ class Crontab:
         return Report([instance for instance, entry in entries.items() if not entry.paused], disarmed,
                       [Problem(instance, reason) for instance, reason in unusable.items()])
 
-    def start(self, instance: str) -> EndOfStart:
+    def start(self, instance: str, limits: Limits = NO_LIMITS) -> EndOfStart:
         """Start the runner of `instance` as cron does. Raises SchedulerError."""
         self._write_launchers()
         return spawn.start_detached([f"{launchers.folder(self._root)}/{launchers.RUNNER}", instance])

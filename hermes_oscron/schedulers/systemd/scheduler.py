@@ -11,13 +11,26 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from ...barrier import use_each
-from ...errors import cause
+from ...errors import cause, describe
 from ...files import mtime
 from ...hermes.home import SAFE_NAME, split_instance
 from ...hermes.timezone import machine_zone
 from ..plan import without_paused
-from ..protocol import SECOND, Availability, Changes, Drift, EndOfStart, Plan, Problem, Report, SchedulerError
+from ..protocol import (
+    NO_LIMITS,
+    SECOND,
+    Availability,
+    Changes,
+    Drift,
+    EndOfStart,
+    Limits,
+    Plan,
+    Problem,
+    Report,
+    SchedulerError,
+)
 from ..reconcile import NOT_RUNNING, compare
+from . import drop_in
 from .health import start_failures, unit_problems
 from .line_budget import cost_of, over_budget
 from .systemctl import ACTIVE_STATES, Systemctl, shown_times
@@ -45,7 +58,8 @@ class Systemd:
 
     def drift(self, plans: Mapping[str, Plan], now: datetime.datetime) -> Drift:
         """Compare the timers with `plans`. Raises SchedulerError."""
-        wanted, unusable = use_each(without_paused(plans), lambda plan: render(plan, machine_zone(), now).encode())
+        wanted, unusable = use_each(without_paused(plans), lambda plan: render(plan, machine_zone(), now).encode()
+                                    + drop_in.render(plan.limits))
         files, active = self._files(), self._active()
         armed = {instance_of(unit): self._read(unit) if unit in files else LOADED_ONLY
                  for unit in active} | {instance_of(unit): NOT_RUNNING for unit in files - active}
@@ -65,24 +79,27 @@ class Systemd:
         disarm = sorted({*changes.disarm, *changes.deleted, *(changes.arm.keys() - contents.keys())} - refused.keys())
         self._stop([unit_of(instance) for instance in disarm])
         self._systemctl.reset_failed([service_of(instance) for instance in changes.deleted])
+        for instance in changes.deleted:
+            drop_in.remove(self._systemctl.unit_dir, service_of(instance))
         units = {unit_of(instance): contents[instance] for instance in contents.keys() - refused}
         self._systemctl.stop([unit for unit in units if os.path.exists(self._path(unit))])
         failed = self._write_each(units)
+        failed |= self._limit({unit: changes.arm[instance_of(unit)].limits for unit in units.keys() - failed.keys()})
         failed |= self._start_each(sorted(units.keys() - failed.keys()))
         problems = unusable | refused | {instance_of(unit): sentence for unit, sentence in failed.items()}
         return Report([instance for instance in contents if instance not in problems],
                       [instance for instance in disarm if instance not in contents],
                       [Problem(instance, sentence) for instance, sentence in problems.items()])
 
-    def start(self, instance: str) -> EndOfStart:
-        """Start the service of `instance`. Raises SchedulerError.
+    def start(self, instance: str, limits: Limits = NO_LIMITS) -> EndOfStart:
+        """Start the service of `instance` with `limits`. Raises SchedulerError.
 
         A unit ends some milliseconds after its runner. A start before that does nothing: systemd takes it for the run
         that is there. If the unit ends with the invocation id that it had before, this has happened, and the service is
         started once more.
         """
         invocation = self._state(instance)["InvocationID"]
-        self.start_service(instance)
+        self.start_service(instance, limits)
         retried = False
 
         def end_of_start() -> str | None:
@@ -92,7 +109,7 @@ class Systemd:
                 return None
             if state["InvocationID"] == invocation and not retried:
                 retried = True
-                self.start_service(instance)
+                self.start_service(instance, limits)
                 return None
             journal = "journalctl --user" if self._systemctl.user else "journalctl"
             return (f"{service_of(instance)} ended before the run began ({state['Result']}, exit status "
@@ -100,8 +117,10 @@ class Systemd:
 
         return end_of_start
 
-    def start_service(self, instance: str) -> None:
-        """Start the service of `instance`, and do not wait for it. Raises SchedulerError."""
+    def start_service(self, instance: str, limits: Limits = NO_LIMITS) -> None:
+        """Start the service of `instance` with `limits`, and do not wait for it. Raises SchedulerError."""
+        if failed := self._limit({unit_of(instance): limits}):
+            raise SchedulerError(failed[unit_of(instance)])
         self._systemctl.call("start", "--no-block", "--", service_of(instance))
 
     def running(self) -> set[str]:
@@ -134,6 +153,7 @@ class Systemd:
         """Stop and remove the timers of all jobs. Raises SchedulerError."""
         if self.availability().supported:
             self._stop(sorted(self._files() | self._active()))
+            drop_in.remove_all(self._systemctl.unit_dir, SERVICE)
 
     def has_timer(self, instance: str) -> bool:
         """Return True if there is a timer file for `instance`."""
@@ -159,6 +179,27 @@ class Systemd:
             except SchedulerError as error:
                 unwritten[unit] = str(error)
         return unwritten
+
+    def _limit(self, limits: Mapping[str, Limits]) -> dict[str, str]:
+        """Write the drop-ins of the services of timers, and return the reasons for those that could not be written.
+
+        systemd reads the files of a unit when it loads it, so a service that is loaded because it has failed is reset.
+        One that runs keeps its drop-in: the sync after its run writes the new one.
+        """
+        folder, problems = self._systemctl.unit_dir, dict[str, str]()
+        contents = {service_of(instance_of(unit)): drop_in.render(each) for unit, each in limits.items()}
+        changed = [service for service, content in contents.items() if drop_in.read(folder, service) != content]
+        if not changed:
+            return {}
+        states = self._systemctl.properties(changed, ("ActiveState",))
+        changed = [service for service in changed if states[service]["ActiveState"] in ENDED_STATES]
+        self._systemctl.reset_failed([service for service in changed if states[service]["ActiveState"] == "failed"])
+        for service in changed:
+            try:
+                drop_in.write(folder, service, contents[service])
+            except OSError as error:
+                problems[service.removesuffix(".service") + ".timer"] = describe(error)
+        return problems
 
     def _start_each(self, units: list[str]) -> dict[str, str]:
         """Start `units`, and return the reasons for those that systemd refused.
@@ -186,9 +227,11 @@ class Systemd:
         """Return the content of the file of `unit`, which is active."""
         try:
             with open(self._path(unit), "rb") as file:
-                return file.read() or LOADED_ONLY
+                timer = file.read()
         except OSError:
             return LOADED_ONLY
+        service = service_of(instance_of(unit))
+        return timer + drop_in.read(self._systemctl.unit_dir, service) if timer else LOADED_ONLY
 
     def _files(self) -> set[str]:
         try:
