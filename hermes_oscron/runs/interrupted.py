@@ -5,7 +5,7 @@ A runner writes the result into the run's own file before it writes jobs.json, s
 
 from ..hermes.home import Home
 from ..jobs.model import Job
-from . import lock
+from . import credentials, lock
 from .finish import after_run, finish
 from .model import Run
 from .processes import kill_leftover_processes
@@ -50,4 +50,5 @@ def finish_stale(home: Home, run: Run) -> Job | None:
     Returns its job, or None if the job was deleted. Raises StateFileError.
     """
     kill_leftover_processes(run)
+    credentials.remove(home, run.job_id)
     return finish(home, run)
