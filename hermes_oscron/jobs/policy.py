@@ -112,6 +112,12 @@ def merged(present: Policy, changes: Policy) -> dict[str, Any]:
     return _without_null({**present, **changes})
 
 
+def require_complete(policy: Policy) -> None:
+    """Raise ValidationError if a key of `policy` needs another one."""
+    if "max_parallel" in policy and "group" not in policy:
+        raise ValidationError("'policy.max_parallel' is for the jobs of a group; set 'policy.group' too.")
+
+
 def require_systemd(policy: Policy, scheduler: str) -> None:
     """Raise ValidationError if `policy` has a key that needs systemd, and another `scheduler` fires the jobs."""
     for key in SYSTEMD_ONLY if scheduler != "systemd" else ():

@@ -185,8 +185,8 @@ class JobService:
         refuse_past(schedule, now)
         require_agreement(schedule, text, zone, now)
         fields = with_agent_fields(fields, None, home, config.load(self.root))
-        job = lifecycle.create(home.profile, os.urandom(6).hex(), fields, schedule, home_zone(home), now,
-                               self._selection.active.resolution, defaults)
+        job = lifecycle.create(home.profile, os.urandom(6).hex(), fields, schedule, zone, now,
+                               self._selection.active.resolution, defaults, home_zone(home))
         with command_lock(self._selection):
             job_store.add(home, job)
             try:
