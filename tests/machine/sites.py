@@ -334,7 +334,8 @@ class CrontabSite(Site):
             return None
         assert len(active) == 1, active
         written = next(job["next_run_at"] for job in self.stored_jobs() if job["id"] == job_id)
-        due = max(datetime.datetime.fromisoformat(written).astimezone(datetime.UTC), datetime.datetime.now(datetime.UTC))
+        due = max(datetime.datetime.fromisoformat(written), datetime.datetime.now(datetime.UTC))
+        due = due.astimezone(datetime.UTC)  # the zone of the machine
         return next(CronSim(" ".join(active[0].split()[:5]), due - datetime.timedelta(seconds=1)))
 
     def traces(self, job_id: str) -> str:
