@@ -110,8 +110,9 @@ def _show_below_table(answer: Any, hidden: Mapping[str, int]) -> None:
     for job in answer["jobs"]:
         if job["held"]:
             click.echo(f"{job['id']}: {one_line(job['held'])}")
-        if job["effective_policy"]:
-            click.echo(f"{job['id']}: policy {one_line(', '.join(policy.words(job['effective_policy'])))}")
+        own = {key: value for key, value in job["effective_policy"].items() if key in job["policy"]}
+        if own:
+            click.echo(f"{job['id']}: policy {one_line(', '.join(policy.words(own)))}")
     for profile, sentence in answer["paused_profiles"].items():
         click.echo(f"NOTE: {profile}: {one_line(sentence)}")
     if hidden:
