@@ -22,16 +22,16 @@ SHORT_TIME, MAX_SHORT_S = r"[1-9][0-9]{0,2}s|([1-9]|[1-5][0-9]|60)m", 3600
 
 
 def _time(pattern: str, least_s: int, most_s: int, example: str) -> Type:
-    def check(name: str, value: object) -> int | float:
+    def check(name: str, value: object) -> int:
         seconds: object = value
         if isinstance(value, str) and re.fullmatch(pattern, value):
             seconds = int(value[:-1]) * UNITS_S[value[-1]]
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not least_s <= seconds <= most_s:
+        if not _is_whole(seconds, least_s, most_s):
             raise ValidationError(f"'{name}' must be a time from {time_words(least_s)} to {time_words(most_s)}, like "
-                                  f"\"{example}\", or a number of seconds.")
-        return seconds if seconds % 1 else int(seconds)
+                                  f"\"{example}\", or a whole number of seconds.")
+        return int(seconds)  # type: ignore[call-overload, no-any-return]
 
-    return Type(check, {"anyOf": [{"type": "number", "minimum": least_s, "maximum": most_s},
+    return Type(check, {"anyOf": [{"type": "integer", "minimum": least_s, "maximum": most_s},
                                   {"type": "string", "pattern": f"^({pattern})$"}, {"type": "null"}]})
 
 
@@ -188,10 +188,10 @@ VARIABLES = Type(_variables, {
 FILE = Type(_file, FILE_SCHEMA)
 
 
-def time_words(seconds: float) -> str:
+def time_words(seconds: int) -> str:
     """Return `seconds` in the largest unit that divides them, like `15m`."""
-    unit = next(unit for unit in reversed(UNITS_S) if unit == "s" or seconds % UNITS_S[unit] == 0)
-    return f"{seconds / UNITS_S[unit]:g}{unit}" if seconds % 1 else f"{int(seconds) // UNITS_S[unit]}{unit}"
+    unit = next(unit for unit in reversed(UNITS_S) if seconds % UNITS_S[unit] == 0)
+    return f"{seconds // UNITS_S[unit]}{unit}"
 
 
 def size_words(size: int) -> str:

@@ -1,7 +1,6 @@
 """Turn a job into the plan by which a scheduler arms it."""
 
 import datetime
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,8 +28,8 @@ def limits_of(job: Job) -> Limits:
 
 
 def limits_in(policy: Mapping[str, Any]) -> Limits:
-    """Return the limits in `policy`, in whole numbers."""
-    return Limits(**{name: math.ceil(policy[name]) for name in Limits._fields if name in policy})
+    """Return the limits in `policy`."""
+    return Limits(**{name: policy[name] for name in Limits._fields if name in policy})
 
 
 def without_paused(plans: Mapping[str, Plan]) -> dict[str, Plan]:
