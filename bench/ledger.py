@@ -18,7 +18,7 @@ from hermes_oscron.runs import ledger
 TITLE = "The ledger"
 ROUNDS, CALLS = 60, 30
 SIZES = (1000, 100_000)
-JOBS = 100
+JOBS = 20
 RUNNER = """
 import sys, types
 entries, books = types.ModuleType("entries"), types.ModuleType("ledger")
@@ -89,8 +89,12 @@ def _of_the_api() -> Iterator[Row]:
 
 
 def _fill(home: Home, count: int) -> None:
-    """Enter `count` runs of JOBS jobs, a minute apart, the last one now."""
+    """Enter `count` runs of JOBS jobs, a minute apart, the last one now. The last 50 of job7 have an output."""
     now = time.time()
+    folder = Path(home.output_dir, "job7")
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(7, count, JOBS)[-50:]:
+        (folder / f"2027-03-15_09-00-00_{n}.md").write_text("# Cron Job: x\n\n**Duration:** 2.5s\n\n## Response\n\nx\n")
     with ledger.writing(home) as books:
         for n in range(count):
             due = now - 60 * (count - n)

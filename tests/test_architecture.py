@@ -46,6 +46,7 @@ SYSTEM_CALLS = {
 }
 """The modules that may call these functions themselves, and the reasons; others use the functions of `files.py`."""
 GUIDED = {
+    "the ledger": "runs/ledger.py",
     "the rule for clock changes (DST) of a cron expression": "schedule/occurrences.py",
     "the comparison with croniter": "schedule/second_opinion.py",
     "field validation": "jobs/fields.py",

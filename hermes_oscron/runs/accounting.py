@@ -15,7 +15,7 @@ from ..hermes.home import Home
 from ..jobs.model import Job
 from ..jobs.record import RAN
 from . import ledger, schedule_versions
-from .ledger import MANUAL, MISSED, SCHEDULE, SKIPPED, End, Ledger
+from .ledger import MANUAL, MISSED, SCHEDULE, SKIPPED, End, Ledger, Row
 from .schedule_versions import Version
 
 REACHES_S = (30 * 86400.0, 7 * 86400.0, 86400.0, 6 * 3600.0, 3600.0)
@@ -74,10 +74,11 @@ def enter_other_run(books: Ledger, home: Home, job: Job, now: float) -> None:
     kept = books.execute("SELECT kept_since FROM accounted WHERE job = ?", (job.id,)).fetchone()
     if not kept or not kept[0] < last <= now:
         return
-    before = books.execute("SELECT ended FROM runs WHERE job = ? AND started <= ? ORDER BY started DESC LIMIT 1",
-                           (job.id, last + CLOCK_TOLERANCE_S)).fetchone()
-    if not before or (before[0] is not None and before[0] < last - CLOCK_TOLERANCE_S):
-        _Reasons(books, home, job.id, job).enter_other_run(str(job.record.get("name") or ""), last)
+    before = ledger.select(books, "job = ? AND started <= ? ORDER BY started DESC LIMIT 1", job.id,
+                           last + CLOCK_TOLERANCE_S)
+    skipped = next((row for row in before if row.outcome == SKIPPED), None)
+    if skipped or not before or (before[0].ended or last) < last - CLOCK_TOLERANCE_S:
+        _Reasons(books, home, job.id, job).enter_other_run(str(job.record.get("name") or ""), last, skipped)
 
 
 def _store(books: Ledger, job_id: str, until: float, kept_since: float) -> None:
@@ -106,7 +107,7 @@ class _Reasons:
         self._books, self._home, self._job_id, self._job = books, home, job_id, job
         self._runs = list(books.execute(
             "SELECT coalesce(queued, started), started, ended FROM runs WHERE job = ? AND started IS NOT NULL "
-            "ORDER BY started DESC LIMIT ?", (job_id, MAX_RUNS)))
+            "AND outcome IS NOT ? ORDER BY started DESC LIMIT ?", (job_id, SKIPPED, MAX_RUNS)))
         self._booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         self._refused = mtime(home.state.refused) or 0.0
         self._pages: list[outputs.OutputInfo] | None = None
@@ -134,14 +135,20 @@ class _Reasons:
             self._enter(name, SCHEDULE, due, max(due, started) if started is not None else due, end)
         return found is not None
 
-    def enter_other_run(self, name: str, last: float) -> None:
-        """Insert the row of the run that ended at `last`, by the record, at a time at which the job was not due."""
+    def enter_other_run(self, name: str, last: float, skipped: Row | None) -> None:
+        """Insert the row of the run that ended at `last`, by the record, at a time at which the job was not due.
+
+        If it had claimed the job before the run that was `skipped`, that row becomes its own.
+        """
         if self._is_recorded(last):
             return
         if found := self._run_between(last - CLOCK_TOLERANCE_S, last + CLOCK_TOLERANCE_S):
             started, end = found
             began = started if started is not None else last
-            self._enter(name, MANUAL, began, began, end)
+            if skipped and began <= (skipped.ended or 0.0) + CLOCK_TOLERANCE_S:
+                self._enter(name, skipped.trigger, skipped.due, began, end)
+            else:
+                self._enter(name, MANUAL, began, began, end)
 
     def _enter(self, name: str, trigger: str, due: float, started: float, end: End) -> None:
         ledger.end_row(self._books, ledger.begin_row(self._books, self._job_id, name, trigger, due, started), end)

@@ -113,6 +113,23 @@ def test_a_run_of_another_scheduler_at_any_time_has_a_row(root: Path, home: Home
     assert [(row.started, row.output) for row in rows(root)][2:] == [(last.timestamp() - 60, name)]
 
 
+def test_a_run_that_claimed_the_job_first_takes_the_row_of_the_one_that_was_skipped(
+        root: Path, home: Home, daily: str) -> None:
+    due = (START + HOUR).timestamp()
+    with ledger.writing(home) as books:
+        row = ledger.begin_row(books, "a", "", "schedule", due, due + 2)
+        ledger.end_row(books, row, ledger.End(due + 9, "skipped", "Another scheduler has it."))
+    bookkeeping.keep(home, START + 2 * HOUR)
+    assert outcomes(root) == ["skipped"]
+    last = START + HOUR + datetime.timedelta(seconds=5)
+    name = outputs.write(home, "a", last, "# Cron Job: a\n\n**Duration:** 4.0s\n\n## Response\n\nx\n")
+    os.utime(root / "cron" / "output" / "a" / name, (last.timestamp(),) * 2)
+    job_store.change(home, "a", lambda job: job.with_fields({"last_run_at": last.isoformat(), "last_status": "ok"}))
+    assert kinds(root, START + 3 * HOUR) == []
+    assert [(row.trigger, row.due, row.started, row.outcome, row.output) for row in rows(root)] == [
+        ("schedule", due, due + 1, "ok", name)]
+
+
 def test_a_run_that_was_cut_off_is_not_one_of_another_scheduler(root: Path, home: Home, daily: str) -> None:
     """Its end is its begin, and the record has microseconds only."""
     cut_off = (START + HOUR).timestamp()
