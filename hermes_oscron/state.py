@@ -50,6 +50,11 @@ class State(NamedTuple):
         return f"{self.folder}/queue"
 
     @property
+    def credentials(self) -> str:
+        """A folder for each run in progress that has credentials by its policy, with copies of them."""
+        return f"{self.folder}/credentials"
+
+    @property
     def groups(self) -> str:
         """The same of each group of jobs that a policy names, a folder each."""
         return f"{self.folder}/groups"

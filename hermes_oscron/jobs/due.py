@@ -6,7 +6,6 @@ from itertools import islice
 from ..schedule.model import INTERVAL, ONCE
 from ..schedule.occurrences import latest_occurrence, next_occurrence, occurrences
 from .model import Job
-from .policy import ALL, ALL_WINDOW_S
 from .record import COMPLETED, ERROR, PAUSED, hold_of, is_used_up
 
 RECENT = datetime.timedelta(minutes=1)
@@ -135,6 +134,8 @@ def start_limit(job: Job, now: datetime.datetime, missed: bool = True) -> dateti
 
     Those that were `missed` have a limit of their own, which does not count for one that waits in the queue.
     """
+    from .policy import ALL, ALL_WINDOW_S  # few jobs that are late have a policy
+
     seconds = [job.policy.get("start_deadline")]
     if missed:
         window = ALL_WINDOW_S if job.policy.get("catch_up") == ALL else None

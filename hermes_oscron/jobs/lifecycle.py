@@ -12,6 +12,7 @@ from ..barrier import use_each
 from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError
 from ..schedule.occurrences import next_occurrence
 from . import fields as job_fields
+from . import policy
 from .claiming import drop_claims
 from .due import first_due, floor_to, has_run, held_until, next_run
 from .fields import ValidationError
@@ -42,10 +43,11 @@ NOT_STORED = ("repeat", "enabled", "paused", "paused_reason", "policy")
 
 
 def create(profile: str, job_id: str, fields: Mapping[str, Any], schedule: Schedule, zone: ZoneInfo,
-           now: datetime.datetime, resolution: datetime.timedelta, defaults: Mapping[str, Any] = NO_POLICY) -> Job:
-    """Return a new job of the checked `fields`, in a home in `zone` whose jobs have the policy `defaults`.
+           now: datetime.datetime, resolution: datetime.timedelta, defaults: Mapping[str, Any] = NO_POLICY,
+           home_zone: ZoneInfo | None = None) -> Job:
+    """Return a new job of the checked `fields`, in a home in `home_zone` whose jobs have the policy `defaults`.
 
-    Raises ValidationError if it has nothing to run.
+    `zone` is that of its own times. Raises ValidationError if it has nothing to run.
     """
     record: Record = {"id": job_id, **job_fields.defaults(), "state": SCHEDULED, "enabled": True,
                       "created_at": iso(now, zone)}
@@ -53,7 +55,11 @@ def create(profile: str, job_id: str, fields: Mapping[str, Any], schedule: Sched
     reason = fields.get("paused_reason") or (CREATED_PAUSED if fields.get("paused") else None)
     if reason and enabled:
         raise ValidationError("'paused_reason' is for a job that is created paused; set 'paused' too.")
-    job = Job.from_record(profile, record, zone, defaults).with_policy(fields.get("policy", {}))
+    if own := policy.merged(NO_POLICY, fields.get("policy", NO_POLICY)):
+        record["policy"] = own
+    wanted = policy.over(defaults, own)
+    policy.require_complete(wanted)
+    job = Job(profile, record, zone, None, policy=wanted, defaults=defaults, home_zone=home_zone or zone)
     job = _reschedule(job, schedule, now, resolution)
     job = _require_work(_set_fields(job, fields))
     return job if enabled else pause(job, reason, now)

@@ -1,4 +1,4 @@
-"""Occurrences that begin no more because they are too late, by the policy of the job or the setting of the agent.
+"""Occurrences that do not begin because they are too late, by the policy of the job or the setting of the agent.
 
 Pure functions from Job to Job.
 """

@@ -124,8 +124,8 @@ class Job(NamedTuple):
         present = use_or_none(self.instance, self.record, policy.stored) or {}
         job = self.with_fields({"policy": policy.merged(present, changes)})
         job = self.with_record((job if job.record["policy"] else job.without_fields("policy")).record)
-        if "max_parallel" in job.record.get("policy", ()) and "group" not in job.policy:
-            raise policy.ValidationError("'policy.max_parallel' is for the jobs of a group; set 'policy.group' too.")
+        if "policy" in job.record:
+            policy.require_complete(job.policy)
         return job
 
     def with_repeat(self, times: int | None, completed: int) -> "Job":

@@ -11,31 +11,37 @@ from typing import Any, NamedTuple
 
 from ..errors import shortened
 from . import placement
-from .checks import MAX_TEXT_CHARS, NO_NUL, Type, text
+from .checks import Type
 from .checks import ValidationError as ValidationError
+from .policy_types import (
+    BACKOFF,
+    CAUSES,
+    CODES,
+    CREDENTIALS,
+    DAY,
+    DAYS,
+    FILE,
+    GROUP,
+    LONG,
+    MINUTES,
+    SHORT,
+    SIZES,
+    VARIABLES,
+    ZONE,
+    one_of,
+    size_words,
+    time_words,
+    whole,
+)
 
 Policy = Mapping[str, Any]
 NO_POLICY: Policy = MappingProxyType({})
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-GROUP_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}"
-ZONE_NAME = r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}"
-MAX_ITEMS = 100
-MAX_FACTOR = 10
-RETRIED = ("error", "timeout", "interrupted")
-"""The outcomes of a run that can be retried."""
 SKIP, QUEUE, REPLACE = "skip", "queue", "replace"
 """The choices for an occurrence that comes during a run."""
 ONCE, ALL, NONE = "once", "all", "none"
 """The choices for occurrences that were missed."""
-ALL_WINDOW_S = UNITS_S["d"]
+ALL_WINDOW_S = 86400
 """The window of `all` without one, so that a machine that was off for months does not repeat them."""
-UNITS_BYTES = {"M": 1024**2, "G": 1024**3}
-SIZE, MIN_SIZE, MAX_SIZE = r"(1[6-9]|[2-9][0-9]|[1-9][0-9]{2,5})M|[1-9][0-9]{0,3}G", 16 * 1024**2, 9999 * 1024**3
-VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,127}"
-MAX_S = 99999 * UNITS_S["d"]
-TIME = r"[1-9][0-9]{0,4}[smhd]"
-MINUTES_TIME = r"[1-9][0-9]{0,4}[mhd]"
-SHORT_TIME, MAX_SHORT_S = r"[1-9][0-9]{0,2}s|([1-9]|[1-5][0-9]|60)m", 3600
 
 
 class Key(NamedTuple):
@@ -47,169 +53,14 @@ class Key(NamedTuple):
     meaning: str
 
 
-def _time(pattern: str, least_s: int, most_s: int, example: str) -> Type:
-    def check(name: str, value: object) -> int | float:
-        seconds: object = value
-        if isinstance(value, str) and re.fullmatch(pattern, value):
-            seconds = int(value[:-1]) * UNITS_S[value[-1]]
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not least_s <= seconds <= most_s:
-            raise ValidationError(f"'{name}' must be a time from {time_words(least_s)} to {time_words(most_s)}, like "
-                                  f"\"{example}\", or a number of seconds.")
-        return seconds if seconds % 1 else int(seconds)
-
-    return Type(check, {"anyOf": [{"type": "number", "minimum": least_s, "maximum": most_s},
-                                  {"type": "string", "pattern": f"^({pattern})$"}, {"type": "null"}]})
-
-
-def _codes(name: str, value: object) -> list[int]:
-    if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(_is_whole(each, 1, 255) for each in value):
-        raise ValidationError(f"'{name}' must be a list of at most {MAX_ITEMS} exit codes from 1 to 255.")
-    return sorted({int(code) for code in value})
-
-
-def _zone(name: str, value: object) -> str:
-    from zoneinfo import ZoneInfo
-
-    try:
-        if isinstance(value, str) and re.fullmatch(ZONE_NAME, value):
-            return ZoneInfo(value).key
-    except (ValueError, OSError, LookupError):
-        pass
-    raise ValidationError(f"'{name}' must be the name of a time zone, like Europe/Berlin.")
-
-
-def _day(name: str, value: object) -> str:
-    import datetime
-
-    try:
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-            return datetime.date.fromisoformat(value).isoformat()
-    except ValueError:
-        pass
-    raise ValidationError(f"'{name}' must be a day like 2027-01-01.")
-
-
-def _days(name: str, value: object) -> list[str]:
-    from .exclusions import NotADay, days_in
-
-    if not isinstance(value, list) or len(value) > MAX_ITEMS:
-        raise ValidationError(f"'{name}' must be a list of at most {MAX_ITEMS} days, ranges and files.")
-    for each in value:
-        if text(name, each).startswith("/"):
-            continue
-        try:
-            days_in(each)
-        except NotADay as error:
-            raise ValidationError(f"'{name}' has days, ranges of days and absolute paths of files: {error}") from None
-    return value
-
-
-def _group(name: str, value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(GROUP_NAME, value):
-        raise ValidationError(f"'{name}' must be a name of at most 64 letters, digits, '_', '-' and '.', without a '.' "
-                              f"at its beginning.")
-    return value
-
-
-def _factor(name: str, value: object) -> int | float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 1 <= value <= MAX_FACTOR:
-        raise ValidationError(f"'{name}' must be a number from 1 to {MAX_FACTOR}.")
-    return value if value % 1 else int(value)
-
-
-def _causes(name: str, value: object) -> list[str | int]:
-    if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(
-            _is_whole(each, 1, 255) or (isinstance(each, str) and each in RETRIED) for each in value):
-        raise ValidationError(f"'{name}' must be a list of {', '.join(RETRIED)} and exit codes from 1 to 255.")
-    return list(dict.fromkeys(each if isinstance(each, str) else int(each) for each in value))
-
-
-def _whole(least: int, most: int, unit: str = "") -> Type:
-    def check(name: str, value: object) -> int:
-        number: object = value
-        if unit and isinstance(value, str) and re.fullmatch(rf"[1-9][0-9]{{0,5}}{unit}", value):
-            number = int(value[:-1])
-        if not _is_whole(number, least, most):
-            form = f", or a text like \"{least}{unit}\"" if unit else ""
-            raise ValidationError(f"'{name}' must be a whole number from {least} to {most}{form}.")
-        return int(number)  # type: ignore[call-overload, no-any-return]
-
-    number = {"type": "integer", "minimum": least, "maximum": most}
-    text = [{"type": "string", "pattern": f"^([1-9][0-9]{{0,{len(str(most)) - 1}}}){unit}$"}] if unit else []
-    return Type(check, {"anyOf": [number, *text, {"type": "null"}]})
-
-
-def _size(name: str, value: object) -> int:
-    size: object = value
-    if isinstance(value, str) and re.fullmatch(SIZE, value):
-        size = int(value[:-1]) * UNITS_BYTES[value[-1]]
-    if not _is_whole(size, MIN_SIZE, MAX_SIZE):
-        raise ValidationError(f"'{name}' must be a size from {size_words(MIN_SIZE)} to {size_words(MAX_SIZE)}, like "
-                              f"\"512M\", or a number of bytes.")
-    return int(size)  # type: ignore[call-overload, no-any-return]
-
-
-def _one_of(*words: str) -> Type:
-    def check(name: str, value: object) -> str:
-        if not isinstance(value, str) or value not in words:
-            raise ValidationError(f"'{name}' must be one of {', '.join(words)}.")
-        return value
-
-    return Type(check, {"enum": [*words, None]})
-
-
-def _variables(name: str, value: object) -> dict[str, str | None]:
-    if not isinstance(value, dict) or len(value) > MAX_ITEMS:
-        raise ValidationError(f"'{name}' must be a table of at most {MAX_ITEMS} variables, like {{\"LANG\": \"C\"}}.")
-    for variable, content in value.items():
-        if not re.fullmatch(VARIABLE, variable):
-            raise ValidationError(f"'{name}' has {shortened(variable)!a}, which is not the name of a variable.")
-        if content is not None:
-            text(f"{name}.{variable}", content)
-    return value
-
-
-def _file(name: str, value: object) -> str:
-    path = text(name, value)
-    if not path.startswith("/"):
-        raise ValidationError(f"'{name}' must be the absolute path of a file, not {shortened(path)!a}.")
-    return path
-
-
-def _is_whole(value: object, least: int, most: int) -> bool:
-    """Return True if `value` is a whole number within bounds; 3.0 is one too."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value % 1 == 0
-
-
-LONG = _time(TIME, 1, MAX_S, "15m")
-SHORT = _time(SHORT_TIME, 1, MAX_SHORT_S, "30s")
-MINUTES = _time(MINUTES_TIME, 60, MAX_S, "6h")
-CODES = Type(_codes, {"type": ["array", "null"], "maxItems": MAX_ITEMS,
-                      "items": {"type": "integer", "minimum": 1, "maximum": 255}})
-SIZES = Type(_size, {"anyOf": [{"type": "integer", "minimum": MIN_SIZE, "maximum": MAX_SIZE},
-                               {"type": "string", "pattern": f"^({SIZE})$"}, {"type": "null"}]})
-BACKOFF = Type(_factor, {"type": ["number", "null"], "minimum": 1, "maximum": MAX_FACTOR})
-CAUSES = Type(_causes, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
-    "anyOf": [{"enum": list(RETRIED)}, {"type": "integer", "minimum": 1, "maximum": 255}]}})
-ZONE = Type(_zone, {"anyOf": [{"type": "string", "format": "zone", "pattern": f"^{ZONE_NAME}$"}, {"type": "null"}]})
-DAY = Type(_day, {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]})
-DAYS = Type(_days, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
-    "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "pattern": "^/[^\\u0000]*$",
-                                                     "maxLength": MAX_TEXT_CHARS}]}})
-GROUP = Type(_group, {"type": ["string", "null"], "pattern": f"^{GROUP_NAME}$"})
-VARIABLES = Type(_variables, {
-    "type": ["object", "null"], "maxProperties": MAX_ITEMS, "propertyNames": {"pattern": f"^{VARIABLE}$"},
-    "additionalProperties": {"type": ["string", "null"], "pattern": NO_NUL, "maxLength": MAX_TEXT_CHARS}})
-FILE = Type(_file, {"type": ["string", "null"], "pattern": "^/[^\\u0000]*$", "maxLength": MAX_TEXT_CHARS})
-
 KEYS = {key.name: key for key in (
     Key("timeout", LONG, "time", "The longest time of a run; then the job gets SIGTERM."),
     Key("stop_timeout", SHORT, "time", "The time between SIGTERM and SIGKILL."),
-    Key("overlap", _one_of(SKIP, QUEUE, REPLACE), "text", "What happens if it is due while it is still running."),
-    Key("catch_up", _one_of(ONCE, ALL, NONE), "text", "Which runs that were missed begin late."),
+    Key("overlap", one_of(SKIP, QUEUE, REPLACE), "text", "What happens if it is due while it is still running."),
+    Key("catch_up", one_of(ONCE, ALL, NONE), "text", "Which runs that were missed begin late."),
     Key("catch_up_window", MINUTES, "time", "How late a run that was missed may begin."),
     Key("start_deadline", MINUTES, "time", "How late any run may begin, also after a wait in the queue."),
-    Key("retries", _whole(0, 100), "number", "How many times a run that failed is tried again."),
+    Key("retries", whole(0, 100), "number", "How many times a run that failed is tried again."),
     Key("retry_delay", LONG, "time", "The time to the first retry, 1m by default."),
     Key("retry_backoff", BACKOFF, "number", "The factor of the time to each further retry, 2 by default."),
     Key("retry_on", CAUSES, "list", "Outcomes and exit codes that are retried; by default each outcome."),
@@ -217,20 +68,21 @@ KEYS = {key.name: key for key in (
     Key("not_before", DAY, "text", "The first day on which the job runs, like 2027-01-01."),
     Key("not_after", DAY, "text", "The last day on which the job runs."),
     Key("exclude", DAYS, "list", "Days on which the job is skipped, and files with such days."),
-    Key("pause_after", _whole(1, 1000), "number", "How many failed runs in a row pause the job."),
+    Key("pause_after", whole(1, 1000), "number", "How many failed runs in a row pause the job."),
     Key("group", GROUP, "text", "A name; of the jobs that share it, only some run at once."),
-    Key("max_parallel", _whole(1, 1000), "number", "How many jobs of the group run at once, 1 by default."),
+    Key("max_parallel", whole(1, 1000), "number", "How many jobs of the group run at once, 1 by default."),
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),
     Key("environment", VARIABLES, "table", "Further variables for the job; null removes one."),
     Key("environment_file", FILE, "text", "A file with further variables, in the format of .env, read at each run."),
-    Key("nice", _whole(0, 19), "number", "How nice the job is to other processes, see nice(1)."),
+    Key("credentials", CREDENTIALS, "table", "Files that the run gets copies of in $CREDENTIALS_DIRECTORY, by name."),
+    Key("nice", whole(0, 19), "number", "How nice the job is to other processes, see nice(1)."),
     Key("memory_max", SIZES, "size", "The most memory of the job; one that needs more is killed."),
-    Key("cpu_quota", _whole(1, 99_999, "%"), "percent", "The most CPU time, in percent of one CPU. It needs systemd."),
-    Key("io_weight", _whole(1, 10_000), "number", "The share of the disk; others have 100. It needs systemd."),
-    Key("tasks_max", _whole(8, 1_000_000), "number", "The most processes and threads. It needs systemd."),
+    Key("cpu_quota", whole(1, 99_999, "%"), "percent", "The most CPU time, in percent of one CPU. It needs systemd."),
+    Key("io_weight", whole(1, 10_000), "number", "The share of the disk; others have 100. It needs systemd."),
+    Key("tasks_max", whole(8, 1_000_000), "number", "The most processes and threads. It needs systemd."),
     Key("run_on", placement.RUN_ON, "text", "Where the job runs: on this machine or on the cluster."),
-    Key("cpus", _whole(1, 100_000), "number", "The CPUs that it gets on the cluster."),
-    Key("gpus", _whole(1, 10_000), "number", "The GPUs that it gets on the cluster."),
+    Key("cpus", whole(1, 100_000), "number", "The CPUs that it gets on the cluster."),
+    Key("gpus", whole(1, 10_000), "number", "The GPUs that it gets on the cluster."),
 )}
 
 SYSTEMD_ONLY = ("cpu_quota", "io_weight", "tasks_max")
@@ -270,6 +122,12 @@ def replacing(present: Policy | None, wanted: Policy | None) -> dict[str, Any]:
     return {**dict.fromkeys(present),
             **{key: replacing(present.get(key), value) if isinstance(value, dict) else value
                for key, value in wanted.items()}}
+
+
+def require_complete(policy: Policy) -> None:
+    """Raise ValidationError if a key of `policy` needs another one."""
+    if "max_parallel" in policy and "group" not in policy:
+        raise ValidationError("'policy.max_parallel' is for the jobs of a group; set 'policy.group' too.")
 
 
 def require_systemd(policy: Policy, scheduler: str) -> None:
@@ -319,18 +177,6 @@ def words(policy: Policy) -> list[str]:
         elif value is not None:
             found.append(f"{key.name}={_words(key, value)}")
     return found
-
-
-def time_words(seconds: float) -> str:
-    """Return `seconds` in the largest unit that divides them, like `15m`."""
-    unit = next(unit for unit in reversed(UNITS_S) if unit == "s" or seconds % UNITS_S[unit] == 0)
-    return f"{seconds / UNITS_S[unit]:g}{unit}" if seconds % 1 else f"{int(seconds) // UNITS_S[unit]}{unit}"
-
-
-def size_words(size: int) -> str:
-    """Return `size` in the largest unit that divides it, like `512M`."""
-    unit = next((unit for unit in reversed(UNITS_BYTES) if size % UNITS_BYTES[unit] == 0), "")
-    return f"{size // UNITS_BYTES.get(unit, 1)}{unit}"
 
 
 def _value(words: str) -> Any:

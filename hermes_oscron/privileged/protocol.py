@@ -18,7 +18,7 @@ from ..barrier import use_each
 from ..hermes.home import SAFE_NAME
 from ..hermes.timezone import machine_zone
 from ..jobs.model import MAX_STORED_INTERVAL_MINUTES
-from ..jobs.policy import ZONE_NAME
+from ..jobs.policy_types import ZONE_NAME
 from ..schedule import cron
 from ..schedule.model import CRON, INTERVAL, MAX_YEAR, ONCE, UNIT_MINUTES, Schedule, ScheduleError, interval, once
 from ..schedulers.protocol import NO_LIMITS, Limits, Plan

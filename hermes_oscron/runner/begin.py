@@ -126,6 +126,10 @@ def begin(home: Home, job_id: str, trigger: str, requested: bool, waits: Callabl
     except BaseException as error:
         if place:
             place.give_back()
+        if os.path.isdir(f"{home.state.credentials}/{job_id}"):
+            from ..runs import credentials
+
+            credentials.remove(home, job_id)
         run_lock.release()  # nothing has begun, and the job stays due
         if waited:  # a sync in that time has left the timer as it was
             from .resync import resync

@@ -215,6 +215,10 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
         from .result import record_result
 
         outcome = ProcessResult("", "", str(error))
+    if os.path.isdir(f"{home.state.credentials}/{run.job_id}"):
+        from ..runs import credentials
+
+        credentials.remove(home, run.job_id)
     try:
         result = record_result(home, begun.record, run, run_lock, outcome, begun.by_agent,
                                process.is_stopped if process else lambda: False)

@@ -13,6 +13,7 @@ from ..jobs.lifecycle import PAUSED_BY_POLICY
 from ..jobs.model import Job
 from ..jobs.placement import placement_of
 from ..jobs.record import PAUSED, Record
+from ..runs import credentials
 from ..schedule.occurrences import next_occurrence
 from ..schedulers.active import active_scheduler
 from .environment import NoExecutor
@@ -25,12 +26,18 @@ OURS = ("HERMES_HOME", "HERMES_JOB_ID", "HERMES_JOB_NAME")
 """Variables that are the same in every job, and that no policy changes."""
 
 
-def with_policy(command: Command, record: Record, home: Home, settings: config.Config) -> Command:
-    """Return `command` with the policy of the job of `record`, which `home` owns. Raises NoExecutor."""
+def with_policy(command: Command, record: Record, home: Home, settings: config.Config, will_run: bool) -> Command:
+    """Return `command` with the policy of the job of `record`, which `home` owns. Raises NoExecutor.
+
+    If it `will_run`, its credentials are copied.
+    """
     wanted = policy_of(record, home, settings)
     excluded_days(wanted)  # a job must not run on a day that may be in a file which cannot be read
     if wanted.keys() & {"environment", "environment_file"}:
         command = command._replace(environment=_with_variables(command.environment, wanted))
+    if files := wanted.get("credentials"):
+        folder = _with_credentials(home, str(record["id"]), files) if will_run else ""
+        command = command._replace(environment={**command.environment, credentials.VARIABLE: folder})
     if "memory_max" in wanted and not is_limited():
         command = command._replace(worker="")  # the limit of a fork would count the whole agent that it shares
     # a run by the agent ends with the agent's codes, and not with those of the job
@@ -51,6 +58,14 @@ def policy_of(record: Record, home: Home, settings: config.Config) -> policy.Pol
         raise NoExecutor(f"The job runs on a cluster (its policy has run_on={wanted['run_on']}), and {home.root}/"
                          f"oscron.toml names none: set engine of [cluster].")
     return wanted
+
+
+def _with_credentials(home: Home, job_id: str, files: dict[str, str]) -> str:
+    """Return the folder with copies of `files` for a run of `job_id`. Raises NoExecutor."""
+    try:
+        return credentials.provide(home, job_id, files)
+    except OSError as error:
+        raise NoExecutor(f"The credential {error.filename} cannot be copied: {cause(error)}") from None
 
 
 def excluded_days(wanted: policy.Policy) -> list[exclusions.Days]:

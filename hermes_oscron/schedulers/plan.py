@@ -1,7 +1,6 @@
 """Turn a job into the plan by which a scheduler arms it."""
 
 import datetime
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,10 +29,10 @@ def limits_of(job: Job) -> Limits:
 
 
 def limits_in(policy: Mapping[str, Any]) -> Limits:
-    """Return the limits in `policy`, in whole numbers."""
+    """Return the limits in `policy`."""
     if placement_of(policy):
-        return Limits(math.ceil(policy["stop_timeout"]) if "stop_timeout" in policy else None, on_cluster=1)
-    return Limits(**{name: math.ceil(policy[name]) for name in Limits._fields if name in policy})
+        return Limits(policy.get("stop_timeout"), on_cluster=1)
+    return Limits(**{name: policy[name] for name in Limits._fields if name in policy})
 
 
 def without_paused(plans: Mapping[str, Plan]) -> dict[str, Plan]:

@@ -187,8 +187,8 @@ class JobService:
         refuse_past(schedule, now)
         require_agreement(schedule, text, zone, now)
         fields = with_agent_fields(fields, None, home, config.load(self.root))
-        job = lifecycle.create(home.profile, job_id or os.urandom(6).hex(), fields, schedule, home_zone(home), now,
-                               self._selection.active.resolution, defaults)
+        job = lifecycle.create(home.profile, job_id or os.urandom(6).hex(), fields, schedule, zone, now,
+                               self._selection.active.resolution, defaults, home_zone(home))
         if save:
             self._add(home, job, now)
         for warning in warnings:

@@ -4,6 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from hermes_oscron.jobs import policy
+
 CRON = {"kind": "cron", "expr": "0 9 * * *", "display": "Daily at 9:00 AM"}
 
 
@@ -36,5 +38,9 @@ SCHEDULES = st.one_of(
     st.builds(lambda run_at: {"kind": "once", "run_at": run_at}, DATES | ODD | NUMERALS))
 KEYS = ["id", "name", "prompt", "enabled", "state", "next_run_at", "created_at", "last_run_at", "paused_at", "repeat",
         "schedule", "deliver", "skills", "script", "no_agent", "profile", "last_status", "last_error", "run_claim",
-        "fire_claim", "armed_at", "toast_notifications", "workdir", "schedule_display", "theirs", "owner_profile"]
-CHANGES = st.dictionaries(st.sampled_from(KEYS), ANYTHING | DATES | SCHEDULES, min_size=1, max_size=5)
+        "fire_claim", "armed_at", "toast_notifications", "workdir", "schedule_display", "theirs", "owner_profile",
+        "policy", "policy_retry", "failure_streak"]
+POLICIES = st.dictionaries(st.sampled_from([*policy.KEYS, "nosuch"]), ANYTHING | st.sampled_from(
+    ["15m", "512M", "50%", 5, 1.5, "queue", "all", [3], ["error"], {"A": "x"}, {"key": "/etc/passwd"}, "Asia/Tokyo",
+     "2026-12-24", ["2026-12-24..2027-01-01"], "/etc/passwd"]), max_size=4)
+CHANGES = st.dictionaries(st.sampled_from(KEYS), ANYTHING | DATES | SCHEDULES | POLICIES, min_size=1, max_size=5)

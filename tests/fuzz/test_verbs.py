@@ -38,7 +38,8 @@ WRONG: list[dict[str, Any]] = [
     {"state": "gone"}, {"next_run_at": "x"}, {"created_at": 1}, {"last_status": "ok"}, {"nobody": 1}, {"": 1},
     {"profile": "nobody"}, {"workdir": "not/absolute"}, {"workdir": "/nowhere"}, {"script": "../x"}, {"deliver": {}},
     {"name": "x" * 201}, {"script": "\0"}, {"name": "\0"}, {"skills": ["\0"]},
-    {"name": float("nan")}, {"no_agent": True}, {"theirs": 1},
+    {"name": float("nan")}, {"policy": 7}, {"policy": {"timeout": 0}}, {"policy": {"nosuch": 1}},
+    {"no_agent": True}, {"theirs": 1},
 ]
 
 

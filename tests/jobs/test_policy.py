@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hermes_oscron.jobs import policy
+from hermes_oscron.jobs import policy, policy_types
 from hermes_oscron.jobs.checks import ValidationError
 from hermes_oscron.jobs.lifecycle import edit
 from hermes_oscron.jobs.model import Job
@@ -42,11 +42,12 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
     "group": ("backups", "backups", "backups"),
     "max_parallel": (2, 2, "2"),
     "environment": ({"LANG": "C"}, {"LANG": "C"}, ".LANG=C"),
+    "credentials": ({"key": "/etc/job.key"}, {"key": "/etc/job.key"}, ".key=/etc/job.key"),
     "environment_file": ("/etc/job.env", "/etc/job.env", "/etc/job.env"),
 }
 """For each key: a value as a client gives it, as it is stored, and as a terminal shows it."""
 REFUSED: dict[str, tuple[Any, ...]] = {
-    "timeout": (0, -1, 0.5, True, "", "0s", "90", "1.5h", "1w", "100000d", 10**12, float("nan"), [], {}),
+    "timeout": (0, -1, 0.5, 1.5, True, "", "0s", "90", "1.5h", "1w", "100000d", 10**12, float("nan"), [], {}),
     "stop_timeout": (0, "0s", "61m", "1h", 3601, 0.9, "1000s", False),
     "nice": (-1, 20, "10", True, 1.5, []),
     "memory_max": (0, "0", "15M", "512K", "512m", "512", "1.5G", "10000G", 16 * 1024**2 - 1, 10**15, True),
@@ -73,6 +74,8 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "pause_after": (0, 1001, "3", True, 2.5),
     "group": ("", ".", "..", "a/b", "a b", "x" * 65, "é", 7, "a\n"),
     "max_parallel": (0, 1001, "2", 1.5, True),
+    "credentials": ("/etc/job.key", ["/etc/job.key"], {"a/b": "/x"}, {"..": "/x"}, {"": "/x"}, {"a": "x"}, {"a": 7},
+                    {f"a{n}": "/x" for n in range(101)}),
     "environment": ("LANG=C", ["LANG=C"], {"A B": "x"}, {"": "x"}, {"1A": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "\0"},
                     {"A": "x" * 4097}, {"A" * 129: "x"}, {f"A{n}": "x" for n in range(101)}),
     "environment_file": ("", "job.env", "~/job.env", 7, "/a\0b", "/" * 4097, []),
@@ -121,8 +124,8 @@ def test_a_limit_that_only_systemd_has_is_refused_elsewhere(key: str) -> None:
 
 
 def test_a_time_is_shown_in_the_largest_unit_that_divides_it() -> None:
-    assert [policy.time_words(seconds) for seconds in (1, 1.5, 90, 120, 3600, 86400, 90000)] == [
-        "1s", "1.5s", "90s", "2m", "1h", "1d", "25h"]
+    assert [policy_types.time_words(seconds) for seconds in (1, 90, 120, 3600, 86400, 90000)] == [
+        "1s", "90s", "2m", "1h", "1d", "25h"]
 
 
 @pytest.mark.parametrize("setting", ["timeout", "", "15m"])

@@ -157,6 +157,13 @@ class Policies:
             assert _moment(after, "started_at") >= _moment(before, "ended_at") - 0.5
         assert sum(row["queued_at"] is not None for row in runs) >= 2
 
+    def test_a_run_has_its_credentials(self, site: Site) -> None:
+        site.put(f"{site.hermes}/job.key", "treasure")
+        job_id = site.create('cat "$CREDENTIALS_DIRECTORY/key"', schedule=site.soon(3),
+                             policy={"credentials": {"key": f"{site.hermes}/job.key"}})["id"]
+        assert ended_row(site, job_id)["outcome"] == "ok" and "treasure" in site.outputs(job_id)
+        assert not site.run(f"ls '{site.hermes}/cron/oscron/credentials'").stdout
+
     def test_a_policy_that_is_changed_holds_from_the_next_run_on(self, site: Site) -> None:
         job_id = site.create("sleep 4", schedule="0 9 * * *", policy={"timeout": 60})["id"]
         site.api.start_run(job_id)

@@ -335,6 +335,7 @@ class CrontabSite(Site):
         assert len(active) == 1, active
         written = next(job["next_run_at"] for job in self.stored_jobs() if job["id"] == job_id)
         due = max(datetime.datetime.fromisoformat(written), datetime.datetime.now(datetime.UTC))
+        due = due.astimezone(datetime.UTC)  # the zone of the machine
         return next(CronSim(" ".join(active[0].split()[:5]), due - datetime.timedelta(seconds=1)))
 
     def traces(self, job_id: str) -> str:

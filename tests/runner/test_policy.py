@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import json
 import os
 import time
 from pathlib import Path
@@ -359,6 +360,47 @@ def test_of_a_group_only_so_many_jobs_run_at_once(root: Path, limit: int, togeth
     assert max(map(int, (root / "most").read_text().split())) <= together
     queued = [last_row(root, job_id).queued for job_id in jobs]
     assert sum(each is not None for each in queued) >= 3 - together
+
+
+def copies(root: Path) -> list[str]:
+    """Return the credentials of runs that exist."""
+    return [str(path) for path in (root / "cron" / "oscron" / "credentials").rglob("*")]
+
+
+def test_a_run_has_private_copies_of_its_credentials_while_it_is_in_progress(root: Path) -> None:
+    (root / "key").write_text("treasure")
+    script = 'cd "$CREDENTIALS_DIRECTORY"; cat token; stat -c " %a %n" . token; env | grep -c treasure'
+    job_id = make_script(root, script, policy={"credentials": {"token": str(root / "key")}})
+    make_due(root, job_id)
+    ended = fire(job_id)
+    assert ended.stdout == "treasure 700 .\n 400 token\n0\n"
+    assert copies(root) == [] and "treasure" not in json.dumps(service(root).show(job_id))
+
+
+@pytest.mark.parametrize("kind", ["missing", "a pipe", "too large"])
+def test_a_credential_that_cannot_be_copied_fails_the_run(root: Path, kind: str) -> None:
+    path = root / "key"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "too large":
+        path.write_bytes(b"x" * (1024 * 1024 + 1))
+    (root / "other").write_text("treasure")
+    error = error_of(root, {"credentials": {"a": str(root / "other"), "key": str(path)}}, "echo never")
+    assert error and error.startswith(f"The credential {path} cannot be copied: ")
+    assert copies(root) == []
+
+
+def test_the_credentials_of_a_run_that_was_cut_off_are_removed(root: Path) -> None:
+    (root / "key").write_text("treasure")
+    job_id = make_script(root, SLEEPER, policy={"credentials": {"token": str(root / "key")}})
+    with firing(job_id, *MANUAL) as runner:
+        job = pid_in(root / "started")
+        assert copies(root)
+        runner.kill()
+        runner.wait()
+    kill(job)
+    reconciler(root).sync()
+    assert copies(root) == []
 
 
 @pytest.mark.parametrize(("settings", "policy", "error"), [
