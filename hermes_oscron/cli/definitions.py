@@ -87,7 +87,7 @@ def apply(file: Input, prune: bool, dry_run: bool, yes: bool, in_profile: str | 
 
     With - as FILE it is read from standard input.
 
-    Jobs are found by 'id', or else by 'name'. Only what differs is changed; a field that is not in the file gets its
+    Jobs are found by 'id', or else by 'name'. Only differences are changed; a field that is not in the file gets its
     default. All is checked before anything is changed.
     """
     base = service(in_profile)

@@ -134,7 +134,7 @@ def _change(instance: str, before: str, after: str) -> None:
 
 
 def _apply(here: JobService, job_id: str, before: str, after: str) -> dict[str, Any]:
-    """Return the job after what differs between the texts `before` and `after` was changed. Raises EditError."""
+    """Return the job, changed by the differences between the texts `before` and `after`. Raises EditError."""
     try:
         given = tomllib.loads(after)
     except tomllib.TOMLDecodeError as error:

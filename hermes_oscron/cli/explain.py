@@ -108,7 +108,7 @@ def _times_of_job(chosen: Chosen, count: int, after: datetime.datetime | None) -
 
 def _times_of_schedule(schedule: str, count: int, after: datetime.datetime, here: ZoneInfo,
                        not_found: OscronError) -> list[datetime.datetime]:
-    """Return when `schedule` is due after `after`. Raises `not_found` if it has one word, which then is no schedule."""
+    """Return when `schedule` is due after `after`. Raises `not_found` if it is one word and not a schedule."""
     try:
         parsed, warnings = read_schedule(schedule, here, after)
         for warning in warnings:

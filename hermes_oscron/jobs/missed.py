@@ -41,7 +41,7 @@ def skip_missed(job: Job, now: datetime.datetime, catches_up: bool = False, wait
 
 
 def restored(job: Job, now: datetime.datetime) -> Job:
-    """Return `job` from a backup: what was due since then stays missed, and a one-shot whose time is past is paused."""
+    """Return `job` from a backup: occurrences since then stay missed, and a one-shot whose time is past is paused."""
     due = job.next_run_at
     if job.schedule is None or not job.is_scheduled or due is None or due > now:
         return job

@@ -41,7 +41,7 @@ class NoCronExpression(ValueError):
 
 
 def timers(here: JobService, manager: Systemctl) -> list[Timer]:
-    """Return the timers of `manager` that are not ours. Raises SchedulerError."""
+    """Return the timers of `manager` that do not belong to jobs. Raises SchedulerError."""
     listed = manager.call("list-units", "--type=timer", "--all", "--plain", "--no-legend")
     names = [line.split()[0] for line in listed.splitlines() if line.split() and not OWN.match(line.split()[0])]
     if not names:

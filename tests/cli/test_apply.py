@@ -68,7 +68,7 @@ def test_what_was_exported_makes_the_same_jobs_on_an_empty_home(cli: Cli, many: 
     assert cli.json("apply", str(file), "--prune") == {"changes": [], "unchanged": 4, "dry_run": False}
 
 
-def test_only_what_differs_is_changed(cli: Cli, many: Path, tmp_path: Path) -> None:
+def test_only_differences_are_changed(cli: Cli, many: Path, tmp_path: Path) -> None:
     before = {record["id"]: record for record in stored(many)}
     file = tmp_path / "jobs.toml"
     exported = cli.out("export")

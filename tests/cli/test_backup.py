@@ -70,7 +70,7 @@ def test_a_terminal_is_asked_before_jobs_are_replaced(cli: Cli, root: Path, back
     assert [record["id"] for record in stored(root)] == ["new"]
 
 
-def test_what_is_there_is_kept(cli: Cli, root: Path, backup: Path) -> None:
+def test_the_present_ledger_and_settings_are_kept(cli: Cli, root: Path, backup: Path) -> None:
     with (root / "oscron.toml").open("a") as settings:
         settings.write("timeout = 5\n")
     result = cli.run("restore", str(backup))

@@ -31,7 +31,7 @@ def jobs(root: Path) -> Path:
 
 
 def completed(words: str, script: str = FILES["bash-completion/completions/hermes-oscron"]) -> list[str]:
-    """What bash offers after `words`, the last of which is not complete."""
+    """Return the words that bash offers after `words`, the last of which is not complete."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(["bash", "--norc", "-c", f"{script}\n{ASK.format(words=words)}"], capture_output=True,
                           text=True, check=True, env={**os.environ, "PATH": path})
