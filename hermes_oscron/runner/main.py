@@ -108,6 +108,10 @@ def _settle(home: Home, job_id: str) -> int:
             log_end(job.record, None, readable_error(job.record.get("last_error")))
             resync(home, job)
             recorded = True
+    if recorded:
+        from .alerts import alert_of_interruption
+
+        alert_of_interruption(home)
     if not recorded:
         try:
             record = jobs_file.find(home, job_id)
@@ -197,9 +201,11 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
             run_lock.write(run)
         from ..hermes import job_store
         from ..runs.entries import enter_begin
+        from .alerts import alert_of_begin
         from .result import record_result  # 20 ms, while the job runs
 
         enter_begin(home, job_store.parse(home, begun.record), run)
+        alert_of_begin(home, run)
 
         with _claims_renewed(home, begun):
             outcome = process.wait(command.timeout)
@@ -216,9 +222,11 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
         run_lock.close()
         return 2
     run_lock.release()
+    from .alerts import alert_of_end
     from .resync import resync
 
     resync(home, result.job, begun.record)
+    alert_of_end(home, run, begun.record, result)
     return 1 if result.error else 0
 
 

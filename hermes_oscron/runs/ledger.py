@@ -50,6 +50,10 @@ PRAGMA user_version = {VERSION};
 """
 """Times are in unix seconds. `docs/ledger.md` describes each column."""
 
+LAST_SEQ = ("(SELECT max(coalesce((SELECT max(seq) FROM runs), 0), "
+            "coalesce((SELECT value FROM facts WHERE key = 'seq'), 0)))")
+"""The last `seq` that a row has had, also if that row has another one by now, or none."""
+
 Ledger = sqlite3.Connection
 Text = TypeVar("Text", str, str | None)
 
@@ -167,8 +171,17 @@ def set_fact(ledger: Ledger, key: str, value: object) -> None:
 
 def position(books: Ledger) -> str:
     """Return the cursor after the last run that has ended."""
-    last = books.execute("SELECT coalesce(max(seq), 0) FROM runs").fetchone()[0]
-    return f"{fact(books, 'generation')}-{last}"
+    return f"{fact(books, 'generation')}-{last_seq(books)}"
+
+
+def last_seq(books: Ledger) -> int:
+    """Return the `seq` of the last row that has ended."""
+    return int(books.execute(f"SELECT {LAST_SEQ}").fetchone()[0])
+
+
+def keep_seq(books: Ledger) -> None:
+    """Store the last `seq`, before rows lose it: one that was given twice would hide the second end."""
+    set_fact(books, "seq", last_seq(books))
 
 
 def ended_after(books: Ledger, cursor: str, limit: int) -> list[Row] | None:
@@ -193,6 +206,7 @@ def begin_row(ledger: Ledger, job: str, name: str, trigger: str, due: float, sta
                           "LIMIT 1", (job, due)).fetchone()
     host, invocation = os.uname().nodename, os.environ.get("INVOCATION_ID")
     if last and last[2] in NOT_RUN:
+        keep_seq(ledger)
         ledger.execute("UPDATE runs SET name = ?, trigger = ?, queued = ?, started = ?, ended = NULL, outcome = NULL, "
                        "reason = NULL, seq = NULL, host = ?, invocation = ?, runner = ? WHERE id = ?",
                        (name, trigger, queued, started, host, invocation, runner, last[0]))
@@ -215,14 +229,14 @@ def end_row(ledger: Ledger, row: int, end: End) -> None:
     ledger.execute(
         "UPDATE runs SET ended = ?, outcome = ?, reason = coalesce(?, reason), exit_code = ?, signal = ?, cpu_s = ?, "
         "memory_bytes = ?, usage = ?, delivery_error = ?, output = ?, "
-        "seq = (SELECT coalesce(max(seq), 0) + 1 FROM runs) WHERE id = ?", (*end, row))
+        f"seq = {LAST_SEQ} + 1 WHERE id = ?", (*end, row))
 
 
 def insert_not_run(ledger: Ledger, job: str, name: str, due: float, outcome: str, reason: str) -> None:
     """Insert the row of an occurrence that does not run, unless it has a row."""
     ledger.execute(
         "INSERT OR IGNORE INTO runs (job, name, trigger, due, outcome, reason, host, seq) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM runs))",
+        f"VALUES (?, ?, ?, ?, ?, ?, ?, {LAST_SEQ} + 1)",
         (job, _storable(name), SCHEDULE, due, outcome, reason, os.uname().nodename))
 
 

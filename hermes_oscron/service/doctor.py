@@ -31,7 +31,7 @@ from ..schedulers.active import disarmed_since
 from ..schedulers.crontab.scheduler import LAUNCHERS
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan, SchedulerError
-from . import history, late
+from . import alerts, history, late
 from .access import unusable_files
 from .command_lock import no_command
 from .elapses import wrong_elapses
@@ -67,6 +67,7 @@ class Doctor:
         found = self._of_root()
         for home in homes_of(self._selection.root):
             found += self._of_profile(home)
+        found += alerts.undelivered(self._selection.root, self._clock.now().timestamp())
         found += self._surroundings() + self._lasting_problems()
         return sorted(found, key=lambda each: each.severity != PROBLEM)
 
