@@ -45,7 +45,9 @@ def create(site: Site, name: str, script: str, schedule: str = "0 9 1 1 *") -> s
     """Create a job from a terminal, and return its id."""
     file = site.script(f"{name}.sh", script)
     said = site.oscron(f"create '{schedule}' --name {name} --no-agent --script {file}")
-    return next(word for word in re.findall(r"[0-9a-f]{12}", said))
+    found = re.search(r"[0-9a-f]{12}", said)
+    assert found, said
+    return found[0]
 
 
 def subjects(mailbox: Mailbox, count: int, seconds: float = 20) -> list[str]:
@@ -126,8 +128,8 @@ def test_the_documented_drop_ins_are_started_by_systemd(site: Site) -> None:
     assert len(blocks) == 3
     for path, text in blocks:
         content = re.sub(r"^    ", "", text, flags=re.M)
-        site.administer(f"mkdir -p \"$(dirname {site.settings_dir}/{path})\" && cat >{site.settings_dir}/{path} <<'END'\n"
-                        f"{content}END")
+        file = f"{site.settings_dir}/{path}"
+        site.administer(f"mkdir -p \"$(dirname {file})\" && cat >{file} <<'END'\n{content}END")
     site.systemctl("daemon-reload")
     try:
         failing, fine = create(site, "failing", "exit 3"), create(site, "fine", "true")
