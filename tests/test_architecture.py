@@ -22,7 +22,7 @@ LAYERS = [
     {"hermes"},
     {"runs"},
     {"schedulers"},
-    {"notify"},
+    {"notify", "metrics"},
     {"privileged"},
     {"runner"},
     {"service"},

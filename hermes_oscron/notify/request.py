@@ -26,12 +26,12 @@ COMMAND = (sys.executable, "-I", "-m", "hermes_oscron.notify")
 
 
 def is_wanted(root: str) -> bool:
-    """Return True if `root` has receivers of alerts. While oscron.toml has an error, the last ones count."""
+    """Return True if `root` has receivers of alerts or metrics; while oscron.toml has an error, if it had some."""
     try:
-        notify = config.load(root).notify
+        settings = config.load(root)
     except config.ConfigError:
         return os.path.exists(State(root).alerts)
-    return notify.has_messages or bool(notify.ping)
+    return settings.notify.has_messages or bool(settings.notify.ping or settings.textfile)
 
 
 def after_begin(home: Home, run: Run) -> None:

@@ -10,8 +10,10 @@ import select
 import threading
 import time
 
-from ..errors import describe
+from .. import config
+from ..errors import OscronError, describe
 from ..files import StateFileError, make_private_dir, wait_for_lock
+from ..metrics.exposition import write_textfile
 from ..state import State
 from . import outbox
 from .channels import NotSent, Rejected, send
@@ -39,6 +41,7 @@ class Sender:
         self._pipe = pipe
         self._ended, self._end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._busy: set[str] = set()
+        self._is_requested = True
         self._lock = os.open(_lock_path(root), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
@@ -65,6 +68,7 @@ class Sender:
         while (wait_s := self._step()) is not None:
             readable, _, _ = select.select([fd for fd in (self._pipe, self._ended) if fd is not None], [], [], wait_s)
             for fd in readable:
+                self._is_requested |= fd == self._pipe
                 with contextlib.suppress(BlockingIOError):
                     os.read(fd, 65536)
 
@@ -73,6 +77,9 @@ class Sender:
         if self._pipe is not None:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._pipe, 65536)
+        if self._is_requested:
+            self._is_requested = False
+            self._write_metrics()
         now = time.time()
         settings = settings_of(self._root)
         collect(self._root, settings, now)
@@ -88,6 +95,14 @@ class Sender:
         if not later and not self._busy:
             return None
         return min([MAX_WAIT_S, *(max(moment - now, 0.1) for moment in later)])
+
+    def _write_metrics(self) -> None:
+        """Write the metrics to the file of the settings, if there is one. An error is only logged."""
+        try:
+            if path := config.load(self._root).textfile:
+                write_textfile(self._root, path)
+        except (OscronError, OSError) as error:
+            log.error("Metrics: %s", describe(error))
 
     def _send_to(self, target: Target) -> None:
         """Send what waits for `target`, until it fails."""

@@ -4,6 +4,7 @@ import datetime
 import logging
 import time
 
+from .. import config
 from ..errors import OscronError, describe
 from ..files import StateFileError
 from ..notify import outbox
@@ -18,16 +19,30 @@ UNSENT_S = 300.0
 
 
 def announce(root: str) -> None:
-    """Store the alerts of `root` that are due, and wake up their sender if one waits. An error is only logged."""
+    """Store the alerts of `root` that are due, and wake up their sender if one waits. An error is only logged.
+
+    The sender writes the metrics too.
+    """
     try:
         collect(root, settings_of(root), time.time())
-        if outbox.exists(root):
-            with outbox.writing(root) as box:
-                is_waiting = bool(outbox.due(box))
-            if is_waiting:
-                request(root)
+        if _has_textfile(root) or _is_waiting(root):
+            request(root)
     except (OscronError, OSError) as error:
         log.error("Alerts: %s", describe(error))
+
+
+def _has_textfile(root: str) -> bool:
+    try:
+        return bool(config.load(root).textfile)
+    except config.ConfigError:
+        return False
+
+
+def _is_waiting(root: str) -> bool:
+    if not outbox.exists(root):
+        return False
+    with outbox.writing(root) as box:
+        return bool(outbox.due(box))
 
 
 def undelivered(root: str, now: float) -> list[Finding]:
