@@ -7,7 +7,7 @@ import click
 from .. import config
 from ..errors import OscronError
 from ..hermes.home import hermes_root
-from ..notify import channels, message, outbox
+from ..notify import message, outbox
 from .group import Commands
 from .render import one_line
 
@@ -24,6 +24,8 @@ def test() -> None:
     A ping goes to the job `test`, as a note that changes no state. If a receiver does not accept the test, the exit
     status is 1.
     """
+    from ..notify import channels  # 30 ms, for HTTP
+
     root = hermes_root()
     targets = outbox.targets_of(config.load(root).notify)
     if not targets:

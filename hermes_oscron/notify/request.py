@@ -13,7 +13,6 @@ from ..errors import cause
 from ..hermes.home import Home
 from ..jobs.record import OK, Record, next_run_of
 from ..runs.model import Run
-from ..schedulers import spawn
 from ..schedulers.active import active_scheduler
 from ..schedulers.protocol import SchedulerError
 from ..state import State
@@ -79,6 +78,8 @@ def request(root: str) -> None:
             raise SchedulerError(f"Alerts cannot be requested through {path}: {cause(error)}") from error
         if error.errno not in (errno.ENOENT, errno.ENXIO):
             raise SchedulerError(f"{path}: {cause(error)}") from error
+        from ..schedulers import spawn
+
         spawn.start_detached(COMMAND)
         return
     try:
