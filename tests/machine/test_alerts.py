@@ -1,5 +1,6 @@
 """Alerts on a booted machine without agent, gateway and API: each event makes one, also over power cuts and kills."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_oscron.runner.log import END_MESSAGE_ID
 from tests.conftest import wait_for
 from tests.machine.box import SOURCE, Box
 from tests.machine.sites import Site, soon
@@ -57,6 +59,12 @@ def subjects(mailbox: Mailbox, count: int, seconds: float = 20) -> list[str]:
     return [subject.rpartition(" (")[0] for subject in mailbox.subjects]
 
 
+def journal(site: Site, match: str) -> list[tuple[str, str]]:
+    """Return job and outcome of each entry that journalctl finds by `match`."""
+    told = site.box.run(f"journalctl --no-pager -o json --output-fields=HERMES_JOB_ID,HERMES_OUTCOME {match}").stdout
+    return [(entry["HERMES_JOB_ID"], entry["HERMES_OUTCOME"]) for entry in map(json.loads, told.splitlines())]
+
+
 def test_each_event_sends_one_mail(silent: Site, mailbox: Mailbox, monitor: Monitor) -> None:
     site = silent
     create(site, "once", "echo no such host >&2; exit 3", soon(3))
@@ -88,6 +96,10 @@ def test_each_event_sends_one_mail(silent: Site, mailbox: Mailbox, monitor: Moni
              f"{site.hermes}/cron/oscron/alerts.db")
     site.systemctl("start hermes-oscron-sync.service")
     site.systemctl("start hermes-oscron-sync.service")
+    assert journal(site, f"HERMES_JOB_ID={killed}") == [(killed, "interrupted")]
+    assert set(journal(site, "HERMES_OUTCOME=error")) >= {(job_id, "error")}
+    assert set(journal(site, f"MESSAGE_ID={END_MESSAGE_ID}")) >= {(job_id, "error"), (job_id, "ok")}
+
     [digest] = subjects(mailbox, 7)[6:]
     assert re.fullmatch(r"\d+ runs, \d jobs failing", digest)
     assert site.systemctl("show -P NRestarts hermes-oscron-notify.service").strip() == "0"
