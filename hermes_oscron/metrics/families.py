@@ -29,7 +29,7 @@ COUNTS = {"duration": "durations", "lateness": "latenesses"}
 
 
 class _History(NamedTuple):
-    """What the ledger of a home has: sums, occurrences without a run, and by job the last ends and the streak."""
+    """The content of the ledger of a home: sums, occurrences without a run, and by job the last ends and the streak."""
 
     totals: list[Totals]
     not_run: list[tuple[str, str, int]]

@@ -119,7 +119,7 @@ def test_a_mail_server_that_is_down_gets_the_mail_later_also_if_the_sender_is_ki
     wait_for(lambda: site.systemctl("is-active hermes-oscron-notify.service", check=False).strip() == "inactive", 30)
 
 
-def test_what_was_missed_over_a_power_cut_sends_a_single_mail(machine: Box, silent: Site, mailbox: Mailbox) -> None:
+def test_occurrences_missed_over_a_power_cut_send_a_single_mail(machine: Box, silent: Site, mailbox: Mailbox) -> None:
     site = silent
     job_id = create(site, "minutely", "true", "* * * * *")
     site.systemctl("disable hermes-oscron.socket")
