@@ -89,12 +89,12 @@ def log_end(record: Record, took_s: float | None, error: str | None, *notes: str
 
 def _log_to_journal(line: str, **fields: str) -> bool:
     """Log `line` with `fields`, and return True, if our output is the journal (systemd.exec(5), JOURNAL_STREAM)."""
-    import _socket  # `socket` takes 3 ms
-
     try:
         status = os.fstat(1)
         if os.environ.get("JOURNAL_STREAM") != f"{status.st_dev}:{status.st_ino}":
             return False
+        import _socket  # `socket` takes 3 ms
+
         entry = b"".join(_field(name, text) for name, text in {
             "MESSAGE": line, "PRIORITY": "5", "SYSLOG_IDENTIFIER": "hermes-job", **fields}.items())
         sender = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)

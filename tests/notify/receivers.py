@@ -107,7 +107,7 @@ class Mailbox:
         return [str(mail["Subject"]) for mail in self.mails]
 
     def close(self) -> None:
-        self._controller.stop()
+        self._controller.stop(no_assert=True)  # it may be closed already
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import pytest
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.notify import outbox
 from hermes_oscron.runs import ledger
+from hermes_oscron.service.alerts import undelivered
 from hermes_oscron.state import State
 from tests.conftest import wait_for
 from tests.runner.jobs import MANUAL, change_record, configure, fire, make_script, reconciler, service
@@ -184,6 +185,8 @@ def test_a_receiver_that_is_down_gets_the_alert_later(root: Path) -> None:
             return next((each.error for each in outbox.undelivered(box)), "")
 
     assert "Apprise exited with code 1" in wait_for(error)
+    [finding] = undelivered(str(root), time.time())
+    assert finding.sentence.startswith("1 alert to mailto (") and "has not accepted any since" in finding.sentence
     with receiving(port) as again:
         wait_for(lambda: again.mails, 15)
         wait_for(lambda: is_idle(root))
@@ -328,3 +331,17 @@ def test_a_begin_is_not_signalled_late(root: Path) -> None:
         wait_for(lambda: monitor.pings, 20)
         assert monitor.signals == ["1"]
 
+
+def test_the_test_reports_each_receiver(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hermes_oscron.cli", "notify", "test"]
+    nothing = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (nothing.returncode, nothing.stdout) == (1, "") and "There are no receivers in " in nothing.stderr
+    words, file = write_command(tmp_path)
+    with monitoring() as monitor, receiving() as mailbox:
+        configure(root, f'[notify]\nurls = ["{mailbox.url}", "nothing://x"]\ncommand = {json.dumps(words)}\n'
+                        f'ping = "{monitor.url}/{{job}}"\n')
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert told.returncode == 1 and told.stdout.count(": accepted.\n") == 3
+        assert "FAILED: Apprise exited with code 1: The URL is not one of Apprise" in told.stdout
+        assert len(mailbox.mails) == 1 and monitor.signals == ["log"]
+        assert [alert["event"] for alert in alerts_in(file)] == ["test"]
