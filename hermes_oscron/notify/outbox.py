@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..config import Notify
-from ..files import StateFileError, make_private_dir, remove_damaged
+from ..files import StateFileError, create_database, make_private_dir, remove_damaged
 from ..state import State
 from .events import Track
 
@@ -100,7 +100,7 @@ def writing(root: str) -> Iterator[Outbox]:
     """Change the outbox of `root` in one transaction. It is created if it is missing. Raises OutboxError, OSError."""
     path = State(root).alerts
     make_private_dir(State(root).folder)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    create_database(path)
     try:
         outbox = sqlite3.connect(path, timeout=TIMEOUT_S, isolation_level=None)
         try:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
-from ..files import StateFileError, make_private_dir
+from ..files import StateFileError, create_database, make_private_dir
 from ..hermes.home import Home
 
 VERSION = 1
@@ -123,7 +123,7 @@ def writing(home: Home, durable: bool = False, timeout_s: float = WRITE_TIMEOUT_
     """
     with _errors_of(home):
         make_private_dir(home.state.folder)
-        os.close(os.open(home.state.ledger, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        create_database(home.state.ledger)
         ledger = _connect(home.state.ledger, timeout_s)
         try:
             ledger.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")

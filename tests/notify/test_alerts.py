@@ -271,6 +271,7 @@ def test_the_digest_is_sent_once_a_day(root: Path, tmp_path: Path) -> None:
         reconciler(root).sync()
     assert events_in(file, 1) == ["digest"]
     time.sleep(0.3)
+    assert len(alerts_in(file)) == 1, alerts_in(file)
     [alert] = alerts_in(file)
     assert (alert["outcomes"], alert["failing"]) == ({"error": 1}, [f"default:{job_id}"])
     assert f"1 runs: 1 error.\nFailing: default:{job_id}." in alert["text"]
