@@ -13,10 +13,36 @@ HOST = r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?"
 """A name or an address; of IPv6 it has two colons."""
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 SCHEDULER_KINDS = ("auto", "systemd", "crontab", "foreground")
+EVENTS = ("failure", "failing", "recovery", "missed", "paused", "success")
+"""The events of which alerts are sent; `success` only if it is chosen."""
+URL = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\0]+"
+PLACEHOLDERS = ("profile", "job", "name")
+"""The parts in braces of a ping URL that stand for the job."""
 
 
 class ConfigError(OscronError):
     """A setting in oscron.toml is not valid; the text names the file, the key and what it takes."""
+
+
+class Notify(NamedTuple):
+    """The receivers of alerts (`urls`, `command`, `ping`), and the events `on` which they are sent.
+
+    `in_a_row` is the number of failures of `failing`, and a repeat is sent after `repeat_hours`; 0 sends each.
+    """
+
+    urls: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    ping: str = ""
+    on: tuple[str, ...] = EVENTS[:-1]
+    in_a_row: int = 3
+    repeat_hours: int = 24
+    digest_hour: int | None = None
+    output_chars: int = 0
+
+    @property
+    def has_messages(self) -> bool:
+        """True if alerts are sent as messages, besides pings."""
+        return bool(self.urls or self.command)
 
 
 class Config(NamedTuple):
@@ -44,6 +70,21 @@ class Config(NamedTuple):
     cluster_python: str = "/usr/bin/python3"
     policy: Mapping[str, Any] = MappingProxyType({})
     profile_policies: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    notify_urls: tuple[str, ...] = ()
+    notify_command: tuple[str, ...] = ()
+    notify_ping: str = ""
+    notify_on: tuple[str, ...] = Notify().on
+    notify_in_a_row: int = Notify().in_a_row
+    notify_repeat_hours: int = Notify().repeat_hours
+    notify_digest_hour: int | None = None
+    notify_output_chars: int = 0
+    textfile: str = ""
+
+    @property
+    def notify(self) -> Notify:
+        """The settings of the alerts."""
+        return Notify(self.notify_urls, self.notify_command, self.notify_ping, self.notify_on, self.notify_in_a_row,
+                      self.notify_repeat_hours, self.notify_digest_hour, self.notify_output_chars)
 
     def policy_of(self, profile: str) -> Mapping[str, Any]:
         """Return the policy of the jobs of `profile`, as far as they have none of their own."""
@@ -167,6 +208,35 @@ def _count(value: Any) -> Any:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**6 else None
 
 
+def _in_a_row(value: Any) -> Any:
+    return value if _count(value) and value > 1 else None
+
+
+def _hour(value: Any) -> Any:
+    return value if _count(value) is not None and value < 24 else None
+
+
+def _urls(value: Any) -> Any:
+    words = _words(value)
+    return words if words and all(re.fullmatch(URL, word) for word in words) else None
+
+
+def _ping(value: Any) -> Any:
+    """Return `value` if it is a URL of HTTP, in which braces stand only for PLACEHOLDERS."""
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s\0]+", value):
+        return None
+    return value if set(re.findall(r"\{([^{}]*)\}|[{}]", value)) <= set(PLACEHOLDERS) else None
+
+
+def _events(value: Any) -> Any:
+    return tuple(value) if value == [] or (_words(value) and set(value) <= set(EVENTS)) else None
+
+
+def _file(value: Any) -> Any:
+    return value if isinstance(value, str) and os.path.isabs(value) and value.endswith(".prom") and "\0" not in value \
+        else None
+
+
 def _path(value: Any) -> Any:
     folders = value.split(":") if isinstance(value, str) else []
     return value if folders and "\0" not in value and all(map(os.path.isabs, folders)) else None
@@ -225,6 +295,15 @@ SETTINGS: dict[tuple[str, str], tuple[str, Callable[[Any], Any], str]] = {
     ("web", "listen"): ("listen", _unix_socket, '"unix:" and the absolute path of a socket'),
     ("history", "days"): ("history_days", _count, "a whole number of days, or 0"),
     ("history", "runs_per_job"): ("history_runs", _count, "a whole number of runs, or 0"),
+    ("notify", "urls"): ("notify_urls", _urls, 'a list of Apprise URLs, like ["mailto://…"]'),
+    ("notify", "command"): ("notify_command", _words, 'a list of words, like ["/usr/local/bin/alert"]'),
+    ("notify", "ping"): ("notify_ping", _ping, "a URL of HTTP, in which {profile}, {job} and {name} stand for the job"),
+    ("notify", "on"): ("notify_on", _events, f"a list of {', '.join(EVENTS)}"),
+    ("notify", "in_a_row"): ("notify_in_a_row", _in_a_row, "a number of failures from 2 on"),
+    ("notify", "repeat_hours"): ("notify_repeat_hours", _count, "a whole number of hours, or 0"),
+    ("notify", "digest_hour"): ("notify_digest_hour", _hour, "an hour from 0 to 23"),
+    ("notify", "output_chars"): ("notify_output_chars", _count, "a whole number of characters, or 0"),
+    ("metrics", "textfile"): ("textfile", _file, "the absolute path of a file *.prom"),
     ("scheduler", "kind"): ("scheduler", _one_of(*SCHEDULER_KINDS), f"one of {', '.join(SCHEDULER_KINDS)}"),
 }
 """For each table and key: the field of `Config`, the function that checks and converts a value, and what it takes."""

@@ -97,6 +97,16 @@ def make_private_dir(path: str) -> None:
             continue
 
 
+def create_database(path: str) -> None:
+    """Create the private file of an SQLite database, if it is missing. Raises OSError.
+
+    A file that exists is not opened: to close it would end the locks that other threads of this process have on it
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+
 def link(path: str, other: str) -> None:
     """Give the file at `path` the second name `other`, also on a disk that is full. Raises OSError."""
     make_private_dir(os.path.dirname(other))

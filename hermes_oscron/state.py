@@ -70,6 +70,21 @@ class State(NamedTuple):
         return f"{self.folder}/unentered"
 
     @property
+    def alerts(self) -> str:
+        """The alerts that are sent, an SQLite database; see `notify/outbox.py`. SQLite adds a `-journal`."""
+        return f"{self.folder}/alerts.db"
+
+    @property
+    def notifier_lock(self) -> str:
+        """Held by the process that sends alerts."""
+        return f"{self.folder}/notifier.lock"
+
+    @property
+    def notifier(self) -> str:
+        """The pipe that wakes this process up without systemd; see `notify/request.py`."""
+        return f"{self.folder}/notifier"
+
+    @property
     def refused(self) -> str:
         """An empty file. Its time is that of the last scheduled start that did not happen because Hermes was paused."""
         return f"{self.folder}/refused"

@@ -22,6 +22,7 @@ LAYERS = [
     {"hermes"},
     {"runs"},
     {"schedulers"},
+    {"notify", "metrics"},
     {"privileged"},
     {"runner"},
     {"service"},

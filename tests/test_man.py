@@ -10,7 +10,7 @@ import click
 import pytest
 
 from hermes_oscron.cli import main
-from hermes_oscron.config import SETTINGS, Config
+from hermes_oscron.config import EVENTS, SETTINGS, Config
 from hermes_oscron.runner.main import HELP
 
 MAN = Path(__file__).parents[1] / "docs" / "man"
@@ -125,4 +125,5 @@ def test_every_setting_is_described_with_its_default() -> None:
         expected = getattr(Config(), SETTINGS[setting][0])
         assert default == (f"Qq {expected}" if expected and isinstance(expected, str) else
                            "true" if expected is True else
+                           "all but success" if expected == EVENTS[:-1] else
                            f"{expected:g}" if isinstance(expected, float | int) and expected else "none"), setting

@@ -21,6 +21,7 @@ from . import (
     jobs,
     listing,
     logs,
+    notify,
     open_pages,
     runs,
     status,
@@ -33,8 +34,8 @@ for command in (
     status.status, status.top, listing.list_jobs, jobs.show, jobs.create, jobs.update, edit.edit, definitions.copy,
     control.pause, control.resume, control.run, control.stop_runs, control.delete, runs.runs, runs.output, logs.logs,
     explain.next_times, calendar.calendar, explain.translate, definitions.export, definitions.apply,
-    importing.import_, backups.backup, backups.restore, admin.doctor, audit.audit, admin.sync, admin.adopt,
-    admin.disarm, admin.arm, admin.plugin, admin.token, admin.serve, open_pages.open_pages,
+    importing.import_, backups.backup, backups.restore, admin.doctor, audit.audit, notify.notify, admin.sync,
+    admin.adopt, admin.disarm, admin.arm, admin.plugin, admin.token, admin.serve, open_pages.open_pages,
     completion.completion, installer.install, installer.uninstall,
 ):
     main.add_command(command)

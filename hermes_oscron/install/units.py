@@ -21,16 +21,17 @@ TEMPLATES, MANUALS = (f"{HERE}/units", f"{HERE}/man") if os.path.isdir(f"{HERE}/
 UNITS = ("hermes-job@.service", "hermes-oscron.socket", "hermes-oscron.service", "hermes-oscron-sync.service",
          "hermes-oscron-sync.socket", "hermes-oscron-sync.timer", "hermes-oscron-changed.path",
          "hermes-oscron-changed.service", "hermes-oscron-settings.path", "hermes-oscron-watch@.path",
-         "hermes-oscron-settings@.path", "hermes-oscron-agent@.socket", "hermes-oscron-agent@.service")
+         "hermes-oscron-settings@.path", "hermes-oscron-agent@.socket", "hermes-oscron-agent@.service",
+         "hermes-oscron-notify.socket", "hermes-oscron-notify.service")
 ENABLED = ("hermes-oscron.socket", "hermes-oscron-sync.service", "hermes-oscron-sync.timer",
-           "hermes-oscron-sync.socket", "hermes-oscron-changed.path")
+           "hermes-oscron-sync.socket", "hermes-oscron-notify.socket", "hermes-oscron-changed.path")
 ROOT_HELPER = ("hermes-oscron-root.socket", "hermes-oscron-root.service")
 STOPPED = ("hermes-oscron.socket", "hermes-oscron.service", *ROOT_HELPER)
 """The units of servers, which are stopped first, so that the new code and the new sockets are used."""
 ACCOUNT_DROP_INS = tuple(f"{unit}.d/account.conf" for unit in (
     "hermes-job@.service", "hermes-oscron.service", "hermes-oscron.socket", "hermes-oscron-sync.service",
     "hermes-oscron-sync.socket", "hermes-oscron-changed.service", "hermes-oscron-agent@.socket",
-    "hermes-oscron-agent@.service"))
+    "hermes-oscron-agent@.service", "hermes-oscron-notify.socket", "hermes-oscron-notify.service"))
 """The drop-ins by which the units of the system's manager belong to the account."""
 NEEDRESTART, NEEDRESTART_FILE = "needrestart.conf", "hermes-oscron.conf"
 """The template of the settings of needrestart, and the name of the installed file."""

@@ -12,7 +12,9 @@ from typing import TextIO
 from ..jobs.record import Record, instant
 from ..runs.model import SCHEDULE, Run
 
-SYSLOG_SOCKET = "/dev/log"
+SYSLOG_SOCKET, JOURNAL_SOCKET = "/dev/log", "/run/systemd/journal/socket"
+END_MESSAGE_ID = "cf159d06ac62411c8c90f38006bcf00d"
+"""The type of the journal's entry of the end of a run (systemd.journal-fields(7), MESSAGE_ID=)."""
 MAX_NAME_CHARS = 100
 NAME_FROM_PROMPT_CHARS = 50
 """A job that gets no name is named after the beginning of its prompt."""
@@ -77,8 +79,38 @@ def log_end(record: Record, took_s: float | None, error: str | None, *notes: str
     """Log that a run of the job in `record` has ended after `took_s`, with its `error`, if any, and `notes`."""
     took = "" if took_s is None else f" after {max(0.0, took_s):.1f} s"
     how = f"failed{took}: {error}" if error else f"succeeded{took}"
-    log("; ".join([f"{subject(record)}: {how.rstrip('.') if notes else how}", *notes]),
-        sys.stderr if error else sys.stdout)
+    line = "; ".join([f"{subject(record)}: {how.rstrip('.') if notes else how}", *notes])
+    from ..runs.entries import outcome_of  # it is imported by then, to record the run
+
+    if not _log_to_journal(line, MESSAGE_ID=END_MESSAGE_ID, HERMES_JOB_ID=str(record["id"]),
+                           HERMES_JOB_NAME=_one_line(str(record.get("name") or "")), HERMES_OUTCOME=outcome_of(error)):
+        log(line, sys.stderr if error else sys.stdout)
+
+
+def _log_to_journal(line: str, **fields: str) -> bool:
+    """Log `line` with `fields`, and return True, if our output is the journal (systemd.exec(5), JOURNAL_STREAM)."""
+    try:
+        status = os.fstat(1)
+        if os.environ.get("JOURNAL_STREAM") != f"{status.st_dev}:{status.st_ino}":
+            return False
+        import _socket  # `socket` takes 3 ms
+
+        entry = b"".join(_field(name, text) for name, text in {
+            "MESSAGE": line, "PRIORITY": "5", "SYSLOG_IDENTIFIER": "hermes-job", **fields}.items())
+        sender = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)
+        try:
+            sender.sendto(entry, JOURNAL_SOCKET)
+        finally:
+            sender.close()
+    except OSError:
+        return False
+    return True
+
+
+def _field(name: str, text: str) -> bytes:
+    """Return a field in the form that takes any text (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/)."""
+    content = text.encode("utf-8", "replace")
+    return name.encode() + b"\n" + len(content).to_bytes(8, "little") + content + b"\n"
 
 
 def _due(written: object, started_at: float) -> str:

@@ -108,6 +108,10 @@ def _settle(home: Home, job_id: str) -> int:
             log_end(job.record, None, readable_error(job.record.get("last_error")))
             resync(home, job)
             recorded = True
+    if recorded:
+        from .alerts import alert_of_interruption
+
+        alert_of_interruption(home)
     if not recorded:
         try:
             record = jobs_file.find(home, job_id)
@@ -199,10 +203,12 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
         from ..hermes import job_store
         from ..runs.entries import enter_begin
         from ..runs.live_output import live_output
+        from .alerts import alert_of_begin
         from .result import record_result  # 20 ms, while the job runs
 
         job = job_store.parse(home, begun.record)
         enter_begin(home, job, run)
+        alert_of_begin(home, run)
         timeout, reason = command.timeout, ""
         if job.policy.get("overlap") == "replace":
             from .policy import until_replaced
@@ -228,9 +234,11 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
         run_lock.close()
         return 2
     run_lock.release()
+    from .alerts import alert_of_end
     from .resync import resync
 
     resync(home, result.job, begun.record)
+    alert_of_end(home, run, begun.record, result)
     if result.job and result.job.policy and state_of(begun.record) == SCHEDULED:
         from .policy import log_pause
 

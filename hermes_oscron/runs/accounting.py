@@ -44,6 +44,7 @@ def account(books: Ledger, home: Home, job_id: str, job: Job | None, now: float,
     stored = books.execute("SELECT until, kept_since FROM accounted WHERE job = ?", (job_id,)).fetchone()
     after, kept_since = stored or (versions[0].since, versions[0].since)
     if after > now + MAX_STEP_BACK_S:
+        ledger.keep_seq(books)
         books.execute(f"DELETE FROM runs WHERE job = ? AND due > ? AND outcome IN ('{SKIPPED}', '{MISSED}')",
                       (job_id, now))
         _store(books, job_id, now, min(kept_since, now))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
 from ..errors import OscronError
-from ..files import StateFileError, make_private_dir
+from ..files import StateFileError, create_database, make_private_dir
 from ..hermes.home import Home
 
 VERSION = 1
@@ -57,8 +57,12 @@ INSERT INTO facts VALUES ('generation', lower(hex(randomblob(4))));
 PRAGMA user_version = {VERSION};
 """
 """Times are in unix seconds. `docs/ledger.md` describes each column."""
-LAST_SEQ = "(SELECT coalesce(max(seq), 0) FROM runs WHERE seq IS NOT NULL)"
-"""The last row that has ended. Without the condition SQLite does not use the index, and reads the whole table."""
+LAST_SEQ = ("(SELECT max(coalesce((SELECT max(seq) FROM runs WHERE seq IS NOT NULL), 0), "
+            "coalesce((SELECT value FROM facts WHERE key = 'seq'), 0)))")
+"""The last `seq` that a row has had, also if that row has another one by now, or none.
+
+Without the condition SQLite does not use the index, and reads the whole table.
+"""
 
 Ledger = sqlite3.Connection
 Text = TypeVar("Text", str, str | None)
@@ -131,7 +135,7 @@ def writing(home: Home, durable: bool = False, timeout_s: float = WRITE_TIMEOUT_
     """
     with _errors_of(home):
         make_private_dir(home.state.unentered)  # now, since a disk that is full has no room for a folder
-        os.close(os.open(home.state.ledger, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        create_database(home.state.ledger)
         ledger = _connect(home.state.ledger, timeout_s)
         try:
             ledger.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -183,8 +187,17 @@ def set_fact(ledger: Ledger, key: str, value: object) -> None:
 
 def position(books: Ledger, last: Row | None = None) -> str:
     """Return the cursor after the run `last`, or after the last one that has ended."""
-    seq = last.seq if last else books.execute(f"SELECT {LAST_SEQ}").fetchone()[0]
-    return f"{fact(books, 'generation')}-{seq}"
+    return f"{fact(books, 'generation')}-{last.seq if last else last_seq(books)}"
+
+
+def last_seq(books: Ledger) -> int:
+    """Return the `seq` of the last row that has ended."""
+    return int(books.execute(f"SELECT {LAST_SEQ}").fetchone()[0])
+
+
+def keep_seq(books: Ledger) -> None:
+    """Store the last `seq`, before rows lose it: one that was given twice would hide the second end."""
+    set_fact(books, "seq", last_seq(books))
 
 
 def ended_after(books: Ledger, cursor: str, limit: int) -> list[Row] | None:
@@ -223,6 +236,7 @@ def begin_row(ledger: Ledger, job: str, name: str, trigger: str, due: float, sta
                           "LIMIT 1", (job, due)).fetchone()
     host, invocation = os.uname().nodename, os.environ.get("INVOCATION_ID")
     if last and last[2] in NOT_RUN:
+        keep_seq(ledger)
         ledger.execute("UPDATE runs SET name = ?, trigger = ?, queued = ?, started = ?, ended = NULL, outcome = NULL, "
                        "reason = NULL, seq = NULL, host = ?, invocation = ?, runner = ? WHERE id = ?",
                        (name, trigger, queued, started, host, invocation, runner, last[0]))

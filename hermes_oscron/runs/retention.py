@@ -2,6 +2,7 @@
 
 from .ledger import COMPLETE_SINCE, LAST_SEQ, Ledger
 from .schedule_versions import DELETED
+from .totals import add_removed
 
 DAY_S = 86400.0
 
@@ -31,6 +32,7 @@ def sweep(books: Ledger, days: int, runs_per_job: int, now: float) -> None:
 
 def _remove(books: Ledger, condition: str, *values: object) -> None:
     condition = f"outcome IS NOT NULL AND seq < {LAST_SEQ} AND {condition}"
+    add_removed(books, condition, *values)
     removed = books.execute(f"SELECT job, max(due) FROM runs WHERE {condition} GROUP BY job", values).fetchall()
     books.execute(f"DELETE FROM runs WHERE {condition}", values)
     books.executemany("UPDATE accounted SET kept_since = max(kept_since, ?) WHERE job = ?",

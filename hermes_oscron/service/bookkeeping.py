@@ -25,6 +25,7 @@ from ..runs.model import Result
 from ..runs.schedule_versions import DELETED, Version, version_of
 from ..schedulers.active import disarmed_since
 from ..schedulers.protocol import Problem
+from .alerts import announce
 
 SWEEP_INTERVAL_S = 50 * 60.0
 """The hourly syncs are at least 55 minutes apart (hermes-oscron-sync.timer)."""
@@ -51,6 +52,7 @@ def keep_all(root: str, now: datetime.datetime, reported: Iterable[Problem] = ()
                 problems.append(Problem(home.profile, str(error), needs_edit=True))  # the next sync is soon enough
         except (StateFileError, OSError):
             continue  # jobs that cannot be read are reported already
+    announce(root)
     return problems
 
 
@@ -74,6 +76,7 @@ def note_changes(home: Home, jobs: Iterable[Job], since: datetime.datetime, now:
     with contextlib.suppress(LedgerError, OSError), ledger.writing(home, durable=True) as books:
         for job in jobs:
             schedule_versions.note(books, version_of(job, since.timestamp(), disarmed), now.timestamp())
+    announce(home.root)
 
 
 def note_deleted(home: Home, job_id: str, now: datetime.datetime) -> None:

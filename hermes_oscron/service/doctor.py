@@ -32,7 +32,7 @@ from ..schedulers.active import disarmed_since
 from ..schedulers.crontab.scheduler import LAUNCHERS
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan, SchedulerError
-from . import history, late
+from . import alerts, history, late
 from .access import unusable_files
 from .cluster import cluster_faults
 from .command_lock import no_command
@@ -76,6 +76,7 @@ class Doctor:
         found = self._of_root()
         for home in homes_of(self._selection.root):
             found += self._of_profile(home)
+        found += alerts.undelivered(self._selection.root, self._clock.now().timestamp())
         found += self._surroundings()
         found += self._lasting_problems() if confirm else self._problems().values()
         return sorted(found, key=lambda each: each.severity != PROBLEM)

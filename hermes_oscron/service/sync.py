@@ -28,7 +28,7 @@ from ..schedulers.active import disarmed_since, note_sync, set_active_scheduler,
 from ..schedulers.plan import plan_of
 from ..schedulers.protocol import Plan, Problem, Report, SchedulerError
 from ..schedulers.reconcile import reconcile
-from . import bookkeeping, late, maintenance, overdue
+from . import alerts, bookkeeping, late, maintenance, overdue
 from .command_lock import command_lock
 from .elapses import wrong_elapses
 from .selection import Selection
@@ -179,6 +179,7 @@ class Reconciler:
             overdue.start_each(self.root, self._selection.active, due, self._clock, started)
             for sentence in started.values():
                 log.info("%s", sentence)
+        alerts.announce(self.root)
 
     @contextlib.contextmanager
     def _switch_scheduler(self) -> Iterator[None]:

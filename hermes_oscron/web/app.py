@@ -6,6 +6,7 @@ from collections.abc import Callable
 import bottle
 
 from ..errors import OscronError, describe
+from ..metrics import exposition
 from ..service.health import Health
 from ..service.jobs import JobService
 from ..service.selection import Selection
@@ -38,8 +39,11 @@ def make_app(selection: Selection, service: JobService, authenticator: Authentic
 
     public: Routes = {("GET", "/health"): health, ("GET", "/api/openapi.json"): openapi.document}
     _register(app, routes_auth.routes(authenticator) | public, check_host)
-    _register(app, routes_crons.routes(service, JobListCache(selection, service)) | routes_runs.routes(service),
-              check_caller)
+    def metrics() -> Encoded:
+        return Encoded(exposition.text(selection.root), exposition.CONTENT_TYPE)
+
+    _register(app, routes_crons.routes(service, JobListCache(selection, service)) | routes_runs.routes(service)
+              | {("GET", "/metrics"): metrics}, check_caller)
     Dashboard(selection, service, authenticator).register(app)
     app.default_error_handler = lambda error: respond(error.status_code, {"error": _error_text(error)})
     return app

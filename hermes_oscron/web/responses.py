@@ -14,10 +14,11 @@ Answer = dict[str, Any]
 
 
 class Encoded:
-    """An answer as JSON."""
+    """An answer as JSON, or of another `content_type`."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, content_type: str = "application/json") -> None:
         self.body = body
+        self.content_type = content_type
 
     @functools.cached_property
     def etag(self) -> str:
@@ -34,11 +35,11 @@ def respond(status: int, answer: Answer | Encoded) -> bytes:
     """Set the status and the headers of the response, and return its body."""
     response = bottle.response
     response.status = status
-    response.content_type = "application/json"
     response.set_header("Cache-Control", "no-store")
     if status == 401:
         response.set_header("WWW-Authenticate", "Bearer")
     encoded = answer if isinstance(answer, Encoded) else Encoded(to_json(answer))
+    response.content_type = encoded.content_type
     if status == 200 and bottle.request.method in ("GET", "HEAD"):
         response.set_header("ETag", encoded.etag)
         if has_copy(encoded.etag):

@@ -114,7 +114,7 @@ def test_systemd_finds_no_fault_in_the_units(user: layout.Layout, tmp_path: Path
     chosen = Settings("", str(tmp_path / "hermes"), "Europe/Berlin", 8791, "", "auto", "/usr/bin:/bin")
     programs = Path(user.programs)
     programs.mkdir(parents=True)
-    for name in ("hermes-oscron", "hermes-cron-exec"):
+    for name in ("hermes-oscron", "hermes-cron-exec", "python"):
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)
     units.write(units.rendered(user, chosen))

@@ -3,10 +3,13 @@
 import datetime
 import os
 import re
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from hermes_oscron.runner import log
 
 from .jobs import (
     MANUAL,
@@ -122,3 +125,29 @@ def test_a_crontab_line_runs_a_due_job_as_a_scheduled_run(root: Path) -> None:
 def test_bad_arguments_of_a_crontab_line_are_reported_on_standard_error(root: Path) -> None:
     ended = subprocess.run([*command_line("x")[:-1], "--crontab"], capture_output=True, text=True)
     assert ended.returncode == 2 and ended.stderr.startswith("Usage: ")
+
+
+def test_the_end_of_a_run_has_fields_in_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                    capfd: pytest.CaptureFixture[str]) -> None:
+    record = {"id": "4f2a9c1d07be", "name": "Two\nlines"}
+    path = str(tmp_path / "journal")
+    monkeypatch.setattr(log, "JOURNAL_SOCKET", path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(path)
+        log.log_end(record, 1.0, "timed out after 900 s")
+        assert "failed after 1.0 s" in capfd.readouterr().err, "the output is not the journal"
+        monkeypatch.setenv("JOURNAL_STREAM", f"{os.fstat(1).st_dev}:{os.fstat(1).st_ino}")
+        log.log_end(record, 1.0, "timed out after 900 s:\nlate")
+        entry = journal.recv(10_000)
+    fields = {}
+    while entry:
+        name, _, rest = entry.partition(b"\n")
+        length = int.from_bytes(rest[:8], "little")
+        fields[name.decode()], entry = rest[8:8 + length].decode(), rest[8 + length + 1:]
+    assert fields == {"MESSAGE": "Two lines (4f2a9c1d07be): failed after 1.0 s: timed out after 900 s:\nlate",
+                      "PRIORITY": "5", "SYSLOG_IDENTIFIER": "hermes-job", "MESSAGE_ID": log.END_MESSAGE_ID,
+                      "HERMES_JOB_ID": "4f2a9c1d07be", "HERMES_JOB_NAME": "Two lines", "HERMES_OUTCOME": "timeout"}
+    assert capfd.readouterr() == ("", "")
+    os.unlink(path)
+    log.log_end(record, 1.0, None)
+    assert capfd.readouterr().out == "Two lines (4f2a9c1d07be): succeeded after 1.0 s\n", "nothing is lost without it"

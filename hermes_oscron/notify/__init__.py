@@ -1,0 +1,1 @@
+"""Alerts: what the ledgers of all profiles show is sent by a process of its own, which needs neither agent nor API."""

@@ -1,0 +1,182 @@
+"""Store the alerts that the ledgers of all profiles call for since the last time, each once."""
+
+import contextlib
+import datetime
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from .. import config
+from ..config import Notify
+from ..errors import OscronError
+from ..files import StateFileError
+from ..hermes import job_store
+from ..hermes.home import Home, home_of, homes_of, instance_name
+from ..hermes.timezone import home_zone
+from ..jobs.record import PAUSED, Record
+from ..runs import ledger, schedule_versions
+from ..runs.ledger import NOT_RUN, LedgerError, Row
+from ..runs.schedule_versions import DELETED, Version
+from . import message, outbox
+from .events import Track, advance
+from .outbox import COMMAND, PING, URL, Outbox
+
+SETTINGS = "settings"
+FRESH_S = 60.0
+"""The signal that a run began is of use for this long. Later the receiver would measure a wrong duration."""
+DIGEST = "digest"
+
+
+class _News(NamedTuple):
+    """The news in the ledger of a home: rows that have ended since the last time, those in progress, and schedules."""
+
+    generation: str
+    seq: int
+    rows: list[Row]
+    running: list[Row]
+    versions: dict[str, Version]
+    is_first: bool
+
+
+def settings_of(root: str) -> Notify:
+    """Return the settings of `root`, or, while oscron.toml has an error, the last ones without. Raises OutboxError.
+
+    Runs fail because of such an error, and that must be reported.
+    """
+    try:
+        return config.load(root).notify
+    except config.ConfigError:
+        if not outbox.exists(root):
+            return Notify()
+        with outbox.writing(root) as box:
+            stored: dict[str, Any] = json.loads(outbox.fact(box, SETTINGS) or "{}")
+        known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
+                                 for key, value in stored.items() if key in Notify._fields}
+        return Notify(**known)
+
+
+def collect(root: str, settings: Notify, now: float) -> None:
+    """Store the alerts that are due by `settings` at the unix time `now`. Raises OutboxError, OSError.
+
+    The first time, nothing is sent of what happened before. Without receivers, nothing is stored.
+    """
+    targets = outbox.targets_of(settings)
+    if not targets and not outbox.exists(root):
+        return
+    with outbox.writing(root) as box:
+        store = _Store(box, settings, [name for name, target in targets.items() if target.kind in (URL, COMMAND)],
+                       PING if PING in targets else "", now)
+        for home in homes_of(root):
+            with contextlib.suppress(LedgerError, StateFileError):  # a sync and doctor report it
+                if ledger.exists(home):
+                    store.enter(home)
+        store.enter_digest(root)
+        outbox.set_fact(box, SETTINGS, json.dumps(settings._asdict()))
+        outbox.tidy(box, list(targets), now)
+
+
+class _Store:
+    """Stores alerts in the outbox `box`: messages to the receivers `messages`, pings if `ping` is not empty."""
+
+    def __init__(self, box: Outbox, settings: Notify, messages: list[str], ping: str, now: float) -> None:
+        self._box, self._settings, self._messages, self._ping, self._now = box, settings, messages, ping, now
+
+    def enter(self, home: Home) -> None:
+        """Store the alerts of `home`, and up to where they are decided. Raises LedgerError, StateFileError."""
+        news, zone = self._news(home), home_zone(home)
+        known = outbox.tracks(self._box, home.profile)
+        after = {job: self._after_rows(home, news, known.get(job, Track()), rows, zone)
+                 for job, rows in _by_job(news.rows).items()}
+        for job, version in news.versions.items():
+            before = known.get(job)
+            if version.state == PAUSED and before and before.state not in ("", PAUSED) and not news.is_first:
+                self._enter_pause(home, version, zone)
+            if version.state != DELETED:
+                after[job] = after.get(job, before or Track())._replace(state=version.state)
+        for job in known.keys() - after.keys():
+            outbox.forget(self._box, home.profile, job)
+        for job, track in after.items():
+            if track != known.get(job):
+                outbox.set_track(self._box, home.profile, job, track)
+        for row in news.running if self._ping else ():
+            self._add_ping(home, row, zone, message.START)
+        self._box.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
+                          (home.profile, news.generation, news.seq, self._now))
+
+    def _news(self, home: Home) -> _News:
+        stored = self._box.execute("SELECT generation, seq, at FROM cursors WHERE profile = ?",
+                                   (home.profile,)).fetchone()
+        with ledger.reading(home) as books:
+            generation, seq = str(ledger.fact(books, "generation")), ledger.last_seq(books)
+            if stored is None:
+                rows = []
+            elif stored[0] == generation:
+                rows = ledger.select(books, "seq > ? ORDER BY seq", stored[1])
+            else:  # it was made again, with the runs of which there are outputs
+                rows = ledger.select(books, "seq > 0 AND coalesce(ended, due) > ? ORDER BY seq", stored[2])
+            running = ledger.select(books, "outcome IS NULL AND started IS NOT NULL") if self._ping else []
+            return _News(generation, max([seq, *(row.seq or 0 for row in rows)]), rows, running,
+                         schedule_versions.all_latest(books), stored is None)
+
+    def _after_rows(self, home: Home, news: _News, track: Track, rows: list[Row], zone: ZoneInfo) -> Track:
+        """Store the alerts of the ends of `rows`, of one job, and return what is known of it then."""
+        track, events = advance(track, rows, self._settings, self._now)
+        for event in events:
+            key = f"{event.kind}:{home.profile}:{event.row.job}:{news.generation}-{event.row.seq}"
+            self._add(key, message.of_event(home, event, zone, self._settings.output_chars))
+        for row in rows if self._ping else ():
+            if row.started and row.outcome not in NOT_RUN and self._now - row.started < FRESH_S:
+                self._add_ping(home, row, zone, message.START)
+            self._add_ping(home, row, zone, message.signal_of(row), f":{news.generation}-{row.seq}")
+        return track
+
+    def _enter_pause(self, home: Home, version: Version, zone: ZoneInfo) -> None:
+        if PAUSED in self._settings.on:
+            record: Record = {"id": version.job}
+            with contextlib.suppress(OscronError):  # it was deleted since, or jobs.json cannot be read
+                record = job_store.find(home, version.job).record
+            self._add(f"{PAUSED}:{home.profile}:{version.job}:{version.since!r}",
+                      message.of_pause(home, record, version.since, zone))
+
+    def enter_digest(self, root: str) -> None:
+        """Store the digest of the last day, if its hour has come. The first one is of the day after it was set."""
+        hour = self._settings.digest_hour
+        if hour is None:
+            outbox.set_fact(self._box, DIGEST, None)
+            return
+        zone = home_zone(home_of(root, "default"))
+        moment = datetime.datetime.fromtimestamp(self._now, zone)
+        until = moment.replace(hour=hour, minute=0, second=0, microsecond=0)
+        if until > moment:
+            until -= datetime.timedelta(days=1)
+        since = outbox.fact(self._box, DIGEST)
+        if since is not None and since < until.timestamp():
+            self._add_digest(root, since, until.timestamp(), zone)
+        if since is None or since != until.timestamp():
+            outbox.set_fact(self._box, DIGEST, until.timestamp())
+
+    def _add_digest(self, root: str, since: float, until: float, zone: ZoneInfo) -> None:
+        rows, failing, paused = list[tuple[Home, Row]](), list[str](), list[str]()
+        for home in homes_of(root):
+            with contextlib.suppress(LedgerError), ledger.reading(home) as books:
+                rows += [(home, row) for row in ledger.select(books, "due > ? AND due <= ?", since, until)]
+            tracks = sorted(outbox.tracks(self._box, home.profile).items())
+            failing += [instance_name(home.profile, job) for job, track in tracks if track.failures]
+            paused += [instance_name(home.profile, job) for job, track in tracks if track.state == PAUSED]
+        self._add(f"{DIGEST}:{until}", message.of_digest(rows, failing, paused, since, until, zone))
+
+    def _add(self, key: str, content: dict[str, Any]) -> None:
+        for target in self._messages:
+            outbox.add(self._box, key, target, self._now, {"id": message.id_of(key), **content})
+
+    def _add_ping(self, home: Home, row: Row, zone: ZoneInfo, signal: str, key: str = "") -> None:
+        content = message.of_ping(home, row, zone, signal, self._settings.output_chars)
+        outbox.add(self._box, f"{signal}:{content['run']}{key}", self._ping, self._now, content)
+
+
+def _by_job(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.job, []).append(row)
+    return found
