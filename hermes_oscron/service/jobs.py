@@ -59,6 +59,15 @@ def _ignore(_warning: str) -> None:
     pass
 
 
+def _checked(given: Mapping[str, Any], home: Home, scheduler: str, is_new: bool) -> dict[str, Any]:
+    """Return the fields `given`, checked, with the zone that the schedule names in the policy. Raises ValidationError."""
+    fields = check_on_machine(check_fields(given, is_new=is_new), home)
+    require_systemd(fields.get("policy", {}), scheduler)
+    if is_new and not fields.get("schedule", "").strip():
+        raise ValidationError("schedule is missing.")
+    return with_zone_of_schedule(fields)
+
+
 class DeletedRun(NamedTuple):
     """A run that was in progress for `elapsed` seconds when its job was deleted; it `continues`, or is `stopped`.
 
@@ -174,11 +183,7 @@ class JobService:
         Raises ValidationError, ScheduleError, SchedulerError, StateFileError.
         """
         home, now = self.home, self.clock.now()
-        fields = check_on_machine(check_fields(changes(given, NEW_JOB), is_new=True), home)
-        require_systemd(fields.get("policy", {}), self.scheduler)
-        if not fields.get("schedule", "").strip():
-            raise ValidationError("schedule is missing.")
-        fields = with_zone_of_schedule(fields)
+        fields = _checked(changes(given, NEW_JOB), home, self.scheduler, is_new=True)
         defaults = config.policy_of(self.root, home.profile)
         zone = zone_with(fields, None, home_zone(home), defaults)
         text = fields.pop("schedule")
@@ -206,10 +211,8 @@ class JobService:
         home, now = self.home, self.clock.now()
         present = job_store.find(home, job_id)
         given = changes(given, self._view(home, interrupted.with_unrecorded_run(home, present), now))
-        fields = check_on_machine(check_fields(given, is_new=False), home)
-        require_systemd(fields.get("policy", {}), self.scheduler)
+        fields = _checked(given, home, self.scheduler, is_new=False)
         fields = with_agent_fields(fields, present.record, home, config.load(self.root))
-        fields = with_zone_of_schedule(fields)
         zone = zone_with(fields, present, present.home_zone or present.zone, present.defaults)
         text = fields.pop("schedule", None)
         schedule, warnings = read_schedule(text, zone, now) if text is not None else (None, [])
