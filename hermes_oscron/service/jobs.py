@@ -60,7 +60,7 @@ def _ignore(_warning: str) -> None:
 
 
 def _checked(given: Mapping[str, Any], home: Home, scheduler: str, is_new: bool) -> dict[str, Any]:
-    """Return the fields `given`, checked, with the zone that the schedule names in the policy. Raises ValidationError."""
+    """Return the fields `given`, with the zone of the schedule in the policy. Raises ValidationError."""
     fields = check_on_machine(check_fields(given, is_new=is_new), home)
     require_systemd(fields.get("policy", {}), scheduler)
     if is_new and not fields.get("schedule", "").strip():

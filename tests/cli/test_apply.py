@@ -37,7 +37,8 @@ def many(cli: Cli, root: Path) -> Path:
     cli.run("create", "weekdays at 9:00", "-", "--name", 'm"a\\il', "--deliver", "telegram", "--skill", "x", "--skill",
             "y", "--workdir", str(root), "--model", "m", "--provider", "q", "--no-attach-to-session", "--context-from",
             "self", "--run-profile", "work", "--base-url", "http://x/v1", "--reasoning-effort", "low",
-            "--failure-deliver", "local", "--enabled-toolset", "t", "--monitor-url", "https://x/",
+            "--failure-deliver", "local", "--enabled-toolset", "t", "--monitor-url", "https://x/", "--policy",
+            "timeout=15m", "--policy", "environment.LANG=C", "--policy", "timezone=Europe/Berlin",
             stdin='Read\n\n"""mail"""\u200d\t\x1b[1m \\ ümlaut\n ')
     cli.out("create", "2099-03-15 09:00", "once", "--paused")
     cli.out("create", "0 0 1 * *", "monthly", "--paused", "--paused-reason", "in the holidays")
@@ -85,6 +86,24 @@ def test_only_differences_are_changed(cli: Cli, many: Path, tmp_path: Path) -> N
     file.write_text(exported)
     cli.out("apply", str(file))
     assert cli.out("export") == exported
+
+
+def test_a_policy_is_the_one_in_the_file(cli: Cli, root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "jobs.toml"
+    file.write_text('[[job]]\nname = "mail"\nschedule = "CRON_TZ=Europe/Berlin 0 9 * * *"\nprompt = "x"\n'
+                    '[job.policy]\ntimeout = "15m"\nnice = 5\n[job.policy.environment]\nA = "1"\nB = "2"\n')
+    assert "1 to create" in cli.out("apply", str(file))
+    assert "1 unchanged" in cli.out("apply", str(file))
+    text = cli.out("export")
+    for line in ("nice = 5\n", 'A = "1"\n'):
+        assert line in text
+        text = text.replace(line, "")
+    file.write_text(text)
+    assert "1 to change" in cli.out("apply", str(file))
+    assert stored(root)[0]["policy"] == {"timeout": 900, "environment": {"B": "2"}, "timezone": "Europe/Berlin"}
+    file.write_text(text.partition("[job.policy")[0])
+    assert "1 to change" in cli.out("apply", str(file))
+    assert "policy" not in stored(root)[0]
 
 
 def test_a_pause_and_its_reason_are_applied(cli: Cli, many: Path, tmp_path: Path) -> None:
