@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from hermes_oscron.runner import process as process_module
 from hermes_oscron.runner.process import MAX_STREAM_BYTES, Command, JobProcess, ProcessResult, SpawnError
 from tests.conftest import wait_for
 from tests.runner.jobs import is_alive, pid_in
@@ -111,7 +110,7 @@ def test_a_command_that_cannot_be_started_is_reported(argv: list[str], directory
 
 def test_a_stop_while_the_worker_does_not_answer_starts_no_process(tmp_path: Path) -> None:
     class Waiting(JobProcess):
-        def _forked(self, command: Command) -> None:
+        def _elsewhere(self, command: Command) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(SpawnError, match=r"^stopped by SIGTERM before it had begun\.$"):
@@ -178,11 +177,10 @@ def test_the_whole_group_gets_sigterm_at_the_timeout(tmp_path: Path) -> None:
     wait_for(lambda: not is_alive(pid_in(tmp_path / "pid")))
 
 
-def test_a_command_that_ignores_sigterm_is_killed_with_its_whole_group(tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_module, "KILL_GRACE_S", 0.5)
+def test_a_command_that_ignores_sigterm_is_killed_with_its_whole_group(tmp_path: Path) -> None:
     begun = time.monotonic()
-    outcome = shell(f"(echo $BASHPID > {tmp_path}/child; {DEAF}) & echo $$ > {tmp_path}/leader; {DEAF}", timeout=0.5)
+    script = f"(echo $BASHPID > {tmp_path}/child; {DEAF}) & echo $$ > {tmp_path}/leader; {DEAF}"
+    outcome = JobProcess(Command(["bash", "-c", script], b"", "/", dict(os.environ), stop_timeout=0.5)).wait(0.5)
     assert outcome.error == "timed out after 0.5 s."
     assert 1.0 <= time.monotonic() - begun < 5
     for name in ("leader", "child"):
@@ -222,10 +220,9 @@ def test_a_signal_before_the_wait_begins_is_not_lost() -> None:
     assert running.wait(30).error == "stopped by SIGTERM before it had ended."
 
 
-def test_a_second_stop_signal_does_not_delay_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_module, "KILL_GRACE_S", 1.0)
+def test_a_second_stop_signal_does_not_delay_the_end(tmp_path: Path) -> None:
     running = JobProcess(Command(["bash", "-c", f"trap '' TERM; echo $$ > {tmp_path}/pid; {DEAF}"], b"", "/",
-                              dict(os.environ)))
+                                 dict(os.environ), stop_timeout=1.0))
     pid_in(tmp_path / "pid")
     over = threading.Event()
 
