@@ -137,12 +137,17 @@ def in_seconds(seconds: float) -> str:
 
 def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     """The first true answer of `condition`; an AssertionError when PATIENCE times `seconds` go by without one."""
-    deadline = time.monotonic() + PATIENCE * seconds
+    return wait_at_most(condition, PATIENCE * seconds)
+
+
+def wait_at_most(condition: Callable[[], Any], seconds: float) -> Any:
+    """The same, with a bound that is itself a part of what is tested."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := condition():
             return answer
         time.sleep(0.02)
-    raise AssertionError(f"it did not come true in {PATIENCE * seconds} s")
+    raise AssertionError(f"it did not come true in {seconds} s")
 
 
 class Api:

@@ -222,7 +222,10 @@ def _locked(home: Home) -> AbstractContextManager[None]:
 
 
 def _line_of(home: Home, job_id: str) -> JobLine | None:
-    """Return the job `job_id` without the others; None if those are in memory, as after this call if it has no line."""
+    """Return the job `job_id`, of which the line alone is parsed; None if it must be looked for among all jobs.
+
+    That is so if all jobs are in memory already. They are read into memory if the job has no line of its own.
+    """
     path = home.jobs_file
     if path in _cache or os.path.lexists(home.runtime_db):
         return None

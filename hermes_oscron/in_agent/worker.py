@@ -173,7 +173,7 @@ class Worker:
         return None
 
     def _difference(self, request: dict[str, Any], connection: socket.socket) -> str:
-        """Return how the command of `request` would run in another way in a process of its own; "" if it would not."""
+        """Return what would be different for the command of `request` in a process of its own; "" if nothing would."""
         if request["argv"][:2] != sys.orig_argv[:2]:
             return f"it runs {sys.orig_argv[0]}"
         ours, theirs = _shared(self._environment), _shared(request["environment"])

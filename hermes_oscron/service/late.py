@@ -15,7 +15,7 @@ from ..runs import interrupted, lock, requests
 GRACE = datetime.timedelta(seconds=5)
 """A job that is due for longer than this, and does not run, was not started."""
 RESTART_INTERVAL = datetime.timedelta(seconds=requests.RETRY_INTERVAL_S)
-"""A job whose runner ends before its run begins is started at most as often."""
+"""The shortest time between two starts of a job whose runner ends before its run begins."""
 NEVER = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 

@@ -1,4 +1,4 @@
-"""Find runs that have been in the queue for long, as behind runs that do not end."""
+"""Find runs that have been queued for long, for example behind runs that do not end."""
 
 import contextlib
 import datetime

@@ -67,6 +67,15 @@ def just_due() -> str:
     return datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0).isoformat()
 
 
+def at_import(root: Path, code: str) -> str:
+    """Return a PYTHONPATH with which the agent worker runs `code`, an indented block, before it imports the agent."""
+    folder = root / "late"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        f"import sys\nif any('in_agent/worker.py' in each for each in sys.orig_argv):\n{code}")
+    return str(folder)
+
+
 def test_a_run_by_the_agent_goes_on_and_the_timer_s_run_is_skipped(hermes: Path, model: Model) -> None:
     free = threading.Event()
 
@@ -103,13 +112,10 @@ def test_a_claim_lost_while_the_agent_is_imported_is_skipped_and_not_recorded(
         job_id = make(hermes)
         make_due(hermes, job_id)
         claim = {"at": datetime.datetime.now(datetime.UTC).isoformat(), "by": f"{os.uname().nodename}:{other.pid}:f00d"}
-        late = hermes / "late"
-        late.mkdir()
-        (late / "sitecustomize.py").write_text(
-            f"import json, sys\nif any('in_agent/worker.py' in each for each in sys.orig_argv):\n"
-            f"    path = {str(hermes / 'cron' / 'jobs.json')!r}\n    content = json.load(open(path))\n"
-            f"    content['jobs'][0]['fire_claim'] = {claim!r}\n    json.dump(content, open(path, 'w'))\n")
-        ended = fire(job_id, PYTHONPATH=str(late))
+        path = str(hermes / "cron" / "jobs.json")
+        ended = fire(job_id, PYTHONPATH=at_import(
+            hermes, f"    import json\n    content = json.load(open({path!r}))\n"
+                    f"    content['jobs'][0]['fire_claim'] = {claim!r}\n    json.dump(content, open({path!r}, 'w'))\n"))
         assert ended.returncode == 0 and "Skipped: another scheduler of the agent has claimed" in ended.stdout, ended
         after = record(hermes, job_id)
         assert after["fire_claim"] == claim and after["last_status"] is None and after["repeat"]["completed"] == 0
@@ -124,13 +130,9 @@ def test_a_manual_run_of_a_job_that_is_resumed_while_the_agent_is_imported_is_no
         hermes: Path, model: Model, schedule: str) -> None:
     job_id = make(hermes, schedule=schedule)
     service(hermes).pause(job_id)
-    late = hermes / "late"
-    late.mkdir()
-    (late / "sitecustomize.py").write_text(
-        f"import os, sys, time\nif any('in_agent/worker.py' in each for each in sys.orig_argv):\n"
-        f"    open({str(hermes / 'importing')!r}, 'w').close()\n"
-        f"    while not os.path.exists({str(hermes / 'go')!r}):\n        time.sleep(0.05)\n")
-    with firing(job_id, *MANUAL, PYTHONPATH=str(late)) as runner:
+    late = at_import(hermes, f"    import os, time\n    open({str(hermes / 'importing')!r}, 'w').close()\n"
+                             f"    while not os.path.exists({str(hermes / 'go')!r}):\n        time.sleep(0.05)\n")
+    with firing(job_id, *MANUAL, PYTHONPATH=late) as runner:
         wait_for(lambda: (hermes / "importing").exists(), 60)
         due = service(hermes).resume(job_id)["next_run_at"]
         (hermes / "go").touch()

@@ -2,9 +2,11 @@
 
 import json
 import shlex
+import threading
 from typing import Any
 
 from tests.agent.conftest import AGENT_ENVIRONMENT
+from tests.agent.model import Call, Model
 from tests.machine.box import INSIDE
 from tests.machine.sites import Site
 
@@ -14,6 +16,19 @@ HERMES = f"{AGENT}/python -m hermes_cli.main"
 PATH = f"{AGENT}:/usr/local/bin:/usr/bin:/bin"
 RUN_S = 180.0
 """More than a run takes on a busy machine, with the imports of the agent."""
+
+
+class HeldModel(Model):
+    """A model that answers once `released` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = threading.Event()
+        self.answer = self._wait
+
+    def _wait(self, _call: Call) -> str:
+        assert self.released.wait(RUN_S)
+        return "The model was here."
 
 
 def hermes(site: Site, arguments: str, home: str = "") -> str:

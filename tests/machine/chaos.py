@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.conftest import wait_for
+from tests.conftest import wait_at_most, wait_for
 from tests.machine.box import Box
 from tests.machine.model import STARTING_S, Call, Change, Evidence, Fault, Record, Row, Run, Schedule
 from tests.machine.sites import CrontabSite, Site, helper_works
@@ -237,7 +237,7 @@ class Chaos:
         if not victim:
             self._run(site, dice)
             with contextlib.suppress(AssertionError):
-                victim = wait_for(lambda: next(iter(self._processes(words, site)), None), 1)
+                victim = wait_at_most(lambda: next(iter(self._processes(words, site)), None), 3)
         if victim and (job := self._job_of(victim)):
             time.sleep(dice.uniform(0, 0.5))
             with self._fault(what, [site], [job], kills=True):

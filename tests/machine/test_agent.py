@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.agent.model import Model
-from tests.conftest import wait_for
+from tests.conftest import wait_at_most, wait_for
 from tests.machine.agents import PATH, RUN_S, agent, hermes
 from tests.machine.box import INSIDE, Box
 from tests.machine.sites import Site, add_account, free_port, soon
@@ -57,7 +57,7 @@ def test_a_job_of_hermes_cron_create_fires_and_is_disarmed_when_it_is_done(site:
     due = soon(8)
     hermes(site, f"cron create {due} 'Say pong.' --name ponger")
     [job] = wait_for(lambda: site.api.get("/api/crons")["jobs"])
-    wait_for(lambda: site.armed(job["id"]), 2)
+    wait_at_most(lambda: site.armed(job["id"]), 2)
     assert (job["name"], job["prompt"], job["next_run_at"]) == ("ponger", "Say pong.", due)
     wait_for(lambda: model.calls_with("Say pong."), RUN_S)
     # the agent 0.19 removes what is done, 0.22 keeps it as completed
@@ -69,15 +69,15 @@ def test_a_job_of_hermes_cron_create_fires_and_is_disarmed_when_it_is_done(site:
 
 def test_a_change_by_the_agent_is_armed_within_a_second(site: Site) -> None:
     job_id = agent(site, "answer = create_job('x', '0 9 * * *')['id']")
-    wait_for(lambda: site.armed(job_id), 2)
+    wait_at_most(lambda: site.armed(job_id), 2)
     agent(site, f"answer = update_job('{job_id}', {{'schedule': '30 10 * * *'}})")
-    wait_for(lambda: (due := site.next_fire(job_id)) and (due.hour, due.minute) == (10, 30), 2)
+    wait_at_most(lambda: (due := site.next_fire(job_id)) and (due.hour, due.minute) == (10, 30), 2)
     agent(site, f"answer = pause_job('{job_id}')")
-    wait_for(lambda: not site.armed(job_id), 2)
+    wait_at_most(lambda: not site.armed(job_id), 2)
     agent(site, f"answer = resume_job('{job_id}')")
-    wait_for(lambda: site.armed(job_id), 2)
+    wait_at_most(lambda: site.armed(job_id), 2)
     agent(site, f"answer = remove_job('{job_id}')")
-    wait_for(lambda: not site.armed(job_id), 2)
+    wait_at_most(lambda: not site.armed(job_id), 2)
 
 
 def test_hermes_cron_lists_edits_and_removes_the_jobs_of_the_api(site: Site) -> None:
@@ -85,22 +85,22 @@ def test_hermes_cron_lists_edits_and_removes_the_jobs_of_the_api(site: Site) -> 
     listed = hermes(site, "cron list")
     assert job_id in listed and "ours" in listed
     hermes(site, f"cron edit {job_id} --schedule '15 8 * * *' --name theirs")
-    wait_for(lambda: (due := site.next_fire(job_id)) and (due.hour, due.minute) == (8, 15), 2)
+    wait_at_most(lambda: (due := site.next_fire(job_id)) and (due.hour, due.minute) == (8, 15), 2)
     assert site.api.job(job_id)["name"] == "theirs"
     hermes(site, f"cron pause {job_id}")
-    wait_for(lambda: not site.armed(job_id), 2)
+    wait_at_most(lambda: not site.armed(job_id), 2)
     assert site.api.job(job_id)["state"] == "paused"
     hermes(site, f"cron resume {job_id}")
-    wait_for(lambda: site.armed(job_id), 2)
+    wait_at_most(lambda: site.armed(job_id), 2)
     hermes(site, f"cron remove {job_id}")
-    wait_for(lambda: not site.armed(job_id), 2)
+    wait_at_most(lambda: not site.armed(job_id), 2)
     assert site.api.get("/api/crons")["jobs"] == []
 
 
 def test_an_editor_s_change_is_armed_within_a_second(site: Site) -> None:
     job_id = site.api.create(schedule="0 9 * * *")["id"]
     site.run(f"sed -i 's/0 9 [*] [*] [*]/45 11 * * */' {site.hermes}/cron/jobs.json")
-    wait_for(lambda: (due := site.next_fire(job_id)) and (due.hour, due.minute) == (11, 45), 2)
+    wait_at_most(lambda: (due := site.next_fire(job_id)) and (due.hour, due.minute) == (11, 45), 2)
     assert site.api.job(job_id)["next_run_at"][11:16] == "11:45"
 
 
@@ -118,10 +118,10 @@ def test_a_new_profile_is_watched_and_its_jobs_run_in_it(site: Site, model: Mode
     home = f"{site.hermes}/profiles/work"
     try:
         site.put(f"{home}/config.yaml", model.config.replace("stub-model", "work-model"))
-        wait_for(lambda: "active" in site.systemctl("is-active hermes-oscron-watch@work.path", check=False), 3)
+        wait_at_most(lambda: "active" in site.systemctl("is-active hermes-oscron-watch@work.path", check=False), 3)
         due = soon(8)
         job_id = agent(site, f"answer = create_job('Say work.', '{due}')['id']", home)
-        wait_for(lambda: timer_of(site, "work", job_id) == "active", 2)
+        wait_at_most(lambda: timer_of(site, "work", job_id) == "active", 2)
         [row] = site.api.get("/api/crons?all_profiles=1")["jobs"]
         assert (row["owner_profile"], row["read_only"]) == ("work", True)
         assert site.api.get("/api/crons")["other_profile_count"] == 1
@@ -131,7 +131,7 @@ def test_a_new_profile_is_watched_and_its_jobs_run_in_it(site: Site, model: Mode
         assert "The model was here." in site.run(f"cat {home}/cron/output/{job_id}/*.md").stdout
     finally:
         site.run(f"rm -r {home}")
-    wait_for(lambda: "inactive" in site.systemctl("is-active hermes-oscron-watch@work.path", check=False), 3)
+    wait_at_most(lambda: "inactive" in site.systemctl("is-active hermes-oscron-watch@work.path", check=False), 3)
 
 
 def test_many_quick_writes_cause_few_syncs_and_every_job_is_armed(site: Site) -> None:
@@ -143,10 +143,10 @@ def test_many_quick_writes_cause_few_syncs_and_every_job_is_armed(site: Site) ->
     with site.starts_of_syncs_logged():
         before = syncs()
         made = agent(site, "answer = [create_job('x', '0 9 * * *')['id'] for _ in range(100)]")
-        wait_for(lambda: len(site.armed_timers()) == 100, 5)
+        wait_at_most(lambda: len(site.armed_timers()) == 100, 5)
         removed = agent(site, f"answer = [remove_job(job_id) for job_id in {made[:90]!r}]")
         assert all(removed)
-        wait_for(lambda: len(site.armed_timers()) == 10, 5)
+        wait_at_most(lambda: len(site.armed_timers()) == 10, 5)
         assert 0 < syncs() - before < 40
     assert site.doctor()[0] == 0
 

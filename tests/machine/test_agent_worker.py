@@ -1,34 +1,19 @@
 """The agent worker under a real systemd: runs are forks of it, and belong to the units of their jobs."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agent.model import Call, Model
 from tests.conftest import wait_for
-from tests.machine.agents import AGENT, PATH, RUN_S
+from tests.machine.agents import AGENT, PATH, RUN_S, HeldModel
 from tests.machine.box import INSIDE, Box
 from tests.machine.sites import Site, SystemSite, add_account, free_port
 
 WORKER, SOCKET = "hermes-oscron-agent@default.service", "hermes-oscron-agent@default.socket"
 FORK = "in_agent/worker.py"
-
-
-class HeldModel(Model):
-    """A model that answers once `released` is set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.released = threading.Event()
-        self.answer = self._wait
-
-    def _wait(self, _call: Call) -> str:
-        assert self.released.wait(RUN_S)
-        return "The model was here."
 
 
 @pytest.fixture(scope="module")

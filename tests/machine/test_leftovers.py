@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.conftest import wait_for
+from tests.conftest import wait_at_most, wait_for
 from tests.machine.sites import Site
 
 KINDS = ("child", "session", "daemon")
@@ -41,7 +41,7 @@ def run_once(site: Site, script: str) -> tuple[str, str | None]:
 
 def test_what_a_job_leaves_behind_ends_with_the_run(any_site: Site) -> None:
     assert run_once(any_site, LEAVES_ALL) == ("ok", None)
-    wait_for(lambda: not alive(any_site, *KINDS), 5)
+    wait_at_most(lambda: not alive(any_site, *KINDS), 5)
 
 
 def test_what_a_job_leaves_behind_ends_at_the_time_limit(any_site: Site) -> None:
@@ -51,7 +51,7 @@ def test_what_a_job_leaves_behind_ends_at_the_time_limit(any_site: Site) -> None
         assert run_once(any_site, f"{LEAVES_ALL}sleep 60\n") == ("error", "timed out after 2 s.")
     finally:
         any_site.put(any_site.config, settings)
-    wait_for(lambda: not alive(any_site, *KINDS), 5)
+    wait_at_most(lambda: not alive(any_site, *KINDS), 5)
 
 
 def test_a_process_that_ignores_sigterm_is_killed_30_s_after_the_run(any_site: Site) -> None:

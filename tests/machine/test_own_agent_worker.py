@@ -1,31 +1,16 @@
 """The agent worker without a unit: of an installation with a real cron, and of a foreground server."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.agent.conftest import AGENT as AGENT_HERE
-from tests.agent.model import Call, Model
 from tests.conftest import wait_for
-from tests.machine.agents import AGENT, PATH, RUN_S
+from tests.machine.agents import AGENT, PATH, RUN_S, HeldModel
 from tests.machine.box import INSIDE, Box
 from tests.machine.sites import CrontabSite, ForegroundSite, Site, add_account, free_port
-
-
-class HeldModel(Model):
-    """A model that answers once `released` is set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.released = threading.Event()
-        self.answer = self._wait
-
-    def _wait(self, _call: Call) -> str:
-        assert self.released.wait(RUN_S)
-        return "The model was here."
 
 
 @pytest.fixture
