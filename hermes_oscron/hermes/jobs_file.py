@@ -201,8 +201,7 @@ def remove(home: Home, job_id: str) -> Record:
     with _locked(home):
         document = _load(home)
         record = _record_of(document, home, job_id)
-        kept = [i for i, entry in enumerate(document.entries)
-                if not (isinstance(entry, dict) and entry.get("id") == job_id)]
+        kept = [i for i, entry in enumerate(document.entries) if not (is_record(entry) and entry["id"] == job_id)]
         entries, encoded = [document.entries[i] for i in kept], [document.encoded[i] for i in kept]
         _save(home, _document_of(entries, document.others, None)._replace(encoded=encoded))
         return record

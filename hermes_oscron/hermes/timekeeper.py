@@ -47,15 +47,20 @@ def sentence_of(lease: Lease, root: str) -> str:
 def take_lease(root: str, by_force: bool = False) -> None:
     """Take or renew the lease of this machine. Raises OtherTimekeeper, unless `by_force`, and OSError.
 
-    The caller holds the command lock.
+    On a disk that cannot be written, only the lease of another machine is not taken over; a machine that fires its
+    jobs goes on firing them. The caller holds the command lock.
     """
     if not by_force and (other := other_timekeeper(root)):
         raise OtherTimekeeper(sentence_of(other, root), "'hermes-oscron arm --take-over' makes this machine the one "
                               "that fires them.")
     own, host, lease = _own_id(), os.uname().nodename, _read(root)
     if own and (lease is None or lease[:2] != (own, host) or not 0 <= time.time() - lease.renewed_at < RENEW_S):
-        make_private_dir(State(root).folder)
-        write_atomic(State(root).timekeeper, f"{own} {host}\n".encode())
+        try:
+            make_private_dir(State(root).folder)
+            write_atomic(State(root).timekeeper, f"{own} {host}\n".encode())
+        except OSError:
+            if lease is not None and lease.machine != own:
+                raise
 
 
 def _read(root: str) -> Lease | None:

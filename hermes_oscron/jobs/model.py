@@ -157,16 +157,17 @@ def _policy(record: Record, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
 def _zone(record: Record, policy: Mapping[str, Any], home_zone: ZoneInfo) -> ZoneInfo:
     """Return the zone in the own policy of `record`, else the `tz` of its schedule, else the default one.
 
-    Raises ScheduleError.
+    A `tz` that is not a text is ignored, as by the agent. Raises ScheduleError.
     """
     stored = record.get("schedule")
-    name = stored.get("tz") if isinstance(stored, dict) else None
+    named = stored.get("tz") if isinstance(stored, dict) else None
+    name = named if isinstance(named, str) else None
     if "timezone" in policy and (not name or "timezone" in (record.get("policy") or {})):
         name = policy["timezone"]
     if not name:
         return home_zone
     try:
-        return ZoneInfo(str(name))
+        return ZoneInfo(name)
     except (ValueError, OSError, LookupError):
         raise ScheduleError(f"There is no time zone {short_repr(name)}, which the record's schedule names.") from None
 

@@ -172,7 +172,7 @@ SIZES = Type(_size, {"anyOf": [{"type": "integer", "minimum": MIN_SIZE, "maximum
 BACKOFF = Type(_factor, {"type": ["number", "null"], "minimum": 1, "maximum": MAX_FACTOR})
 CAUSES = Type(_causes, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
     "anyOf": [{"enum": list(RETRIED)}, {"type": "integer", "minimum": 1, "maximum": 255}]}})
-ZONE = Type(_zone, {"anyOf": [{"type": "string", "format": "zone", "pattern": f"^{ZONE_NAME}$"}, {"type": "null"}]})
+ZONE = Type(_zone, {"anyOf": [{"type": "string", "format": "zone", "examples": ["Europe/Berlin"]}, {"type": "null"}]})
 DAY = Type(_day, {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]})
 DAYS = Type(_days, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
     "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "pattern": "^/[^\\u0000]*$",

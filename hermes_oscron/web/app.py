@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 def make_app(selection: Selection, service: JobService, authenticator: Authenticator) -> bottle.Bottle:
     """Build the WSGI app for `service`; requests must pass `authenticator`."""
     app = bottle.Bottle()
+    app.add_hook("before_request", _refuse_bytes_outside_utf8)
     state = Health(selection)
 
     def health() -> Answer:
@@ -38,10 +39,10 @@ def make_app(selection: Selection, service: JobService, authenticator: Authentic
         authenticator.authenticate(routes_auth.caller())
 
     public: Routes = {("GET", "/health"): health, ("GET", "/api/openapi.json"): openapi.document}
-    _register(app, routes_auth.routes(authenticator) | public, check_host)
     def metrics() -> Encoded:
         return Encoded(exposition.text(selection.root), exposition.CONTENT_TYPE)
 
+    _register(app, routes_auth.routes(authenticator) | public, check_host)
     _register(app, routes_crons.routes(service, JobListCache(selection, service)) | routes_runs.routes(service)
               | {("GET", "/metrics"): metrics}, check_caller)
     Dashboard(selection, service, authenticator).register(app)
@@ -54,6 +55,13 @@ def make_refusing_app(sentence: str) -> bottle.Bottle:
     app = bottle.Bottle()
     app.default_error_handler = lambda error: respond(503, {"error": sentence})
     return app
+
+
+def _refuse_bytes_outside_utf8() -> None:
+    """Refuse a path that is not UTF-8. Bottle leaves out such bytes, and would answer `/%ff` like `/`."""
+    sent = bottle.request.environ
+    if sent["bottle.raw_path"].encode("latin-1") != sent["PATH_INFO"].encode():
+        raise bottle.HTTPError(404)
 
 
 def _register(app: bottle.Bottle, routes: Routes, check: Callable[[], None]) -> None:

@@ -46,7 +46,7 @@ def test_no_response_may_be_cached(api: Api) -> None:
 
 def test_an_unknown_path_is_404_in_json(module_api: Api) -> None:
     for path in ("/nothing", "/api", "/api/crons/", "/api/crons/nothing", "/api/crons/create/x", "/%2e%2e/etc/passwd",
-                 "/%00", "/%ff"):
+                 "/%00", "/%ff", "/api/crons%ff", "/api/%c3crons"):
         status, answer = module_api.call("GET", path)
         assert status == 404 and is_refusal(module_api, answer), path
 
