@@ -11,7 +11,7 @@ from ..install.settings import DEFAULT_PORT
 from .render import one_line
 
 
-@click.command("open")
+@click.command("open", epilog="Example: hermes-oscron open")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port of the server.  [default: the installation's]")
 def open_pages(port: int | None) -> None:
     """Print a link to the dashboard that logs a browser in.

@@ -66,7 +66,7 @@ def small(site: Site) -> Iterator[None]:
 def full(site: Site) -> Iterator[None]:
     """During the block no byte is free on that disk, also not what a process that is writing gives back at first."""
     ballast = f"{site.hermes}/cron/ballast"
-    site.run(f"for i in 1 2 3 4; do cat /dev/zero >>{ballast}; sleep 0.1; done", check=False)
+    site.run(f"for i in $(seq 10); do cat /dev/zero >>{ballast}; sleep 0.1; done", check=False)
     try:
         yield
     finally:

@@ -107,7 +107,8 @@ class Mailbox:
         return [str(mail["Subject"]) for mail in self.mails]
 
     def close(self) -> None:
-        self._controller.stop(no_assert=True)  # it may be closed already
+        if not self._controller.loop.is_closed():
+            self._controller.stop()
 
 
 @contextlib.contextmanager
