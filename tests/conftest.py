@@ -151,7 +151,7 @@ def wait_at_most(condition: Callable[[], Any], seconds: float) -> Any:
 
 
 class Api:
-    """A client of the server at `url`: every call is the status and the JSON that came back."""
+    """A client of the server at `url`: every call is the status and the JSON, or plain text, that came back."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url
@@ -170,7 +170,8 @@ class Api:
         sent.update(headers or {})
         data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
         status, self.headers, content = self.send(method, path, data, sent, address)
-        return status, json.loads(content)
+        is_text = self.headers.get_content_type() == "text/plain"
+        return status, content.decode() if is_text else json.loads(content)
 
     def send(self, method: str, path: str, data: bytes | None, headers: dict[str, str],
              address: str | None) -> tuple[int, Message, bytes]:

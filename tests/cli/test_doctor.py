@@ -1,11 +1,14 @@
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..conftest import Api, write_jobs
+from hermes_oscron.schedulers.active import last_sync
+
+from ..conftest import Api, wait_for, write_jobs
 from ..service.world import cut_off_run
 from ..wrong_reading import CLI
 from .conftest import Cli
@@ -41,7 +44,9 @@ def test_a_schedule_that_never_fires_is_a_problem(cli: Cli, server: str, root: P
 
 
 def test_an_unrecorded_cut_off_run_is_a_problem(cli: Cli, server: str, root: Path) -> None:
+    began = time.time()
     write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
+    wait_for(lambda: last_sync(str(root)) > began)  # that sync would record the run
     cut_off_run(root, "a")
     complaint, = complaints(cli)
     assert "default:a" in complaint

@@ -144,7 +144,7 @@ def test_after_a_power_cut_missed_jobs_run_once_and_cut_off_runs_are_recorded(
             line for line in lines[each].splitlines(keepends=True) if line not in done))
         assert each.outputs(missed[each]).count("## Response") == 1
         assert "OK: no problems found" in each.doctor()[1]
-        runs = {run["job_id"]: run for run in each.api.get("/api/crons/runs")["runs"]}
+        runs = {run["job_id"]: run for run in json.loads(each.oscron("runs --json"))}
         assert runs[cut[each]]["outcome"] == "interrupted" and runs[missed[each]]["outcome"] == "ok"
         assert each.audit() == ""
     assert not machine.run("pgrep -u rob systemd", check=False).stdout, "rob's jobs need no manager"

@@ -22,7 +22,7 @@ QUERIES = {
     "/api/crons/output": "?job_id=sound", "/api/crons/recent": "?since=0",
     "/api/crons/runs": "?job_id=sound", "/api/crons/upcoming": "",
     "/api/crons/run": f"?job_id=sound&filename={OUTPUT}", "/api/crons/status": "?job_id=sound",
-    "/api/auth/status": "", "/api/gateway/status": "", "/api/openapi.json": "", "/health": "",
+    "/api/auth/status": "", "/api/gateway/status": "", "/api/openapi.json": "", "/health": "", "/metrics": "",
 }
 
 
