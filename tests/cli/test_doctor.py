@@ -1,15 +1,11 @@
 import json
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hermes_oscron.schedulers.active import last_sync
-
-from ..conftest import Api, wait_for, write_jobs
-from ..service.world import cut_off_run
+from ..conftest import Api, write_jobs
 from ..wrong_reading import CLI
 from .conftest import Cli
 
@@ -41,17 +37,6 @@ def test_a_schedule_that_never_fires_is_a_problem(cli: Cli, server: str, root: P
     write_jobs(root, {"id": "good", "schedule": DAILY}, {"id": "bad", "schedule": {**DAILY, "expr": "61 * * * *"}})
     complaint, = complaints(cli)
     assert "default:bad" in complaint
-
-
-def test_an_unrecorded_cut_off_run_is_a_problem(cli: Cli, server: str, root: Path) -> None:
-    began = time.time()
-    write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY})
-    wait_for(lambda: last_sync(str(root)) > began)  # that sync would record the run
-    cut_off_run(root, "a")
-    complaint, = complaints(cli)
-    assert "default:a" in complaint
-    cli.out("sync")
-    assert complaints(cli) == []
 
 
 def test_disabled_authentication_is_reported(cli: Cli, root: Path) -> None:
