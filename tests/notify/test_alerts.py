@@ -16,7 +16,7 @@ from hermes_oscron.runs import ledger
 from hermes_oscron.service.alerts import undelivered
 from hermes_oscron.state import State
 from tests.conftest import wait_for
-from tests.runner.jobs import MANUAL, change_record, configure, fire, make_script, reconciler, service
+from tests.runner.jobs import MANUAL, change_record, configure, fire, make_due, make_script, reconciler, service
 
 from .receivers import alerts_in, events_in, monitoring, receiving, text_of, write_command
 
@@ -102,6 +102,23 @@ def test_a_paused_job_makes_one_alert_and_none_when_it_is_paused_again(root: Pat
     assert events_in(file, 2) == ["paused", "paused"]
     time.sleep(0.3)
     assert len(alerts_in(file)) == 2
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_job_that_its_policy_pauses_makes_one_alert_of_that(root: Path, tmp_path: Path, limit: int) -> None:
+    command, file = write_command(tmp_path)
+    configure(root, f'[notify]\ncommand = {json.dumps(command)}\non = ["paused"]\n')
+    job_id = make_script(root, "exit 3\n", name="Backup", policy={"pause_after": limit})
+    for _ in range(limit):
+        make_due(root, job_id)
+        fire(job_id)
+    assert events_in(file, 1) == ["paused"]
+    assert alerts_in(file)[0]["reason"].startswith(f"Paused by its policy after {limit} failed ")
+    reconciler(root).sync()
+    fire(job_id, *MANUAL)
+    wait_for(lambda: is_idle(root))
+    time.sleep(0.5)
+    assert len(alerts_in(file)) == 1
 
 
 def test_several_missed_occurrences_make_one_alert(root: Path, tmp_path: Path) -> None:
