@@ -16,6 +16,8 @@ UNITS_BYTES = {"M": 1024**2, "G": 1024**3}
 SIZE, MIN_SIZE, MAX_SIZE = r"(1[6-9]|[2-9][0-9]|[1-9][0-9]{2,5})M|[1-9][0-9]{0,3}G", 16 * 1024**2, 9999 * 1024**3
 VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,127}"
 MAX_S = 99999 * UNITS_S["d"]
+BUDGET_WORDS = (r"(([1-9][0-9]{0,8}(\.[0-9]{1,6})?|0\.0{0,5}[1-9][0-9]{0,5}) USD|[1-9][0-9]{0,14} tokens) per "
+                r"(day|month)")
 TIME = r"[1-9][0-9]{0,4}[smhd]"
 MINUTES_TIME = r"[1-9][0-9]{0,4}[mhd]"
 SHORT_TIME, MAX_SHORT_S = r"[1-9][0-9]{0,2}s|([1-9]|[1-5][0-9]|60)m", 3600
@@ -150,6 +152,13 @@ def _credentials(name: str, value: object) -> dict[str, str | None]:
     return {key: None if path is None else _file(f"{name}.{key}", path) for key, path in value.items()}
 
 
+def _budget(name: str, value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(BUDGET_WORDS, value):
+        raise ValidationError(f"'{name}' must be an amount for a day or a month, like \"2.50 USD per day\" or \"50000 "
+                              f"tokens per month\".")
+    return value
+
+
 def _file(name: str, value: object) -> str:
     path = text(name, value)
     if not path.startswith("/"):
@@ -177,6 +186,7 @@ DAY = Type(_day, {"anyOf": [{"type": "string", "format": "date"}, {"type": "null
 DAYS = Type(_days, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
     "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "pattern": "^/[^\\u0000]*$",
                                                      "maxLength": MAX_TEXT_CHARS}]}})
+BUDGET = Type(_budget, {"type": ["string", "null"], "pattern": f"^({BUDGET_WORDS})$"})
 GROUP = Type(_group, {"type": ["string", "null"], "pattern": f"^{GROUP_NAME}$"})
 FILE_SCHEMA = {"type": ["string", "null"], "pattern": "^/[^\\u0000]*$", "maxLength": MAX_TEXT_CHARS}
 CREDENTIALS = Type(_credentials, {
