@@ -33,7 +33,7 @@ def require_wanted(home: Home, job_id: str) -> None:
 def _skip(home: Home, job: Job, now: datetime.datetime, skipping: Callable[[Job], tuple[Job, str]]) -> Job:
     """Enter that the occurrence of `job` is skipped, if it is by `skipping`, and return the job as it is due then.
 
-    Raises NotBegun if it is not due any more.
+    Raises NotBegun if it is no longer due.
     """
     _, reason = skipping(job)
     if not reason:
