@@ -44,6 +44,14 @@ class Notify(NamedTuple):
         """True if alerts are sent as messages, besides pings."""
         return bool(self.urls or self.command)
 
+    def of_job(self, policy: Mapping[str, Any]) -> "Notify":
+        """Return the settings with the receivers that the `policy` of a job names; `none` removes one."""
+        own: dict[str, Any] = {}
+        for key, words in (policy.get("notify") or {}).items():
+            names = tuple(words.split()) if words not in (None, "none") else ()
+            own |= {key: names if key != "ping" else "".join(names)} if words else {}
+        return self._replace(**own)
+
 
 class Config(NamedTuple):
     """The settings in oscron.toml, with defaults for those that are missing."""

@@ -24,7 +24,7 @@ def skip_missed(job: Job, now: datetime.datetime, catches_up: bool = False, wait
     missed. A one-shot that is too late is completed.
     """
     schedule, due = job.schedule, job.next_run_at
-    if schedule is None or due is None or due > now or not job.is_scheduled or _is_requested(job):
+    if schedule is None or due is None or due > now or not job.is_scheduled or is_requested(job):
         return job
     catch_up = job.policy.get("catch_up", ONCE_LATE if catches_up else NONE)
     limit = start_limit(job, now, missed=not waited)
@@ -34,8 +34,13 @@ def skip_missed(job: Job, now: datetime.datetime, catches_up: bool = False, wait
         after = limit - JUST_BEFORE
     else:
         return job
+    return due_after(job, after)
+
+
+def due_after(job: Job, after: datetime.datetime) -> Job:
+    """Return `job` due at its first occurrence after that time; without one, as after a one-shot, it is completed."""
     job = job.without_fields(*HOLD_FIELDS)
-    if following := next_occurrence(schedule, after, job.zone, job.phase):
+    if job.schedule and (following := next_occurrence(job.schedule, after, job.zone, job.phase)):
         return job.with_fields({"next_run_at": iso(following, job.zone)})
     return job.with_fields({"state": COMPLETED, "enabled": False, "next_run_at": None})
 
@@ -52,6 +57,6 @@ def restored(job: Job, now: datetime.datetime) -> Job:
     return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": next_run_at})
 
 
-def _is_requested(job: Job) -> bool:
+def is_requested(job: Job) -> bool:
     """Return True if `next_run_at` is the time at which `hermes cron run` has requested a run."""
     return job.record.get("manual_run_at") is not None and job.record["manual_run_at"] == job.record.get("next_run_at")

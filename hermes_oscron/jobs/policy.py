@@ -15,6 +15,7 @@ from .checks import Type
 from .checks import ValidationError as ValidationError
 from .policy_types import (
     BACKOFF,
+    BUDGET,
     CAUSES,
     CODES,
     CREDENTIALS,
@@ -24,6 +25,7 @@ from .policy_types import (
     GROUP,
     LONG,
     MINUTES,
+    NOTIFY,
     SHORT,
     SIZES,
     VARIABLES,
@@ -69,6 +71,8 @@ KEYS = {key.name: key for key in (
     Key("not_after", DAY, "text", "The last day on which the job runs."),
     Key("exclude", DAYS, "list", "Days on which the job is skipped, and files with such days."),
     Key("pause_after", whole(1, 1000), "number", "How many failed runs in a row pause the job."),
+    Key("budget", BUDGET, "text", "The most that scheduled runs use in a day or a month, like 2 USD per day."),
+    Key("notify", NOTIFY, "table", "Receivers of the alerts of this job, instead of those in oscron.toml."),
     Key("group", GROUP, "text", "A name; of the jobs that share it, only some run at once."),
     Key("max_parallel", whole(1, 1000), "number", "How many jobs of the group run at once, 1 by default."),
     Key("success_exit_codes", CODES, "list", "Further exit codes by which a run went well."),

@@ -14,8 +14,16 @@ RETRIED = ("error", "timeout", "interrupted")
 """The outcomes of a run that can be retried."""
 UNITS_BYTES = {"M": 1024**2, "G": 1024**3}
 SIZE, MIN_SIZE, MAX_SIZE = r"(1[6-9]|[2-9][0-9]|[1-9][0-9]{2,5})M|[1-9][0-9]{0,3}G", 16 * 1024**2, 9999 * 1024**3
+URL = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\u0000]+"
+RECEIVERS = {"urls": rf"none|{URL}( {URL})*", "command": r"[^\s\u0000]+( [^\s\u0000]+)*",
+             "ping": r"none|https?://([^\s\u0000{}]|\{(profile|job|name)\})+"}
+"""The receivers of alerts of a job: the key of each in `notify`, and its values."""
+RECEIVER_WORDS = {"urls": "Apprise URLs with a space between them", "command": "words with a space between them",
+                  "ping": "a URL of HTTP, in which {profile}, {job} and {name} stand for the job"}
 VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,127}"
 MAX_S = 99999 * UNITS_S["d"]
+BUDGET_WORDS = (r"(([1-9][0-9]{0,8}(\.[0-9]{1,6})?|0\.0{0,5}[1-9][0-9]{0,5}) USD|[1-9][0-9]{0,14} tokens) per "
+                r"(day|month)")
 TIME = r"[1-9][0-9]{0,4}[smhd]"
 MINUTES_TIME = r"[1-9][0-9]{0,4}[mhd]"
 SHORT_TIME, MAX_SHORT_S = r"[1-9][0-9]{0,2}s|([1-9]|[1-5][0-9]|60)m", 3600
@@ -150,6 +158,22 @@ def _credentials(name: str, value: object) -> dict[str, str | None]:
     return {key: None if path is None else _file(f"{name}.{key}", path) for key, path in value.items()}
 
 
+def _budget(name: str, value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(BUDGET_WORDS, value):
+        raise ValidationError(f"'{name}' must be an amount for a day or a month, like \"2.50 USD per day\" or \"50000 "
+                              f"tokens per month\".")
+    return value
+
+
+def _notify(name: str, value: object) -> dict[str, str | None]:
+    if not isinstance(value, dict) or not value.keys() <= RECEIVERS.keys():
+        raise ValidationError(f"'{name}' must be a table with {', '.join(RECEIVERS)}, like {{\"ping\": \"https://…\"}}.")
+    for key, words in value.items():
+        if words is not None and not re.fullmatch(RECEIVERS[key], text(f"{name}.{key}", words)):
+            raise ValidationError(f"'{name}.{key}' must be {RECEIVER_WORDS[key]}, or none.")
+    return value
+
+
 def _file(name: str, value: object) -> str:
     path = text(name, value)
     if not path.startswith("/"):
@@ -177,6 +201,7 @@ DAY = Type(_day, {"anyOf": [{"type": "string", "format": "date"}, {"type": "null
 DAYS = Type(_days, {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": {
     "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "pattern": "^/[^\\u0000]*$",
                                                      "maxLength": MAX_TEXT_CHARS}]}})
+BUDGET = Type(_budget, {"type": ["string", "null"], "pattern": f"^({BUDGET_WORDS})$"})
 GROUP = Type(_group, {"type": ["string", "null"], "pattern": f"^{GROUP_NAME}$"})
 FILE_SCHEMA = {"type": ["string", "null"], "pattern": "^/[^\\u0000]*$", "maxLength": MAX_TEXT_CHARS}
 CREDENTIALS = Type(_credentials, {
@@ -185,6 +210,10 @@ CREDENTIALS = Type(_credentials, {
 VARIABLES = Type(_variables, {
     "type": ["object", "null"], "maxProperties": MAX_ITEMS, "propertyNames": {"pattern": f"^{VARIABLE}$"},
     "additionalProperties": {"type": ["string", "null"], "pattern": NO_NUL, "maxLength": MAX_TEXT_CHARS}})
+NOTIFY = Type(_notify, {
+    "type": ["object", "null"], "additionalProperties": False,
+    "properties": {key: {"type": ["string", "null"], "pattern": f"^({pattern})$", "maxLength": MAX_TEXT_CHARS}
+                   for key, pattern in RECEIVERS.items()}})
 FILE = Type(_file, FILE_SCHEMA)
 
 

@@ -70,7 +70,7 @@ def _run(command: Sequence[str], content: Mapping[str, Any], timeout_s: float) -
     except subprocess.TimeoutExpired:
         raise NotSent(f"{command[0]} did not end within {timeout_s:.0f} s, and was killed.") from None
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or its id is another's by now
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from .. import config
 from ..config import Notify
 from ..errors import OscronError
-from ..files import StateFileError
+from ..files import StateFileError, open_regular
 from ..hermes import job_store
 from ..hermes.home import Home, home_of, homes_of, instance_name
 from ..hermes.timezone import home_zone
@@ -20,9 +20,9 @@ from ..runs.ledger import NOT_RUN, LedgerError, Row
 from ..runs.schedule_versions import DELETED, Version
 from . import message, outbox
 from .events import Track, advance
-from .outbox import COMMAND, PING, URL, Outbox
+from .outbox import PING, Outbox, Target
 
-SETTINGS = "settings"
+SETTINGS, OWN_SETTINGS = "settings", "own_settings"
 FRESH_S = 60.0
 """The signal that a run began is of use for this long. Later the receiver would measure a wrong duration."""
 DIGEST = "digest"
@@ -50,37 +50,73 @@ def settings_of(root: str) -> Notify:
         if not outbox.exists(root):
             return Notify()
         with outbox.writing(root) as box:
-            stored: dict[str, Any] = json.loads(outbox.fact(box, SETTINGS) or "{}")
-        known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
-                                 for key, value in stored.items() if key in Notify._fields}
-        return Notify(**known)
+            return _from_stored(json.loads(outbox.fact(box, SETTINGS) or "{}"))
 
 
-def collect(root: str, settings: Notify, now: float) -> None:
-    """Store the alerts that are due by `settings` at the unix time `now`. Raises OutboxError, OSError.
+def _from_stored(stored: dict[str, Any]) -> Notify:
+    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
+                             for key, value in stored.items() if key in Notify._fields}
+    return Notify(**known)
 
-    The first time, nothing is sent of what happened before. Without receivers, nothing is stored.
+
+def collect(root: str, settings: Notify, now: float) -> dict[str, Target]:
+    """Store the alerts that are due by `settings` at the unix time `now`, and return all receivers, by name.
+
+    The first time, nothing is sent of what happened before. Without receivers, nothing is stored. Raises OutboxError,
+    OSError.
     """
+    homes = homes_of(root)
+    own = {home.profile: _own_settings(home, settings) for home in homes}
     targets = outbox.targets_of(settings)
+    for profile, jobs in own.items():
+        for job, wanted in jobs.items():
+            targets |= outbox.targets_of(wanted, settings, instance_name(profile, job))
     if not targets and not outbox.exists(root):
-        return
+        return targets
     with outbox.writing(root) as box:
-        store = _Store(box, settings, [name for name, target in targets.items() if target.kind in (URL, COMMAND)],
-                       PING if PING in targets else "", now)
-        for home in homes_of(root):
+        store = _Store(box, settings, own, now)
+        for home in homes:
             with contextlib.suppress(LedgerError, StateFileError):  # a sync and doctor report it
                 if ledger.exists(home):
                     store.enter(home)
         store.enter_digest(root)
         outbox.set_fact(box, SETTINGS, json.dumps(settings._asdict()))
+        outbox.set_fact(box, OWN_SETTINGS, json.dumps({
+            profile: {job: wanted._asdict() for job, wanted in jobs.items()} for profile, jobs in own.items() if jobs}))
         outbox.tidy(box, list(targets), now)
+    return targets
+
+
+def _own_settings(home: Home, settings: Notify) -> dict[str, Notify]:
+    """Return the settings of each job of `home` whose policy names receivers; the last ones if jobs.json is damaged.
+
+    Raises OutboxError, OSError.
+    """
+    try:
+        if "notify" not in config.policy_of(home.root, home.profile):
+            with open(home.jobs_file, "rb", opener=open_regular) as file:
+                if b'"notify"' not in file.read():  # most have none, and need not be parsed
+                    return {}
+        return {job.id: settings.of_job(job.policy) for job in job_store.read(home) if "notify" in job.policy}
+    except (StateFileError, OSError):
+        if not outbox.exists(home.root):
+            return {}
+        with outbox.writing(home.root) as box:
+            stored = json.loads(outbox.fact(box, OWN_SETTINGS) or "{}").get(home.profile, {})
+        return {job: _from_stored(each) for job, each in stored.items()}
 
 
 class _Store:
-    """Stores alerts in the outbox `box`: messages to the receivers `messages`, pings if `ping` is not empty."""
+    """Stores alerts in the outbox `box`, by the `settings`, and for some jobs of each profile by their `own` ones."""
 
-    def __init__(self, box: Outbox, settings: Notify, messages: list[str], ping: str, now: float) -> None:
-        self._box, self._settings, self._messages, self._ping, self._now = box, settings, messages, ping, now
+    def __init__(self, box: Outbox, settings: Notify, own: dict[str, dict[str, Notify]], now: float) -> None:
+        self._box, self._settings, self._own, self._now = box, settings, own, now
+        self._has_pings = any(each.ping for jobs in ({"": settings}, *own.values()) for each in jobs.values())
+
+    def _targets(self, profile: str = "", job: str = "") -> list[Target]:
+        """Return the receivers of the alerts of `job`, or those of all."""
+        own = self._own.get(profile, {}).get(job, self._settings)
+        return list(outbox.targets_of(own, self._settings, instance_name(profile, job)).values())
 
     def enter(self, home: Home) -> None:
         """Store the alerts of `home`, and up to where they are decided. Raises LedgerError, StateFileError."""
@@ -99,7 +135,7 @@ class _Store:
         for job, track in after.items():
             if track != known.get(job):
                 outbox.set_track(self._box, home.profile, job, track)
-        for row in news.running if self._ping else ():
+        for row in news.running:
             self._add_ping(home, row, zone, message.START)
         self._box.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
                           (home.profile, news.generation, news.seq, self._now))
@@ -115,7 +151,7 @@ class _Store:
                 rows = ledger.select(books, "seq > ? ORDER BY seq", stored[1])
             else:  # it was made again, with the runs of which there are outputs
                 rows = ledger.select(books, "seq > 0 AND coalesce(ended, due) > ? ORDER BY seq", stored[2])
-            running = ledger.select(books, "outcome IS NULL AND started IS NOT NULL") if self._ping else []
+            running = ledger.select(books, "outcome IS NULL AND started IS NOT NULL") if self._has_pings else []
             return _News(generation, max([seq, *(row.seq or 0 for row in rows)]), rows, running,
                          schedule_versions.all_latest(books), stored is None)
 
@@ -124,8 +160,8 @@ class _Store:
         track, events = advance(track, rows, self._settings, self._now)
         for event in events:
             key = f"{event.kind}:{home.profile}:{event.row.job}:{news.generation}-{event.row.seq}"
-            self._add(key, message.of_event(home, event, zone, self._settings.output_chars))
-        for row in rows if self._ping else ():
+            self._add(key, message.of_event(home, event, zone, self._settings.output_chars), home, event.row.job)
+        for row in rows if self._has_pings else ():
             if row.started and row.outcome not in NOT_RUN and self._now - row.started < FRESH_S:
                 self._add_ping(home, row, zone, message.START)
             self._add_ping(home, row, zone, message.signal_of(row), f":{news.generation}-{row.seq}")
@@ -137,7 +173,7 @@ class _Store:
             with contextlib.suppress(OscronError):  # it was deleted since, or jobs.json cannot be read
                 record = job_store.find(home, version.job).record
             self._add(f"{PAUSED}:{home.profile}:{version.job}:{version.since!r}",
-                      message.of_pause(home, record, version.since, zone))
+                      message.of_pause(home, record, version.since, zone), home, version.job)
 
     def enter_digest(self, root: str) -> None:
         """Store the digest of the last day, if its hour has come. The first one is of the day after it was set."""
@@ -166,13 +202,16 @@ class _Store:
             paused += [instance_name(home.profile, job) for job, track in tracks if track.state == PAUSED]
         self._add(f"{DIGEST}:{until}", message.of_digest(rows, failing, paused, since, until, zone))
 
-    def _add(self, key: str, content: dict[str, Any]) -> None:
-        for target in self._messages:
-            outbox.add(self._box, key, target, self._now, {"id": message.id_of(key), **content})
+    def _add(self, key: str, content: dict[str, Any], home: Home | None = None, job: str = "") -> None:
+        for target in self._targets(home.profile if home else "", job):
+            if target.kind != PING:
+                outbox.add(self._box, key, target.name, self._now, {"id": message.id_of(key), **content})
 
     def _add_ping(self, home: Home, row: Row, zone: ZoneInfo, signal: str, key: str = "") -> None:
-        content = message.of_ping(home, row, zone, signal, self._settings.output_chars)
-        outbox.add(self._box, f"{signal}:{content['run']}{key}", self._ping, self._now, content)
+        for target in self._targets(home.profile, row.job):
+            if target.kind == PING:
+                content = message.of_ping(home, row, zone, signal, self._settings.output_chars)
+                outbox.add(self._box, f"{signal}:{content['run']}{key}", target.name, self._now, content)
 
 
 def _by_job(rows: Iterable[Row]) -> dict[str, list[Row]]:

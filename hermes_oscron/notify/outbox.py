@@ -75,23 +75,28 @@ class Undelivered(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A receiver: a `kind`, and its address or command. Its `name` has no secrets."""
+    """A receiver: a `kind`, and its address or command. Its `name` has no secrets.
+
+    A command or ping that is set by the policy of a job has that job as its `owner`.
+    """
 
     kind: str
     value: tuple[str, ...]
+    owner: str = ""
 
     @property
     def name(self) -> str:
         if self.kind != URL:
-            return self.kind
+            return f"{self.kind} of {self.owner}" if self.owner else self.kind
         return f"{self.value[0].partition(':')[0]} ({hashlib.sha256(self.value[0].encode()).hexdigest()[:6]})"
 
 
-def targets_of(settings: Notify) -> dict[str, Target]:
-    """Return the receivers in `settings`, by name."""
+def targets_of(settings: Notify, common: Notify | None = None, job: str = "") -> dict[str, Target]:
+    """Return the receivers in `settings`, by name; those that differ from the `common` ones are of a `job`."""
+    common = common or settings
     found = [Target(URL, (url,)) for url in settings.urls]
-    found += [Target(COMMAND, settings.command)] * bool(settings.command)
-    found += [Target(PING, (settings.ping,))] * bool(settings.ping)
+    found += [Target(COMMAND, settings.command, job * (settings.command != common.command))] * bool(settings.command)
+    found += [Target(PING, (settings.ping,), job * (settings.ping != common.ping))] * bool(settings.ping)
     return {target.name: target for target in found}
 
 
@@ -169,7 +174,7 @@ def waiting(outbox: Outbox, target: str, limit: int) -> list[Alert]:
     Those that failed before come last, so that one which is never accepted does not keep others; but not for pings,
     whose order is that of the runs.
     """
-    failed = "" if target == PING else "error IS NOT NULL, "
+    failed = "" if target.partition(" ")[0] == PING else "error IS NOT NULL, "
     rows = outbox.execute(f"SELECT id, target, created, content FROM alerts WHERE {WAITING} AND target = ? "
                           f"ORDER BY {failed}id LIMIT ?", (target, limit))
     return [Alert(number, name, created, json.loads(content)) for number, name, created, content in rows]

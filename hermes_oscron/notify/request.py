@@ -30,13 +30,14 @@ def is_wanted(root: str) -> bool:
         settings = config.load(root)
     except config.ConfigError:
         return os.path.exists(State(root).alerts)
-    return settings.notify.has_messages or bool(settings.notify.ping or settings.textfile)
+    return settings.notify.has_messages or bool(settings.notify.ping or settings.textfile) or os.path.exists(
+        State(root).alerts)
 
 
-def after_begin(home: Home, run: Run) -> None:
-    """Request that the begin of `run` is signalled, if the settings have a ping. Raises SchedulerError."""
+def after_begin(home: Home, record: Record) -> None:
+    """Request that the begin of a run of the job of `record` is signalled, if it has a ping. Raises SchedulerError."""
     try:
-        if config.load(home.root).notify.ping:
+        if _notify_of(home, record, config.load(home.root)).ping:
             request(home.root)
     except config.ConfigError:  # the run fails with it, which is signalled
         pass
@@ -49,7 +50,7 @@ def after_run(home: Home, run: Run, before: Record, after: Record | None, error:
     """
     try:
         settings = config.load(home.root)
-        notify = settings.notify
+        notify = _notify_of(home, before, settings)
         always = notify.ping or settings.textfile or (notify.has_messages and "success" in notify.on)
         if not always and not notify.has_messages:
             return
@@ -60,6 +61,14 @@ def after_run(home: Home, run: Run, before: Record, after: Record | None, error:
     went_well = error is None and all(record.get("last_status") in (OK, None) for record in (before, after or {}))
     if always or is_late or not went_well:
         request(home.root)
+
+
+def _notify_of(home: Home, record: Record, settings: config.Config) -> config.Notify:
+    """Return the settings that hold for the job of `record`. A policy of another form is refused elsewhere."""
+    policy = record.get("policy")
+    own = policy.get("notify") if isinstance(policy, dict) else None
+    common = settings.policy_of(home.profile).get("notify") or {}
+    return settings.notify.of_job({"notify": {**common, **own} if isinstance(own, dict) else common})
 
 
 def request(root: str) -> None:

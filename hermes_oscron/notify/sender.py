@@ -82,8 +82,7 @@ class Sender:
             self._write_metrics()
         now = time.time()
         settings = settings_of(self._root)
-        collect(self._root, settings, now)
-        targets = outbox.targets_of(settings)
+        targets = collect(self._root, settings, now)
         if not outbox.exists(self._root):
             return None
         with outbox.writing(self._root) as box:

@@ -11,10 +11,10 @@ from .log import log
 from .result import RunResult
 
 
-def alert_of_begin(home: Home, run: Run) -> None:
-    """Request what the settings ask for when `run` has begun."""
+def alert_of_begin(home: Home, record: Record) -> None:
+    """Request what the settings ask for when a run of the job of `record` has begun."""
     try:
-        after_begin(home, run)
+        after_begin(home, record)
     except SchedulerError as error:
         log(str(error), sys.stderr)
 

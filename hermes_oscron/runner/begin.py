@@ -267,7 +267,9 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
         if late_s > LATE_S or (late_s > MIN_DEADLINE_S and _has_policy(record, home)):
             _require_not_missed(job_id, home, waited=run_lock is not None)
         if not run_lock and _has_policy(record, home):
-            _require_not_excluded(job_id, home)
+            from .skips import require_wanted
+
+            require_wanted(home, job_id)
         return
     if not run_lock:
         _require_not_running(home, job_id)
@@ -285,40 +287,6 @@ def _require_due(record: Record, home: Home, run_lock: lock.RunLock | None = Non
 def _has_policy(record: Record, home: Home) -> bool:
     """Return True if the job of `record` has a policy of its own or by default."""
     return bool(record.get("policy") or config.policy_of(home.root, home.profile))
-
-
-def _require_not_excluded(job_id: str, home: Home) -> None:
-    """Skip an occurrence on a day that the policy of the job excludes, and raise NotBegun unless a later one may begin.
-
-    If a file of such days cannot be read, the run begins, and fails with that reason.
-    """
-    from ..hermes import job_store
-    from ..jobs.exclusions import KEYS, skip_excluded
-
-    now, job = datetime.datetime.now(datetime.UTC), job_store.find(home, job_id)
-    if not KEYS & job.policy.keys():
-        return
-    from .environment import NoExecutor
-    from .policy import excluded_days
-
-    try:
-        excluded = excluded_days(job.policy)
-    except NoExecutor:
-        return
-    _, reason = skip_excluded(job, now, excluded)
-    if not reason:
-        return
-    from ..runs.entries import enter_not_run
-    from .resync import resync
-
-    if job.next_run_at:
-        enter_not_run(home, job_id, str(job.record.get("name") or ""), job.next_run_at.timestamp(), reason)
-    job = job_store.change(home, job_id, lambda job: skip_excluded(job, now, excluded)[0])
-    if job.next_run_at and job.next_run_at <= now:
-        return
-    if not job.is_scheduled:
-        resync(home, None)
-    raise NotBegun(f"{reason} {job_id} is due next at {job.record['next_run_at'] or 'no time'}.")
 
 
 def _require_not_missed(job_id: str, home: Home, waited: bool) -> None:

@@ -45,7 +45,7 @@ def command_for(record: Record, home: Home, settings: config.Config, scheduled: 
         return command
     from .policy import with_policy
 
-    return with_policy(command, record, home, settings, will_run)
+    return with_policy(command, record, home, settings, scheduled, will_run)
 
 
 def _command_without_policy(record: Record, home: Home, settings: config.Config, scheduled: bool,

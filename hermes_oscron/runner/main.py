@@ -208,7 +208,7 @@ def _execute_job(home: Home, begun: Begun, waiters: list[int]) -> int:
 
         job = job_store.parse(home, begun.record)
         enter_begin(home, job, run)
-        alert_of_begin(home, run)
+        alert_of_begin(home, begun.record)
         timeout, reason = command.timeout, ""
         if job.policy.get("overlap") == "replace":
             from .policy import until_replaced

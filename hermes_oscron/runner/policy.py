@@ -6,9 +6,9 @@ import sys
 from .. import config
 from ..errors import OscronError, cause
 from ..files import open_regular
-from ..hermes import env_file
+from ..hermes import env_file, job_store
 from ..hermes.home import Home
-from ..jobs import exclusions, policy
+from ..jobs import budget, exclusions, policy
 from ..jobs.lifecycle import PAUSED_BY_POLICY
 from ..jobs.model import Job
 from ..jobs.placement import placement_of
@@ -26,13 +26,16 @@ OURS = ("HERMES_HOME", "HERMES_JOB_ID", "HERMES_JOB_NAME")
 """Variables that are the same in every job, and that no policy changes."""
 
 
-def with_policy(command: Command, record: Record, home: Home, settings: config.Config, will_run: bool) -> Command:
+def with_policy(command: Command, record: Record, home: Home, settings: config.Config, scheduled: bool,
+                will_run: bool) -> Command:
     """Return `command` with the policy of the job of `record`, which `home` owns. Raises NoExecutor.
 
     If it `will_run`, its credentials are copied.
     """
     wanted = policy_of(record, home, settings)
     excluded_days(wanted)  # a job must not run on a day that may be in a file which cannot be read
+    if scheduled and (limit := budget.budget_of(job_store.parse(home, record), datetime.datetime.now(datetime.UTC))):
+        used_of_budget(home, str(record["id"]), limit)  # nor if it cannot be found out that it may
     if wanted.keys() & {"environment", "environment_file"}:
         command = command._replace(environment=_with_variables(command.environment, wanted))
     if files := wanted.get("credentials"):
@@ -83,6 +86,17 @@ def excluded_days(wanted: policy.Policy) -> list[exclusions.Days]:
         except exclusions.NotADay as error:
             raise NoExecutor(f"The calendar {entry} cannot be used: {error}") from None
     return found
+
+
+def used_of_budget(home: Home, job_id: str, limit: budget.Budget) -> float:
+    """Return how much the runs of `job_id` have used of the budget `limit`, by the ledger. Raises NoExecutor."""
+    from ..runs import ledger, totals
+
+    try:
+        with ledger.reading(home) as books:
+            return totals.used_since(books, job_id, limit.since.timestamp(), limit.key)
+    except ledger.LedgerError as error:
+        raise NoExecutor(f"The budget of the job cannot be checked: {error}") from None
 
 
 def log_pause(job: Job) -> None:

@@ -5,9 +5,11 @@ import datetime
 import json
 import os
 import time
+from typing import Any
 
 from ..hermes import outputs
-from ..hermes.home import Home
+from ..hermes.home import Home, execution_home
+from ..hermes.session_usage import usage_of_run
 from ..jobs.model import Job
 from ..jobs.record import RAN, SCHEDULED, hold_of, readable_error
 from ..schedule.model import INTERVAL, ONCE
@@ -50,7 +52,8 @@ def enter_end(home: Home, run: Run, job: Job | None) -> None:
 def write_end(books: Ledger, home: Home, run: Run, job: Job | None) -> None:
     """Complete the row of `run`, store the schedule that its `job` has since, and account for the time of the run."""
     result = _result_of(run, job)
-    ledger.end_row(books, _begin(books, job, run, None), end_of(home, run.job_id, result))
+    end = end_of(home, run.job_id, result, _usage_by_agent(home, run, job, result))
+    ledger.end_row(books, _begin(books, job, run, None), end)
     now, ended = time.time(), result.ended_at
     if job is None:
         schedule_versions.note(books, Version(run.job_id, ended, DELETED), now)
@@ -161,9 +164,19 @@ def _result_of(run: Run, job: Job | None) -> Result:
                            by_agent=False)
 
 
-def end_of(home: Home, job_id: str, result: Result) -> End:
-    """Return the end of a row of `job_id` with `result`."""
-    code, usage = result.code, outputs.usage_of(home, job_id, result.output) if result.output else {}
+def _usage_by_agent(home: Home, run: Run, job: Job | None, result: Result) -> dict[str, Any]:
+    """Return what `run` used by the agent's record, which has none of a script. An interrupted run ended by now."""
+    record = job.record if job else {}
+    if record.get("no_agent"):
+        return {}
+    until = result.ended_at if result.ended_at > run.started_at else time.time()
+    return usage_of_run(execution_home(home, record.get("profile")), run.job_id, run.started_at, until)
+
+
+def end_of(home: Home, job_id: str, result: Result, usage: dict[str, Any] | None = None) -> End:
+    """Return the end of a row of `job_id` with `result`, and with `usage` as far as the output does not state it."""
+    code, stated = result.code, outputs.usage_of(home, job_id, result.output) if result.output else {}
+    usage = {**(usage or {}), **stated}
     return End(
         result.ended_at, result.outcome or outcome_of(result.error), result.error,
         exit_code=code if code is not None and code >= 0 else None,

@@ -1,4 +1,7 @@
-"""Sums over the rows of a ledger that only grow: retention adds the rows that it removes to the table `removed`."""
+"""Sums over the rows of a ledger.
+
+Those of all runs only grow: retention adds the rows that it removes to the table `removed`.
+"""
 
 from typing import NamedTuple
 
@@ -52,3 +55,9 @@ def totals(books: Ledger) -> list[Totals]:
         for name, value in zip(SUMS, sums, strict=True):
             known[name] += value
     return [Totals(*key, sums) for key, sums in found.items()]
+
+
+def used_since(books: Ledger, job: str, since: float, key: str) -> float:
+    """Return the sum of `key` of the usage of the runs of `job` that ended since then."""
+    return float(books.execute("SELECT total(json_extract(usage, ?)) FROM runs WHERE job = ? AND ended >= ?",
+                               (f"$.{key}", job, since)).fetchone()[0])

@@ -124,7 +124,7 @@ def _keep(home: Home, now: float, decide: bool) -> None:
                 _account(books, home, {job_id: jobs.get(job_id) for job_id in known[first:first + JOBS_AT_ONCE]}, now)
     if hour_is_over:
         with ledger.writing(home) as books:
-            _sweep(books, home, now)
+            _sweep(books, home, now, [job.id for job in jobs.values() if "budget" in job.policy])
     _noted[home.path] = jobs
     rebuild.rebuild(home, jobs)
 
@@ -176,9 +176,9 @@ def _note_schedules(books: Ledger, home: Home, jobs: Mapping[str, Job], busy: It
         schedule_versions.note(books, Version(job_id, changed_at, DELETED), now)
 
 
-def _sweep(books: Ledger, home: Home, now: float) -> None:
+def _sweep(books: Ledger, home: Home, now: float, with_budget: list[str]) -> None:
     """Remove the rows that `[history]` does not keep."""
     with contextlib.suppress(OscronError):  # every command reports it
         settings = config.load(home.root)
-        retention.sweep(books, settings.history_days, settings.history_runs, now)
+        retention.sweep(books, settings.history_days, settings.history_runs, now, with_budget)
         ledger.set_fact(books, SWEPT, float(now))

@@ -1,6 +1,7 @@
 """The policy of a job that the real agent runs."""
 
 import datetime
+import json
 import os
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from hermes_oscron.runs import ledger
-from tests.agent.model import Call, Model, ModelFailure
+from tests.agent.model import USAGE, Call, Model, ModelFailure
 from tests.agent.test_fire import agent
 from tests.runner.jobs import MANUAL, change_record, default_home, fire, make, make_due, make_script, record, service
 
@@ -84,3 +85,18 @@ def test_a_run_by_the_agent_that_failed_is_tried_again(hermes: Path, model: Mode
     assert rows(hermes, job_id)[1][:2] == (2, "retry")
     if not fields:  # the agent 0.19 deletes a job after its last run
         assert service(hermes).show(job_id)["state"] == "scheduled"
+
+
+def test_the_ledger_has_what_the_agent_has_used(hermes: Path, model: Model) -> None:
+    job_id = make(hermes, prompt="Say ping.")
+    for runs in (1, 2):
+        make_due(hermes, job_id)
+        assert fire(job_id).returncode == 0
+        with ledger.reading(default_home(hermes)) as books:
+            rows = ledger.select(books, "job = ? ORDER BY id", job_id)
+        assert len(model.calls_with("Say ping.")) == len(rows) == runs
+        for row in rows:
+            usage = json.loads(row.usage or "{}")
+            assert usage["model"] == "stub-model" and "estimated_cost_usd" not in usage, "its price is unknown"
+            assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (
+                USAGE["prompt_tokens"], USAGE["completion_tokens"], USAGE["total_tokens"])

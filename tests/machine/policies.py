@@ -3,6 +3,7 @@
 import datetime
 import re
 import secrets
+import shlex
 import time
 from itertools import pairwise
 from typing import Any
@@ -139,6 +140,17 @@ class Policies:
             assert (row["outcome"], row["started_at"]) == ("skipped", None) and reason in row["reason"]
             wait_for(lambda job_id=job_id: site.api.job(job_id)["state"] == "completed")
             assert not site.outputs(job_id)
+
+    def test_a_job_is_skipped_when_its_budget_is_exhausted(self, site: Site) -> None:
+        job_id = site.create("echo ran", schedule="* * * * *", policy={"budget": "100 tokens per month"})["id"]
+        assert ended_row(site, job_id)["outcome"] == "ok"
+        code = (f"import sqlite3; books = sqlite3.connect('{site.hermes}/cron/oscron/runs.db', timeout=20); "
+                "books.execute('UPDATE runs SET usage = json_object(?, 100)', ['total_tokens']); books.commit()")
+        site.run(f"python3 -c {shlex.quote(code)}")
+        skipped = wait_for(lambda: [row for row in rows(site, job_id) if row["outcome"] == "skipped"], 150)[0]
+        assert skipped["started_at"] is None and "is exhausted: of 100 tokens per month" in skipped["reason"]
+        assert site.armed(job_id) and not site.audit()
+        assert site.api.run_to_end(job_id)["last_status"] == "ok"
 
     def test_a_job_that_fails_again_and_again_is_paused_and_disarmed(self, site: Site) -> None:
         job_id = site.create("exit 3", schedule="0 9 * * *", policy={"pause_after": 2})["id"]

@@ -16,7 +16,7 @@ from hermes_oscron.runs import ledger
 from hermes_oscron.service.alerts import undelivered
 from hermes_oscron.state import State
 from tests.conftest import wait_for
-from tests.runner.jobs import MANUAL, change_record, configure, fire, make_script, reconciler, service
+from tests.runner.jobs import MANUAL, change_record, configure, fire, make_due, make_script, reconciler, service
 
 from .receivers import alerts_in, events_in, monitoring, receiving, text_of, write_command
 
@@ -102,6 +102,73 @@ def test_a_paused_job_makes_one_alert_and_none_when_it_is_paused_again(root: Pat
     assert events_in(file, 2) == ["paused", "paused"]
     time.sleep(0.3)
     assert len(alerts_in(file)) == 2
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_job_that_its_policy_pauses_makes_one_alert_of_that(root: Path, tmp_path: Path, limit: int) -> None:
+    command, file = write_command(tmp_path)
+    configure(root, f'[notify]\ncommand = {json.dumps(command)}\non = ["paused"]\n')
+    job_id = make_script(root, "exit 3\n", name="Backup", policy={"pause_after": limit})
+    for _ in range(limit):
+        make_due(root, job_id)
+        fire(job_id)
+    assert events_in(file, 1) == ["paused"]
+    assert alerts_in(file)[0]["reason"].startswith(f"Paused by its policy after {limit} failed ")
+    reconciler(root).sync()
+    fire(job_id, *MANUAL)
+    wait_for(lambda: is_idle(root))
+    time.sleep(0.5)
+    assert len(alerts_in(file)) == 1
+
+
+def test_a_job_has_receivers_of_its_own_instead_of_the_common_ones(root: Path, tmp_path: Path) -> None:
+    command, file = write_command(tmp_path)
+    (own,), own_file = write_command(tmp_path, "own")
+    with monitoring() as monitor, monitoring() as own_monitor:
+        configure(root, f'[notify]\ncommand = {json.dumps(command)}\nping = "{monitor.url}/{{job}}"\n')
+        common = make_script(root, "exit 3\n", name="Common")
+        theirs = make_script(root, "exit 3\n", name="Own", policy={
+            "notify": {"command": own, "ping": f"{own_monitor.url}/{{name}}"}})
+        silent = make_script(root, "exit 3\n", policy={"notify": {"command": "none", "ping": "none"}})
+        for job_id in (silent, common, theirs):
+            fire(job_id, *MANUAL)
+        assert (events_in(file, 1), events_in(own_file, 1)) == (["failure"], ["failure"])
+        wait_for(lambda: is_idle(root) and len(own_monitor.pings) == len(monitor.pings) == 2)
+        service(root).pause(theirs)
+        assert events_in(own_file, 2) == ["failure", "paused"]
+        assert ([each["job"] for each in alerts_in(file)], {each["job"] for each in alerts_in(own_file)}) == (
+            [common], {theirs})
+        assert ({ping.check for ping in monitor.pings}, {ping.check for ping in own_monitor.pings}) == (
+            {common}, {"own"})
+        assert own_monitor.signals == monitor.signals == ["start", "3"]
+
+
+def test_alerts_of_one_job_need_no_settings_for_all(root: Path, tmp_path: Path) -> None:
+    (own,), file = write_command(tmp_path)
+    job_id = make_script(root, "exit 3\n", policy={"notify": {"command": f"{own} --word"}})
+    other = make_script(root, "exit 3\n")
+    for each in (other, job_id):
+        fire(each, *MANUAL)
+    assert events_in(file, 1) == ["failure"] and alerts_in(file)[0]["job"] == job_id
+    time.sleep(0.5)
+    assert len(alerts_in(file)) == 1
+
+
+def test_alerts_go_on_while_jobs_json_is_damaged_to_the_same_receivers(root: Path, home: Home, tmp_path: Path) -> None:
+    command, file = write_command(tmp_path)
+    (own,), own_file = write_command(tmp_path, "own")
+    configure(root, f"[notify]\ncommand = {json.dumps(command)}\n")
+    job_ids = [make_script(root, "true\n", policy=policy) for policy in ({}, {"notify": {"command": own}})]
+    subprocess.run(SENDER, check=True, timeout=30)
+    with open(home.jobs_file, "a", encoding="utf-8") as jobs_file:
+        jobs_file.write('"notify"')
+    with ledger.writing(home) as books:
+        for job_id in job_ids:
+            now = time.time()
+            ledger.end_row(books, ledger.begin_row(books, job_id, "", ledger.MANUAL, now, now),
+                           ledger.End(now, ledger.ERROR, "broken"))
+    subprocess.run(SENDER, check=True, timeout=30)
+    assert [[each["job"] for each in alerts_in(each)] for each in (file, own_file)] == [[each] for each in job_ids]
 
 
 def test_several_missed_occurrences_make_one_alert(root: Path, tmp_path: Path) -> None:

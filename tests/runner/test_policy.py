@@ -23,6 +23,7 @@ from tests.runner.jobs import (
     fire,
     firing,
     kill,
+    make,
     make_due,
     make_script,
     pid_in,
@@ -342,6 +343,102 @@ def test_a_job_that_fails_again_and_again_is_paused_and_logged(root: Path) -> No
     assert record(root, job_id)["state"] == "paused"
     assert "Paused by its policy after 2 failed runs in a row. The last one: exited with code 3. " in ended.stderr
     assert service(root).show(job_id)["paused_reason"].startswith("Paused by its policy after 2")
+
+
+SPENDING = """#!/usr/bin/env python3
+import os, sqlite3, sys, time
+books = sqlite3.connect(os.environ["HERMES_HOME"] + "/state.db")
+books.execute("CREATE TABLE IF NOT EXISTS sessions (id TEXT, source TEXT, parent_session_id TEXT, started_at REAL, "
+              "model TEXT, billing_provider TEXT, input_tokens INTEGER, cache_read_tokens INTEGER, cache_write_tokens "
+              "INTEGER, output_tokens INTEGER, cost_status TEXT, actual_cost_usd REAL, estimated_cost_usd REAL)")
+run = f"cron_{os.environ['HERMES_JOB_ID']}_{time.strftime('%Y%m%d_%H%M%S')}_{time.time()}"
+for name, parent in ((run, None), (f"{run}_subagent", run), ("cron_other_20260101_000000", None)):
+    books.execute("INSERT INTO sessions VALUES (?, 'cron', ?, ?, 'm', 'p', 100, 20, 3, 7, 'estimated', NULL, 0.4)",
+                  (name, parent, time.time()))
+books.commit()
+"""
+"""The agent's record of a run with a subagent: 260 tokens and 0.8 USD."""
+
+
+def make_spending(root: Path, budget: str, **fields: Any) -> str:
+    """Create a job with `budget` that uses SPENDING in each run; its id."""
+    program = root / "agent"
+    program.write_text(SPENDING)
+    program.chmod(0o755)
+    configure(root, f'[exec]\nagent = "none"\ncommand = ["{program}"]\n')
+    job_id: str = make(root, policy={"budget": budget}, **fields)
+    return job_id
+
+
+def due_today(root: Path, job_id: str) -> float:
+    """Make `job_id` due for the beginning of this day; its time."""
+    due = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    change_record(root, job_id, next_run_at=due.isoformat())
+    return due.timestamp()
+
+
+@pytest.mark.parametrize(("budget", "runs", "used"), [
+    ("1 USD per day", 2, "1.6"), ("0.80 USD per month", 1, "0.8"), ("260 tokens per day", 1, "260"),
+    ("261 tokens per month", 2, "520")])
+def test_a_job_is_skipped_when_its_budget_is_exhausted_and_runs_by_hand_all_the_same(
+        root: Path, budget: str, runs: int, used: str) -> None:
+    job_id = make_spending(root, budget, schedule="0 0 * * *")
+    for _ in range(runs):
+        due_today(root, job_id)
+        assert fire(job_id).returncode == 0
+        assert last_row(root, job_id).outcome == "ok"
+    with ledger.writing(default_home(root)) as books:
+        books.execute("UPDATE runs SET due = due - 3600")
+    due = due_today(root, job_id)
+    ended = fire(job_id)
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(f"Skipped: The budget of the job is exhausted: of {budget}, its runs have used "
+                                   f"{used} since {datetime.datetime.now(datetime.UTC):%Y-%m-}")
+    row = last_row(root, job_id)
+    assert (row.outcome, row.trigger, row.due, row.started) == ("skipped", "schedule", due, None)
+    assert row.reason and row.reason.startswith("The budget of the job is exhausted: ")
+    assert datetime.datetime.fromisoformat(record(root, job_id)["next_run_at"]) > datetime.datetime.now(datetime.UTC)
+    assert fire(job_id, *MANUAL).returncode == 0
+    assert last_row(root, job_id).outcome == "ok", "a run by hand is not skipped, and counts"
+
+
+def test_a_job_whose_budget_was_exhausted_runs_again_on_the_next_day(root: Path) -> None:
+    job_id = make_spending(root, "260 tokens per day", schedule="0 0 * * *")
+    assert fire(job_id, *MANUAL).returncode == 0
+    due_today(root, job_id)
+    assert "is exhausted" in fire(job_id).stdout
+    with ledger.writing(default_home(root)) as books:
+        books.execute("UPDATE runs SET ended = ended - 86400")
+    due_today(root, job_id)
+    assert fire(job_id).returncode == 0 and last_row(root, job_id).outcome == "ok", "the skipped row becomes its own"
+    reconciler(root).sync()
+    assert audit_of(root) == ""
+
+
+def test_a_retry_of_a_job_whose_budget_is_exhausted_is_left_out(root: Path) -> None:
+    job_id = make_spending(root, "1 tokens per day")
+    (root / "agent").write_text(f"{SPENDING}sys.exit(3)\n")
+    service(root).update(job_id, {"policy": {"retries": 3, "retry_delay": 1}})
+    make_due(root, job_id)
+    assert fire(job_id).returncode == 1
+    time.sleep(2.1)
+    assert "The budget of the job is exhausted" in fire(job_id).stdout
+    with ledger.reading(default_home(root)) as books:
+        [row] = ledger.select(books, "job = ? AND outcome != 'missed'", job_id)
+    assert (row.outcome, row.attempt) == ("error", 1) and "policy_retry" not in record(root, job_id)
+    assert service(root).show(job_id)["held"] is None
+    reconciler(root).sync()
+    assert audit_of(root) == ""
+
+
+def test_a_run_whose_budget_cannot_be_checked_fails_with_the_reason(root: Path) -> None:
+    job_id = make_spending(root, "2 USD per day")
+    books = root / "cron" / "oscron" / "runs.db"
+    books.write_bytes(b"no database" * 1000)
+    make_due(root, job_id)
+    assert fire(job_id).returncode == 1
+    assert record(root, job_id)["last_error"].startswith(f"The budget of the job cannot be checked: {books} is damaged")
+    assert not (root / "state.db").exists()
 
 
 @pytest.mark.parametrize(("limit", "together"), [(1, 1), (2, 2), (3, 3)])

@@ -238,3 +238,15 @@ def test_retention_removes_old_rows_and_the_audit_begins_later(root: Path, home:
     bookkeeping.keep(home, now)
     assert [row.due for row in rows(root)] == [(START + day * DAY + HOUR).timestamp() for day in (3, 4)]
     assert kinds(root, now) == []
+
+
+def test_retention_keeps_the_rows_that_a_budget_counts(root: Path, home: Home, daily: str) -> None:
+    (root / "oscron.toml").write_text("[history]\ndays = 3\nruns_per_job = 2\n")
+    for day in range(5):
+        ran(home, START + day * DAY + HOUR)
+    for policy, kept, hours in (({"budget": "1 USD per month"}, 5, 0), ({}, 2, 2)):
+        job_store.change(home, "a", lambda job, policy=policy: job.with_fields(  # type: ignore[misc]
+            {"next_run_at": (START + 9 * DAY).isoformat(), "policy": policy}))
+        bookkeeping.keep(home, START + 5 * DAY + hours * HOUR)
+        assert len(rows(root)) == kept
+        assert kinds(root, START + 5 * DAY + hours * HOUR) == []
