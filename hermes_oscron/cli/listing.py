@@ -119,7 +119,7 @@ def _columns(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
 @click.command("list", epilog="Example: hermes-oscron list --state failed --columns id,name,ran,last")
 @click.argument("text", required=False)
 @click.option("--state", type=click.Choice(list(STATES)), help="Only jobs in this state; failed: by their last run.")
-@click.option("--sort", type=click.Choice(list(COLUMNS)), help="Sort by this column.")
+@click.option("--sort", type=click.Choice(list(COLUMNS)), metavar="COLUMN", help="Sort by this column.")
 @click.option("--reverse", is_flag=True, help="Reverse the order.")
 @click.option("--columns", callback=_columns, help=f"Show these columns: {','.join(COLUMNS)}.")
 @click.option("--relative", "is_relative", is_flag=True, help="Show times like 'in 2h 5m'.")
