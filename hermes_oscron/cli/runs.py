@@ -19,7 +19,7 @@ from ..service import runs as service_runs
 from ..service.jobs import JobService
 from ..service.manual_start import Progress
 from ..service.runs import RunView
-from .addressing import PROFILE_OPTION, complete_jobs, find_job, with_json
+from .addressing import PROFILE_OPTION, find_job, job_argument, with_json
 from .group import service
 from .options import time_option
 from .render import printable, progress_text, show_zone, span
@@ -30,7 +30,7 @@ STYLES = {OK: "", SKIPPED: "yellow", "running": "green"}
 
 
 @click.command(epilog="Example: hermes-oscron runs disk --outcome error --since 2027-03-01")
-@click.argument("job", required=False, shell_complete=complete_jobs)
+@job_argument(required=False)
 @click.option("-n", "limit", default=20, type=click.IntRange(1, 500), show_default=True, help="How many at most.")
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="Only runs that ended so.")
 @click.option("--trigger", type=click.Choice(TRIGGERS), help="Only runs that were started so.")
@@ -94,7 +94,7 @@ def _cells(run: RunView, zone: ZoneInfo, of_one_job: bool) -> list[Cell | str]:
 
 
 @click.command(epilog="Example: hermes-oscron output disk 2")
-@click.argument("job", shell_complete=complete_jobs)
+@job_argument()
 @click.argument("number", default=1, type=click.IntRange(min=1))
 @click.option("--run", "run_id", type=click.IntRange(min=1), help="That of this RUN, as 'runs' numbers them.")
 @click.option("--response", "only_response", is_flag=True, help="Print only the response, or the output of the script.")

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from hermes_oscron.cli import main
+from hermes_oscron.cli.addressing import JOB_NAMES
 
 from ..conftest import write_jobs, write_script
 from ..test_man import commands_of
@@ -53,6 +54,7 @@ sys.argv[0] = "/bin/hermes-oscron"
 signal.signal(signal.SIGPROF, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 signal.setitimer(signal.ITIMER_PROF, {})
 from hermes_oscron.cli import main
+from hermes_oscron.cli.addressing import JOB_NAMES
 main()
 """
 """The command, which gets SIGINT after so many seconds of CPU time."""
@@ -128,11 +130,13 @@ def test_a_closed_pipe_and_ctrl_c_end_a_command_quietly(cli: Cli, folder: Path, 
 def test_the_help_fits_a_terminal_of_80_columns(name: str, command: click.Command) -> None:
     text = command.get_help(click.Context(command, info_name=f"hermes-oscron {name}", terminal_width=80))
     assert [line for line in text.splitlines() if len(line) > 80] == []
+    names_jobs = any(param.name in ("job", "job_or_schedule") for param in command.params)
+    assert (JOB_NAMES in " ".join(text.split())) == names_jobs
 
 
 def test_root_types_each_command_for_the_account(as_root: Installed, tmp_path: Path,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a command writes in the home belongs to the account."""
+    """All files that a command writes in the home belong to the account."""
     monkeypatch.setenv("EDITOR", "true")
     prepare(as_root, as_root.root, tmp_path)
     as_root.own()

@@ -129,7 +129,7 @@ def imported(cli: Cli, root: Path, text: str, **environment: str) -> list[dict[s
 
 
 def test_a_job_keeps_the_zone_of_its_line(cli: Cli, root: Path) -> None:
-    """Without CRON_TZ it is that of the machine, whatever zone the jobs are in."""
+    """Without CRON_TZ it is that of the machine, also if the Hermes zone is another one."""
     text = "0 9 * * * echo local\nCRON_TZ=Asia/Tokyo\n0 9 * * * echo tokyo\nCRON_TZ=\n@daily echo again\n"
     local, tokyo, again = imported(cli, root, text)
     assert (local.get("policy"), tokyo["policy"], again.get("policy")) == (None, {"timezone": "Asia/Tokyo"}, None)
