@@ -1,6 +1,7 @@
 """The jobs that a command is typed for: ids, names, beginnings of ids, PROFILE:JOB, --all and --state."""
 
 import contextlib
+import inspect
 import json
 import re
 import sys
@@ -57,6 +58,19 @@ def _service_for_completion() -> JobService:
     return service(None)
 
 
+JOB_NAMES = "A job is named by its id, at least four characters of its beginning, its name, or PROFILE:JOB."
+
+
+def job_argument(name: str = "job", **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command an argument that names jobs; its help explains how."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{JOB_NAMES}"
+        return click.argument(name, shell_complete=complete_jobs, **attributes)(command)
+
+    return decorate
+
+
 PROFILE_OPTION = click.option("--profile", "in_profile", metavar="NAME", shell_complete=complete_profiles,
                               help="The job's profile, if not the active one.")
 YES_OPTION = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -92,7 +106,7 @@ def find_job(text: str, in_profile: str | None, base: JobService | None = None) 
 def takes_job(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give `command` the argument JOB and the option --profile; it gets the commands of the profile and the id."""
 
-    @click.argument("job", shell_complete=complete_jobs)
+    @job_argument()
     @PROFILE_OPTION
     @wraps(command)
     def wrapped(job: str, in_profile: str | None, **arguments: Any) -> Any:
@@ -110,7 +124,7 @@ def chooses_jobs(question: str = "") -> Callable[[Callable[..., Any]], Callable[
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @click.argument("job", nargs=-1, metavar="JOB...", shell_complete=complete_jobs)
+        @job_argument(nargs=-1, metavar="JOB...")
         @click.option("--all", "all_jobs", is_flag=True, help="Every job of the profile.")
         @click.option("--state", type=click.Choice(list(STATES)),
                       help="Every job in this state; failed: by its last run.")

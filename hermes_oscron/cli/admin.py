@@ -37,7 +37,7 @@ from .render import DISARMED, one_line
 @click.option("--scheduler", type=click.Choice(config.SCHEDULER_KINDS), help="The scheduler that fires the jobs.")
 @click.option("--beyond-loopback", is_flag=True, help="Allow a --host that other machines can reach.")
 def serve(host: str | None, port: int | None, scheduler: str | None, beyond_loopback: bool) -> None:
-    """Serve the HTTP API."""
+    """Serve the HTTP API and the dashboard, until Ctrl-C."""
     from ..web import process_one, server
 
     process_one.continue_in_child()

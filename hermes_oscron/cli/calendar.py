@@ -23,7 +23,8 @@ MAX_TIMES = 5
 
 @click.command(epilog="Example: hermes-oscron calendar --days 2")
 @click.option("--days", "count", default=7, type=click.IntRange(1, 31), show_default=True, help="How many days.")
-@click.option("--tz", "zone", help="The zone of the days and times.  [default: the Hermes zone]")
+@click.option("--tz", "zone", metavar="ZONE",
+              help="The zone of the days and times, like Europe/Berlin.  [default: the Hermes zone]")
 @click.option("--all-profiles", is_flag=True, help="Show the jobs of every profile.")
 @click.option("--profile", "in_profile", metavar="NAME", shell_complete=complete_profiles,
               help="Show the jobs of this profile, not of the active one.")

@@ -26,8 +26,8 @@ from .addressing import (
     JSON_OPTION,
     PROFILE_OPTION,
     YES_OPTION,
-    complete_jobs,
     find_job,
+    job_argument,
     print_json,
     show_error,
     takes_job,
@@ -45,7 +45,7 @@ SHOWN_CHARS = 60
 
 
 @click.command(epilog="Example: hermes-oscron export >jobs.toml")
-@click.argument("job", nargs=-1, shell_complete=complete_jobs)
+@job_argument(nargs=-1)
 @click.option("--all-profiles", is_flag=True, help="Export the jobs of every profile.")
 @PROFILE_OPTION
 @JSON_OPTION

@@ -22,7 +22,7 @@ from ..jobs.fields import FIELDS, ValidationError
 from ..schedule.model import ScheduleError
 from ..service.definitions import NAMES, canonical, change_job, definition_of, difference
 from ..service.jobs import JobService
-from .addressing import PROFILE_OPTION, complete_jobs, find_job
+from .addressing import PROFILE_OPTION, find_job, job_argument
 from .group import FOR_ROOT
 from .render import one_line, show_job
 from .terminal import Input, InputFile, can_ask
@@ -46,7 +46,7 @@ class EditError(OscronError):
 
 
 @click.command(epilog="Example: EDITOR=nano hermes-oscron edit disk")
-@click.argument("job", shell_complete=complete_jobs)
+@job_argument()
 @click.option(FOR_ROOT, "for_root", is_flag=True, hidden=True)
 @click.option("--changes", type=InputFile(), hidden=True)
 @PROFILE_OPTION

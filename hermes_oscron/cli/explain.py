@@ -23,7 +23,7 @@ from ..schedulers.systemd import drop_in
 from ..schedulers.systemd.unit_file import timer_lines
 from ..service.job_views import why_never_fires
 from ..service.runs import next_of
-from .addressing import PROFILE_OPTION, Chosen, complete_jobs, find_job, with_json
+from .addressing import PROFILE_OPTION, Chosen, find_job, job_argument, with_json
 from .group import selection
 from .options import time_option, zone_option
 from .render import one_line, show_crontab_line, show_warning
@@ -31,7 +31,8 @@ from .render import one_line, show_crontab_line, show_warning
 
 @click.command(epilog="Example: hermes-oscron translate 'weekdays at 9:30'")
 @click.argument("schedule")
-@click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
+@click.option("--tz", "zone", metavar="ZONE",
+              help="The zone of its times, like Europe/Berlin.  [default: the Hermes zone]")
 @click.option("--scheduler", type=click.Choice(["systemd", "crontab"]),
               help="Translate for this scheduler.  [default: the active one]")
 @click.option("--policy", "settings", multiple=True, metavar="KEY=VALUE",
@@ -70,10 +71,11 @@ def _show_policy(wanted: policy.Policy) -> None:
 
 
 @click.command("next", epilog="Example: hermes-oscron next disk -n 5; hermes-oscron next 'weekdays at 9:30'")
-@click.argument("job_or_schedule", shell_complete=complete_jobs)
+@job_argument("job_or_schedule")
 @click.option("-n", "count", default=1, type=click.IntRange(1, 100_000), show_default=True, help="How many times.")
-@click.option("--from", "start", help="Count from this ISO time.  [default: now]")
-@click.option("--tz", "zone", help="The zone of its times.  [default: the Hermes zone]")
+@click.option("--from", "start", metavar="TIME", help="Count from this time, like 2027-03-15T09:00.  [default: now]")
+@click.option("--tz", "zone", metavar="ZONE",
+              help="The zone of its times, like Europe/Berlin.  [default: the Hermes zone]")
 @PROFILE_OPTION
 @with_json
 def next_times(job_or_schedule: str, count: int, start: str | None, zone: str | None, in_profile: str | None) -> Any:

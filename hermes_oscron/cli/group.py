@@ -95,7 +95,10 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
               help="Print the version and its commit, and exit.")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error too.")
 def main(debug: bool) -> None:
-    """Scheduled Hermes jobs, fired by the operating system."""
+    """Scheduled Hermes jobs, fired by the operating system.
+
+    'hermes-oscron COMMAND -h' explains a command.
+    """
     ctx = click.get_current_context()
     if ctx.invoked_subcommand not in BY_ROOT:
         if account.is_root_for_account():

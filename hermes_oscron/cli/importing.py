@@ -27,10 +27,11 @@ def import_() -> None:
     """Make jobs of the lines of a crontab, or of timers."""
 
 
-@import_.command("crontab", epilog="Example: hermes-oscron import crontab; hermes-oscron import crontab --lines 3,5")
+@import_.command("crontab", short_help="Show or import the lines of a crontab.",
+                 epilog="Example: hermes-oscron import crontab; hermes-oscron import crontab --lines 3,5")
 @click.argument("file", type=InputFile(), required=False)
 @click.option("--users/--no-users", default=None, help="The lines have a user before the command, or not.")
-@click.option("--lines", "numbers", metavar="N,N…", help="Import these lines.")
+@click.option("--lines", "numbers", metavar="N,N…", help="Import the lines with these numbers.")
 @click.option("--all", "all_lines", is_flag=True, help="Import every line that can be, and is not commented out.")
 @click.option("--comment-out", is_flag=True, help="Comment out the imported lines in your crontab.")
 @YES_OPTION
@@ -40,8 +41,8 @@ def import_crontab(file: Input | None, users: bool | None, numbers: str | None, 
                    yes: bool, in_profile: str | None, wants_json: bool) -> None:
     """Show what becomes of the lines of FILE, or of your crontab, and import some.
 
-    Without --lines or --all nothing is changed. Imported jobs are paused: comment out their lines, or use
-    --comment-out, and then resume the jobs. Otherwise they would run twice.
+    Each line is shown with its number. Without --lines or --all nothing is changed. Imported jobs are paused: comment
+    out their lines, or use --comment-out, and then resume the jobs. Otherwise they would run twice.
     """
     here = service(in_profile)
     if comment_out and file:
@@ -101,7 +102,8 @@ def _show(lines: list[Line], created: dict[int, str], commented_out: bool) -> No
     click.echo(f"\n{first}hermes-oscron resume {' '.join(created.values())}")
 
 
-@import_.command("timers", epilog="Example: hermes-oscron import timers; hermes-oscron import timers backup.timer")
+@import_.command("timers", short_help="Show or import timers of systemd.",
+                 epilog="Example: hermes-oscron import timers; hermes-oscron import timers backup.timer")
 @click.argument("timer", nargs=-1)
 @PROFILE_OPTION
 @JSON_OPTION

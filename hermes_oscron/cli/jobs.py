@@ -37,7 +37,8 @@ def show(here: JobService, job_id: str) -> tuple[Any, Show]:
                         run=here.progress(job_id), reason=why_never_fires(here.home, job_id))
 
 
-@click.command(epilog="Example: hermes-oscron create 'weekdays at 9:00' 'Summarise my mail' --name mail")
+@click.command(epilog="Example: hermes-oscron create 'weekdays at 9:00' 'Summarise my mail' --name mail; "
+                      "hermes-oscron create 'every 2h' --no-agent --script disk.sh")
 @click.argument("schedule")
 @click.argument("prompt", default="")
 @click.option("--prompt-file", type=InputFile(), help="Read the prompt from this file.")

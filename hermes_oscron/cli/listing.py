@@ -119,11 +119,12 @@ def _columns(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
 @click.command("list", epilog="Example: hermes-oscron list --state failed --columns id,name,ran,last")
 @click.argument("text", required=False)
 @click.option("--state", type=click.Choice(list(STATES)), help="Only jobs in this state; failed: by their last run.")
-@click.option("--sort", type=click.Choice(list(COLUMNS)), help="Sort by this column.")
+@click.option("--sort", type=click.Choice(list(COLUMNS)), metavar="COLUMN", help="Sort by this column.")
 @click.option("--reverse", is_flag=True, help="Reverse the order.")
-@click.option("--columns", callback=_columns, help=f"Show these columns: {','.join(COLUMNS)}.")
+@click.option("--columns", callback=_columns, help=f"Show these columns: {', '.join(COLUMNS)}.")
 @click.option("--relative", "is_relative", is_flag=True, help="Show times like 'in 2h 5m'.")
-@click.option("--tz", "zone", help="The zone of the times.  [default: the Hermes zone]")
+@click.option("--tz", "zone", metavar="ZONE",
+              help="The zone of the times, like Europe/Berlin.  [default: the Hermes zone]")
 @click.option("--wide", is_flag=True, help="Do not cut long texts on a terminal.")
 @click.option("--all-profiles", is_flag=True, help="Show the jobs of every profile.")
 @click.option("--profile", "in_profile", metavar="NAME", shell_complete=complete_profiles,

@@ -20,7 +20,7 @@ from ..hermes.home import split_instance
 from ..schedulers.crontab.scheduler import Crontab
 from ..schedulers.foreground import Foreground
 from ..schedulers.systemd.systemctl import own_systemctl
-from .addressing import PROFILE_OPTION, complete_jobs, find_job
+from .addressing import PROFILE_OPTION, find_job, job_argument
 from .group import FOR_ROOT
 from .runs import row_of
 
@@ -32,7 +32,7 @@ class NoLog(OscronError):
 
 
 @click.command(epilog="Example: hermes-oscron logs disk -f")
-@click.argument("job", shell_complete=complete_jobs)
+@job_argument()
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines, until Ctrl-C.")
 @click.option("-n", "--lines", default=100, type=click.IntRange(min=1), show_default=True, help="How many lines.")
 @click.option("--run", "run_id", type=click.IntRange(min=1), help="Only this RUN, as 'runs' numbers them.")

@@ -17,7 +17,8 @@ def notify() -> None:
     """Alerts of failed, missed and paused jobs."""
 
 
-@notify.command(epilog="Example: hermes-oscron notify test")
+@notify.command(short_help="Send a test to each receiver, and print the results.",
+                epilog="Example: hermes-oscron notify test")
 def test() -> None:
     """Send a test to each receiver of [notify] in oscron.toml, and print the result of each.
 

@@ -50,7 +50,7 @@ def show_job(job: Any, unit: str | None = None, run: Progress | None = None, rea
 
     `run` is its run in progress, and `reason` is a sentence if the job never fires.
     """
-    running = f"{run.state} for {span(run.elapsed)}{run.place}" if run else None
+    running = progress_text(run) if run else None
     shown = {
         "Id": job["id"], "Name": job["name"], "Schedule": job["schedule_display"],
         "State": ", ".join(filter(None, (job["state"], running, job["held"]))),
@@ -84,20 +84,9 @@ def show_warning(warning: str) -> None:
     click.echo(f"WARNING: {one_line(warning)}", err=True)
 
 
-def show_runs(found: Any, folder: str, zone: ZoneInfo, run: Progress | None) -> None:
-    """Print the runs `found`, whose outputs are in `folder`, and for how long the one in progress has been, `run`."""
-    if run:
-        click.echo(f"{run.state.capitalize()} for {span(run.elapsed)}{run.place}.")
-    elif not found:
-        click.echo("No runs yet.")
-    if not found:
-        return
-    click.echo(f"{'ENDED':<19}  {'STATUS':<7}  {'BYTES':>9}  OUTPUT")
-    for each in found:
-        ended = datetime.datetime.fromisoformat(each["ended_at"])
-        click.echo(f"{ended:%Y-%m-%d %H:%M:%S}  {each['status']:<7}  {each['size']:>9}  {each['filename']}")
-    click.echo(f"The outputs are in {folder}")
-    show_zone([each["ended_at"] for each in found], zone)
+def progress_text(run: Progress) -> str:
+    """Return the state of `run` in words: "running for 5m", "queued for 5s"."""
+    return f"{run.state} for {span(run.elapsed)}{run.place}"
 
 
 def _to_second(time: str | None) -> str | None:

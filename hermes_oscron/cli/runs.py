@@ -17,11 +17,12 @@ from ..runs import ledger
 from ..runs.ledger import OK, OUTCOMES, SKIPPED, TRIGGERS, Row
 from ..service import runs as service_runs
 from ..service.jobs import JobService
+from ..service.manual_start import Progress
 from ..service.runs import RunView
-from .addressing import PROFILE_OPTION, complete_jobs, find_job, with_json
+from .addressing import PROFILE_OPTION, find_job, job_argument, with_json
 from .group import service
 from .options import time_option
-from .render import printable, show_zone, span
+from .render import printable, progress_text, show_zone, span
 from .table import Cell, print_table
 
 LEAST_WIDTHS = {"DETAIL": 20, "NAME": 12}
@@ -29,7 +30,7 @@ STYLES = {OK: "", SKIPPED: "yellow", "running": "green"}
 
 
 @click.command(epilog="Example: hermes-oscron runs disk --outcome error --since 2027-03-01")
-@click.argument("job", required=False, shell_complete=complete_jobs)
+@job_argument(required=False)
 @click.option("-n", "limit", default=20, type=click.IntRange(1, 500), show_default=True, help="How many at most.")
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="Only runs that ended so.")
 @click.option("--trigger", type=click.Choice(TRIGGERS), help="Only runs that were started so.")
@@ -49,7 +50,8 @@ def runs(job: str | None, limit: int, outcome: str | None, trigger: str | None, 
     found = service_runs.listed(here.home, service_runs.Filter(job_id, outcome, trigger, moment), None, limit).runs
     for run in found:
         run["path"] = f"{here.home.output_dir}/{run['job_id']}/{run['output']}" if run["output"] else None
-    return found, partial(_show_runs, zone=zone, of_one_job=bool(job), whole=wide)
+    in_progress = {each: run for each, run in here.status().items() if job_id == each or (run.queued and not job_id)}
+    return found, partial(_show_runs, in_progress=in_progress, zone=zone, of_one_job=bool(job), whole=wide)
 
 
 def _find(job: str, in_profile: str | None) -> tuple[JobService, str]:
@@ -64,9 +66,15 @@ def _find(job: str, in_profile: str | None) -> tuple[JobService, str]:
         raise
 
 
-def _show_runs(found: list[RunView], zone: ZoneInfo, of_one_job: bool, whole: bool) -> None:
+def _show_runs(found: list[RunView], in_progress: dict[str, Progress], zone: ZoneInfo, of_one_job: bool,
+               whole: bool) -> None:
+    """Print the runs `in_progress`, and the table of those `found`; a queued one has no row in the ledger yet."""
+    for job_id, run in in_progress.items():
+        text = progress_text(run)
+        click.echo(f"{text[0].upper()}{text[1:]}." if of_one_job else f"{job_id}: {text}.")
     if not found:
-        click.echo("No runs.")
+        if not in_progress:
+            click.echo("No runs.")
         return
     headings = ["RUN", "DUE", *([] if of_one_job else ["JOB", "NAME"]), "TRIGGER", "OUTCOME", "TOOK", "DETAIL"]
     print_table(headings, [_cells(run, zone, of_one_job) for run in found], LEAST_WIDTHS, whole)
@@ -86,7 +94,7 @@ def _cells(run: RunView, zone: ZoneInfo, of_one_job: bool) -> list[Cell | str]:
 
 
 @click.command(epilog="Example: hermes-oscron output disk 2")
-@click.argument("job", shell_complete=complete_jobs)
+@job_argument()
 @click.argument("number", default=1, type=click.IntRange(min=1))
 @click.option("--run", "run_id", type=click.IntRange(min=1), help="That of this RUN, as 'runs' numbers them.")
 @click.option("--response", "only_response", is_flag=True, help="Print only the response, or the output of the script.")

@@ -52,8 +52,8 @@ def status(wants_json: bool) -> None:
 
 
 @click.command(epilog="Example: hermes-oscron top -n 5")
-@click.option("-n", "interval", default=2.0, type=click.FloatRange(min=0.2), show_default=True,
-              help="Seconds between two screens.")
+@click.option("-n", "interval", default=2.0, type=click.FloatRange(min=0.2), show_default=True, metavar="SECONDS",
+              help="The time between two screens.")
 @click.option("--count", type=click.IntRange(min=1), help="End after this many screens.")
 def top(interval: float, count: int | None) -> None:
     """Show the screen of 'status' live, until Ctrl-C."""

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 from ..errors import OscronError
 from ..files import make_private_dir, write_atomic
-from ..hermes.timezone import home_zone
+from ..hermes.timezone import machine_zone
 from ..jobs.fields import ValidationError
+from ..schedule.zones import cron_zone
 from ..schedulers.crontab.table import CrontabFile
+from .field_checks import policy_in_zone
 from .job_views import JobView
 from .jobs import JobService
 
@@ -25,6 +27,8 @@ CRON_ENVIRONMENT = {"SHELL": "/bin/sh", "PATH": "/usr/bin:/bin"}
 TEMPLATE = "0 5 * * 1 tar -zcf /var/backups/home.tgz /home/"
 """The example in the comments of Debian's new crontabs."""
 OURS = "hermes-cron-exec"
+ZONE = "CRON_TZ"
+"""The variable by which cronie reads the times of the lines below it in another zone (crontab(5) of cronie)."""
 NOT_APPLIED = {"RANDOM_DELAY": "is not applied", "START_HOURS_RANGE": "is not applied",
                "MAILTO": "is not used: the output is delivered by the job's 'deliver'"}
 MAX_NAME_CHARS = 50
@@ -108,17 +112,18 @@ def planned(here: JobService, line: Line, account: str) -> Line:
     """Return `line` with the reason why it cannot be imported, and with the warnings of its schedule."""
     if line.why_not:
         return line
-    zone = line.environment.get("CRON_TZ")
     if line.schedule == "@reboot":
         return line._replace(why_not="@reboot: a start of the machine is not a time.")
-    if zone and zone != home_zone(here.home).key:
-        return line._replace(why_not=f"CRON_TZ={zone}: the jobs' zone is {home_zone(here.home).key}, and a job cannot "
-                                     f"have another one.")
+    zone = line.environment.get(ZONE)
+    if zone and not cron_zone(f"{ZONE}={zone} {line.schedule}")[0]:
+        return line._replace(why_not=f"{ZONE}={zone}: there is no such zone.")
     if line.user and line.user != account:
         return line._replace(why_not=f"it runs as {line.user}, and the jobs run as {account}.")
     warnings = list[str]()
+    if zone:
+        warnings.append(f"{ZONE}={zone}: the job's times are in that zone, as in cronie; Debian's cron ignores it.")
     try:
-        here.create(_fields(line, _script_name(here, line)), warnings.append, save=False)
+        here.create(_fields(here, line, _script_name(here, line)), warnings.append, save=False)
     except OscronError as error:
         return line._replace(why_not=str(error))
     return line._replace(notes=(*line.notes, *warnings))
@@ -131,7 +136,7 @@ def carry_out(here: JobService, line: Line) -> JobView:
     path = f"{here.home.scripts_dir}/{name}"
     write_atomic(path, script(line).encode(), 0o700)
     try:
-        return here.create(_fields(line, name))
+        return here.create(_fields(here, line, name))
     except BaseException:
         os.unlink(path)
         raise
@@ -139,7 +144,7 @@ def carry_out(here: JobService, line: Line) -> JobView:
 
 def script(line: Line) -> str:
     """Return a shell script that runs the command of `line` as cron does."""
-    variables = {name: value for name, value in line.environment.items() if name not in ("CRON_TZ", *NOT_APPLIED)}
+    variables = {name: value for name, value in line.environment.items() if name not in (ZONE, *NOT_APPLIED)}
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     command = f'"$SHELL" -c {shlex.quote(line.command)}'
     run = (f"exec {command} </dev/null" if line.stdin is None else
@@ -163,9 +168,10 @@ def comment_out(numbers: Mapping[int, str]) -> None:
     CrontabFile().edit(change)
 
 
-def _fields(line: Line, script_name: str) -> dict[str, Any]:
+def _fields(here: JobService, line: Line, script_name: str) -> dict[str, Any]:
+    zone = line.environment.get(ZONE) or machine_zone().key
     return {"schedule": line.schedule, "name": " ".join(line.command.split())[:MAX_NAME_CHARS], "no_agent": True,
-            "script": script_name, "enabled": False}
+            "script": script_name, "enabled": False, "policy": policy_in_zone(here.root, here.home, zone)}
 
 
 def _script_name(here: JobService, line: Line) -> str:

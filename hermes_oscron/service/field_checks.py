@@ -9,6 +9,7 @@ from .. import config
 from ..errors import cause, shortened
 from ..hermes import agent, agent_facts
 from ..hermes.home import Home, ProfileNotFound, ScriptPathError, execution_home, home_of, script_path
+from ..hermes.timezone import home_zone
 from ..jobs.fields import ValidationError
 from ..jobs.model import Job
 from ..jobs.record import Record
@@ -57,13 +58,19 @@ def with_zone_of_schedule(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "schedule": text, "policy": {**given, "timezone": named}}
 
 
-def zone_with(fields: Mapping[str, Any], job: Job | None, home_zone: ZoneInfo, defaults: Mapping[str, Any]) -> ZoneInfo:
+def zone_with(fields: Mapping[str, Any], job: Job | None, of_home: ZoneInfo, defaults: Mapping[str, Any]) -> ZoneInfo:
     """Return the zone of the times of `job`, or of a new one, after a change of the checked `fields`."""
     given = fields.get("policy", {})
     if job and "timezone" not in given:
         return job.zone
     name = given.get("timezone") or defaults.get("timezone")
-    return ZoneInfo(name) if name else home_zone
+    return ZoneInfo(name) if name else of_home
+
+
+def policy_in_zone(root: str, home: Home, zone: str) -> dict[str, str]:
+    """Return the policy by which the times of a new job are in `zone`; empty if they are without one."""
+    default = zone_with({}, None, home_zone(home), config.policy_of(root, home.profile))
+    return {"timezone": zone} if zone != default.key else {}
 
 
 def refuse_other_kind(schedule: Schedule, given: object) -> None:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from ..errors import OscronError
 from ..files import make_private_dir, write_atomic
-from ..hermes.timezone import home_zone, machine_zone
+from ..hermes.timezone import machine_zone
 from ..schedulers.systemd.systemctl import Systemctl
+from .field_checks import policy_in_zone
 from .job_views import JobView
 from .jobs import JobService
 
@@ -32,6 +33,7 @@ class Timer(NamedTuple):
     description: str
     active: bool
     schedule: str = ""
+    zone: str = ""
     notes: tuple[str, ...] = ()
     why_not: str = ""
 
@@ -63,28 +65,25 @@ def _timer(here: JobService, lines: list[str]) -> Timer:
     try:
         calendars, spans = (pattern.findall("\n".join(found[name])) for pattern, name in (
             (CALENDAR, "TimersCalendar"), (MONOTONIC, "TimersMonotonic")))
-        timer = timer._replace(schedule=_schedule(here, calendars, spans))
+        schedule, zone = _schedule(calendars, spans)
+        timer = timer._replace(schedule=schedule, zone=zone or machine_zone().key)
         warnings = list[str]()
-        here.create(_fields(timer), warnings.append, save=False)
+        here.create(_fields(here, timer), warnings.append, save=False)
     except (NoCronExpression, OscronError) as error:
         return timer._replace(why_not=str(error))
     return timer._replace(notes=(*timer.notes, *warnings))
 
 
-def _schedule(here: JobService, calendars: list[str], spans: list[Any]) -> str:
-    """Return the schedule of a timer with these settings. Raises NoCronExpression."""
+def _schedule(calendars: list[str], spans: list[Any]) -> tuple[str, str]:
+    """Return the schedule of a timer with these settings, and the zone that it names. Raises NoCronExpression."""
     if len(calendars) == 1:
-        expression, zone = cron_of(calendars[0])
-        of_timer, of_jobs = zone or machine_zone().key, home_zone(here.home).key
-        if of_timer != of_jobs:
-            raise NoCronExpression(f"its times are in {of_timer}, and those of the jobs in {of_jobs}.")
-        return expression
+        return cron_of(calendars[0])
     if calendars:
         raise NoCronExpression(f"it has {len(calendars)} calendars: {'; '.join(calendars)}.")
     periods = [span for kind, span in spans if kind in ("UnitActive", "UnitInactive")]
     if len(periods) != 1:
         raise NoCronExpression("it elapses at a start of the machine or of a unit, which is not a time.")
-    return f"every {_minutes(periods[0])}m"
+    return f"every {_minutes(periods[0])}m", ""
 
 
 def _minutes(span: str) -> int:
@@ -141,7 +140,7 @@ def _field(text: str, name: str) -> str:
 def carry_out(here: JobService, timer: Timer, manager: Systemctl) -> JobView:
     """Write the script of `timer`, and create its job, paused. Raises the errors of `create`."""
     make_private_dir(here.home.scripts_dir)
-    fields = _fields(timer)
+    fields = _fields(here, timer)
     write_atomic(f"{here.home.scripts_dir}/{fields['script']}", script(timer, manager.user).encode(), 0o700)
     return here.create(fields)
 
@@ -153,7 +152,8 @@ def script(timer: Timer, is_user: bool) -> str:
             f"exec systemctl {'--user' if is_user else '--system'} start --wait -- {shlex.quote(timer.service)}\n")
 
 
-def _fields(timer: Timer) -> dict[str, Any]:
+def _fields(here: JobService, timer: Timer) -> dict[str, Any]:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", timer.name.removesuffix(".timer"))
     return {"schedule": timer.schedule, "name": timer.name.removesuffix(".timer"), "no_agent": True,
-            "script": f"timer-{name}.sh", "enabled": False}
+            "script": f"timer-{name}.sh", "enabled": False,
+            "policy": policy_in_zone(here.root, here.home, timer.zone)}

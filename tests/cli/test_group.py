@@ -18,7 +18,7 @@ def test_version_is_one_line_and_reads_no_configuration(cli: Cli, root: Path) ->
     assert cli.out("--version") == f"{version_text('hermes-oscron')}\n"
 
 
-@pytest.mark.parametrize("group", [main, main.commands["plugin"]])
+@pytest.mark.parametrize("group", [main, *(each for each in main.commands.values() if isinstance(each, click.Group))])
 def test_the_summary_of_no_command_is_cut(group: click.Group) -> None:
     text = group.get_help(click.Context(group, info_name="hermes-oscron", terminal_width=80))
     assert not [line for line in text.splitlines() if line.endswith("...") and not line.startswith("Usage:")]

@@ -1,8 +1,14 @@
+import contextlib
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
+
+from hermes_oscron.hermes.home import home_of
+from hermes_oscron.runs import lock
+from hermes_oscron.runs.model import SCHEDULE, Run
 
 from ..conftest import release_script, stored, wait_for, write_jobs, write_script, write_waiting_script
 from .conftest import Cli, Installed
@@ -54,6 +60,22 @@ def test_a_run_in_progress_is_shown(cli: Cli, root: Path, server: str) -> None:
     assert re.search(r" manual +running +\d+s +- *$", cli.out("runs", job_id), re.M)
     release_script(root)
     wait_for(lambda: " ok " in cli.out("runs", job_id))
+
+
+def test_a_queued_run_is_shown(cli: Cli, ran: Path) -> None:
+    home = home_of(str(ran), "default")
+    waiting, running = lock.acquire(home, "b"), lock.acquire(home, "a")
+    assert waiting and running
+    with contextlib.ExitStack() as locks:
+        locks.callback(waiting.release)
+        locks.callback(running.release)
+        waiting.write(Run("b", time.time() - 125, SCHEDULE, queued=True))
+        running.write(Run("a", time.time() - 125, SCHEDULE, node="n1", slurm_job="7"))
+        assert cli.out("runs", "b") == "Queued for 2m.\n"
+        assert cli.out("runs", "a").splitlines()[0] == "Running for 2m on n1 (job 7 of Slurm)."
+        assert cli.out("runs").splitlines()[0] == "b: queued for 2m."
+        assert len(cli.out("runs").splitlines()) == 4
+    assert cli.out("runs", "b") == "No runs.\n"
 
 
 def test_times_in_another_zone_than_that_of_the_terminal_have_its_name(cli: Cli, ran: Path) -> None:

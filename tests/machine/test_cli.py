@@ -49,6 +49,7 @@ def test_a_timer_becomes_a_job_that_starts_its_service(sites: dict[str, Site]) -
     site = sites["ada"]
     site.run("systemd-run --user --unit=mine --on-calendar='Mon..Fri 3:30' sh -c 'echo ran >>~/ran'")
     site.run("systemd-run --user --unit=often --on-active=1h --on-unit-active=90min true")
+    site.run("systemd-run --user --unit=tokyo --on-calendar='*-*-* 3:30 Asia/Tokyo' true")
     try:
         told = oscron(site, "import timers")
         assert "mine.timer: 30 3 * * MON-FRI  " in told and "often.timer: every 90m  " in told
@@ -58,8 +59,11 @@ def test_a_timer_becomes_a_job_that_starts_its_service(sites: dict[str, Site]) -
         assert f"systemctl --user disable --now mine.timer\nhermes-oscron resume {job_id}" in told
         oscron(site, f"run --wait {job_id}")
         assert site.run("cat ~/ran").stdout == "ran\n"
+        in_tokyo = oscron(site, "import timers tokyo").split()[-1]
+        policies = [json.loads(oscron(site, f"show {each} --json"))["policy"] for each in (job_id, in_tokyo)]
+        assert policies == [{}, {"timezone": "Asia/Tokyo"}]
     finally:
-        site.run("systemctl --user stop mine.timer often.timer", check=False)
+        site.run("systemctl --user stop mine.timer often.timer tokyo.timer", check=False)
         site.clear()
 
 

@@ -153,3 +153,15 @@ def test_after_a_power_cut_missed_jobs_run_once_and_cut_off_runs_are_recorded(
 def _if_caught_up(site: CrontabSite, job_id: str) -> object:
     jobs = {job["id"]: job for job in site.stored_jobs()}
     return jobs if jobs[job_id]["last_status"] else None
+
+
+def test_logs_prints_what_a_job_printed(site: CrontabSite) -> None:
+    """The account may read the lines of its own jobs in the journal."""
+    job_id = site.create("echo from the job", schedule="0 9 * * *")["id"]
+    other = site.create("echo from another one", schedule="0 9 * * *")["id"]
+    for each in (job_id, other):
+        site.oscron(f"run --wait {each}")
+    wait_for(lambda: "from the job" in site.oscron(f"logs {job_id}"))
+    assert "from another one" not in site.oscron(f"logs {job_id}")
+    run_id = json.loads(site.oscron(f"runs {job_id} --json"))[0]["id"]
+    assert "from the job" in site.oscron(f"logs {job_id} --run {run_id}")
