@@ -11,7 +11,7 @@ import pytest
 from ..conftest import Api, InProcessApi
 
 HTML = {"Accept": "text/html"}
-PAGES = ["/", "/jobs/new", "/checks", "/audit", "/explain?schedule=daily"]
+PAGES = ["/", "/jobs/new", "/checks", "/alerts", "/audit", "/explain?schedule=daily"]
 
 
 class Browser:
