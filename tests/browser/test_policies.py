@@ -35,6 +35,8 @@ def test_each_policy_has_a_field_with_its_meaning(site: Site) -> None:
         expect(page.locator(field(key.name))).to_be_visible()
         expect(page.locator(f"[id='hint-policy.{key.name}']")).to_contain_text(key.meaning)
     assert violations(page) == []
+    page.set_viewport_size({"width": 360, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_a_job_is_created_with_policies_and_copied_with_them(site: Site) -> None:
@@ -53,6 +55,9 @@ def test_a_job_is_created_with_policies_and_copied_with_them(site: Site) -> None
               "environment": {"LANG": "C", "URL": "http://x/?a=b"}, "not_before": "2026-01-01"}
     [job] = site.api.get("/api/crons")["jobs"]
     assert job["policy"] == wanted
+    facts = page.locator("#h-schedule ~ dl")
+    for text in ("90m", "error,75", "1G", "URL=http://x/?a=b"):
+        expect(facts.get_by_text(text)).to_be_visible()
     page.get_by_role("link", name="Copy").click()
     page.get_by_role("button", name="Create the job").click()
     expect(page.get_by_text("The job is created.")).to_be_visible()
