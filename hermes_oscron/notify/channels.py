@@ -90,15 +90,17 @@ def _ping(url: str, content: Mapping[str, Any]) -> None:
     if "ping" not in content:  # the test, which must change no check
         content = {**content, "ping": "log", "profile": "test", "job": "test", "name": "test", "run": content["id"]}
     body = "\n\n".join(filter(None, (content["text"], content.get("output"))))
-    request = urllib.request.Request(ping_url(url, content), body.encode()[-MAX_PING_BYTES:],
-                                     {"User-Agent": "hermes-oscron", "Content-Type": "text/plain; charset=utf-8"})
+    headers = {"User-Agent": "hermes-oscron", "Content-Type": "text/plain; charset=utf-8"}
     try:
+        request = urllib.request.Request(ping_url(url, content), body.encode()[-MAX_PING_BYTES:], headers)
         with urllib.request.urlopen(request, timeout=PING_TIMEOUT_S):
             pass
     except urllib.error.HTTPError as error:
         kind = Rejected if 400 <= error.code < 500 and error.code not in (408, 425, 429) else NotSent
         raise kind(f"The ping was answered with {error.code} {error.reason}.") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (http.client.InvalidURL, ValueError) as error:  # its text has a part of the URL, perhaps the password
+        raise NotSent("The ping failed: its URL is not valid.") from error
+    except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise NotSent(f"The ping failed: {str(reason)[:MAX_ERROR_CHARS]}.") from error
 

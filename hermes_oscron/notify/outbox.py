@@ -60,6 +60,18 @@ class Alert(NamedTuple):
     content: dict[str, Any]
 
 
+class Delivery(NamedTuple):
+    """An alert, and when its receiver accepted it or it was given up; it waits if neither is set.
+
+    `error` is that of the last try. It is empty for an alert that was given up because it came too late to be of use.
+    """
+
+    alert: Alert
+    sent: float | None
+    given_up: float | None
+    error: str
+
+
 class Undelivered(NamedTuple):
     """The alerts that have not reached `target`: those that wait, the `oldest` since then, and those given up.
 
@@ -212,6 +224,15 @@ def undelivered(outbox: Outbox) -> list[Undelivered]:
         "FROM alerts LEFT JOIN targets USING (target) WHERE sent IS NULL GROUP BY target")
     return [Undelivered(target, waiting, oldest or 0.0, since or 0.0, given_up, error or "")
             for target, waiting, oldest, since, given_up, error in rows]
+
+
+def latest(outbox: Outbox, limit: int, target: str = "", before: int | None = None) -> list[Delivery]:
+    """Return the last alerts, newest first: those to `target`, if it is given, with ids below `before`."""
+    rows = outbox.execute("SELECT id, target, created, content, sent, given_up, error FROM alerts "
+                          "WHERE ? IN ('', target) AND id < coalesce(?, id + 1) ORDER BY id DESC LIMIT ?",
+                          (target, before, limit))
+    return [Delivery(Alert(number, name, created, json.loads(content)), sent, given_up, error or "")
+            for number, name, created, content, sent, given_up, error in rows]
 
 
 def tidy(outbox: Outbox, targets: list[str], now: float) -> None:

@@ -1,8 +1,9 @@
-"""Store the alerts that a change of the ledgers calls for, and have them sent."""
+"""Store the alerts that a change of the ledgers calls for, have them sent, and show what became of them."""
 
 import datetime
 import logging
 import time
+from typing import NamedTuple
 
 from .. import config
 from ..errors import OscronError, describe
@@ -16,6 +17,32 @@ log = logging.getLogger(__name__)
 
 UNSENT_S = 300.0
 """An alert that waits for longer, without an attempt, shows that nothing sends them."""
+
+
+class Alerts(NamedTuple):
+    """The receivers of alerts, by name, with what they have not accepted; and the last alerts, newest first.
+
+    No receiver is shown by its URL or command, which may contain a password. `events` are those of which alerts are
+    sent.
+    """
+
+    receivers: dict[str, outbox.Undelivered | None]
+    events: tuple[str, ...]
+    deliveries: list[outbox.Delivery]
+
+
+def alerts(root: str, limit: int, receiver: str = "", before: int | None = None) -> Alerts:
+    """Return the receivers of `root`, and at most `limit` alerts, of those to `receiver` and with ids below `before`.
+
+    Raises OutboxError, OSError.
+    """
+    settings = settings_of(root)
+    receivers: dict[str, outbox.Undelivered | None] = dict.fromkeys(outbox.targets_of(settings))
+    if not outbox.exists(root):
+        return Alerts(receivers, settings.on, [])
+    with outbox.writing(root) as box:
+        receivers |= {each.target: each for each in outbox.undelivered(box)}
+        return Alerts(receivers, settings.on, outbox.latest(box, limit, receiver, before))
 
 
 def announce(root: str) -> None:

@@ -79,7 +79,7 @@ def local_address() -> str:
     return f"{path}?{said['QUERY_STRING']}" if said.get("QUERY_STRING") else path
 
 
-def query(**values: str) -> str:
+def query(**values: object) -> str:
     """Return `values` as the query of an address."""
     return urlencode(values)
 

@@ -1,8 +1,14 @@
 """Everything that a person does with jobs on the pages, with real jobs."""
 
 import re
+import time
 
 from playwright.sync_api import Page, expect
+
+from hermes_oscron.hermes.home import home_of
+from hermes_oscron.runs import ledger, lock
+from hermes_oscron.runs.ledger import End
+from hermes_oscron.runs.model import Run
 
 from ..conftest import release_script, wait_for, write_script, write_waiting_script
 from .conftest import Site
@@ -226,3 +232,27 @@ def test_the_audit_and_the_checks(site: Site) -> None:
     expect(page.get_by_text("Scheduler", exact=True)).to_be_visible()
     page.get_by_role("button", name="Check again").click()
     expect(page.locator("#live .well, #live .findings")).to_be_visible()
+
+
+def test_a_run_on_a_cluster_has_its_node_and_its_job(site: Site) -> None:
+    job = site.api.create(name="remote")
+    page = site.page()
+    path = f"/jobs/default/{job['id']}"
+    home, now = home_of(str(site.root), "default"), time.time()
+    with ledger.writing(home) as books:
+        here = ledger.begin_row(books, job["id"], "remote", "manual", now - 90, now - 90)
+        ledger.end_row(books, here, End(now - 89, "ok"))
+    page.goto(path)
+    expect(page.locator("table.runs th").get_by_text("Node")).to_have_count(0)
+    with ledger.writing(home) as books:
+        row = ledger.begin_row(books, job["id"], "remote", "manual", now - 60, now - 60)
+        ledger.place_row(books, row, "n2", "4711")
+        ledger.end_row(books, row, End(now - 50, "ok"))
+    held = lock.acquire(home, job["id"])
+    assert held
+    held.write(Run(job["id"], now - 5, "manual", node="n1", slurm_job="4712"))
+    page.goto(path)
+    expect(page.locator(f"#run-{row} td[data-label=Node]")).to_have_text("n2 (job 4711 of Slurm)")
+    expect(page.locator(f"#run-{here} td[data-label=Node]")).to_have_text("")
+    expect(page.locator("#h-log")).to_contain_text("on n1 (job 4712 of Slurm)")
+    held.release()

@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, Page, expect
 from .conftest import Site, sample_site, screenshot
 
 PAGES = {"overview": "/", "week": "/?hours=168", "job": "/jobs/default/a8", "paused": "/jobs/default/a7",
-         "new": "/jobs/new", "edit": "/jobs/default/a1/edit", "health": "/checks", "audit": "/audit?run=1",
-         "output": "/jobs/default/a1/outputs/2026-11-27_07-00-04.md", "missing": "/jobs/default/none"}
+         "new": "/jobs/new", "edit": "/jobs/default/a1/edit", "health": "/checks", "alerts": "/alerts",
+         "audit": "/audit?run=1", "output": "/jobs/default/a1/outputs/2026-11-27_07-00-04.md",
+         "missing": "/jobs/default/none"}
 MAX_PAGE_BYTES, MAX_FILES_BYTES = 200_000, 60_000
 MAX_FIRST_PAINT_MS = 3000
 OUTPUT = """# Cron Job: Morning briefing

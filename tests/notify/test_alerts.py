@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hermes_oscron.hermes.home import Home
-from hermes_oscron.notify import outbox
+from hermes_oscron.notify import channels, message, outbox
 from hermes_oscron.runs import ledger
 from hermes_oscron.service.alerts import undelivered
 from hermes_oscron.state import State
@@ -413,3 +413,10 @@ def test_the_test_reports_each_receiver(root: Path, tmp_path: Path) -> None:
         assert "FAILED: Apprise exited with code 1: The URL is not one of Apprise" in told.stdout
         assert len(mailbox.mails) == 1 and monitor.signals == ["log"]
         assert [alert["event"] for alert in alerts_in(file)] == ["test"]
+
+
+def test_the_error_of_a_ping_has_no_part_of_its_url() -> None:
+    for url in ("http://me:pa@ss/{job}", "http://me:secret word@127.0.0.1/{job}", "http://[secret/{job}"):
+        with pytest.raises(channels.NotSent) as caught:
+            channels.send(outbox.Target(outbox.PING, (url,)), [{"id": "x", **message.of_test()}])
+        assert str(caught.value) == "The ping failed: its URL is not valid."

@@ -8,10 +8,13 @@ from urllib.parse import urlencode
 
 import pytest
 
+from hermes_oscron.jobs import policy
+from hermes_oscron.web.dashboard import form
+
 from ..conftest import Api, InProcessApi
 
 HTML = {"Accept": "text/html"}
-PAGES = ["/", "/jobs/new", "/checks", "/audit", "/explain?schedule=daily"]
+PAGES = ["/", "/jobs/new", "/checks", "/alerts", "/audit", "/explain?schedule=daily"]
 
 
 class Browser:
@@ -209,3 +212,12 @@ def test_jobs_that_cannot_be_read_are_reported(browser: Browser, api: Api, root:
     (root / "cron" / "jobs.json").write_text("{")
     status, _, content = browser.get("/")
     assert status == 200 and "jobs.json" in content
+
+
+def test_a_new_key_of_the_policy_has_a_field_without_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = policy.Key("colour", policy.one_of("red", "blue"), "text", "Its colour.")
+    monkeypatch.setitem(policy.KEYS, key.name, key)
+    found = form.inputs(form.defaults() | {"policy.colour": "red"}, is_new=True)
+    [colour] = dict(form.groups(found))["Other"]
+    assert colour == form.Input("policy.colour", "Colour", "Its colour.", "choice", "red", ("", "red", "blue"))
+    assert form.changed({"policy.colour": "blue"}, form.defaults(), {})["policy"] == {"colour": "blue"}

@@ -1,11 +1,14 @@
-"""The form that creates and changes a job, made from the table of fields."""
+"""The form that creates and changes a job, made from the tables of fields and policies."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...hermes.home import Home
 from ...jobs.fields import FIELDS, UNSET, Field
+from ...jobs.policy import KEYS
+from . import policies
 from .job import label
 
 GROUPS = {
@@ -15,8 +18,9 @@ GROUPS = {
 }
 """The fields below the main ones, in groups. A field that is in none comes last."""
 MAIN = ("name", "schedule", "prompt", "script", "no_agent", "repeat", "paused", "paused_reason")
-LEFT_OUT = ("skill", "enabled", "pinned")
-"""Fields for clients that another field or action covers."""
+LEFT_OUT = ("skill", "enabled", "pinned", "policy")
+"""Fields for clients that another field or action covers; each key of the policy has a field of its own."""
+POLICY_GROUPS = {title: tuple(f"{policies.PREFIX}{name}" for name in names) for title, names in policies.GROUPS.items()}
 HINTS = {"name": "Without one, it is the beginning of the prompt.", "prompt": "",
          "repeat": "How many times to run in all. Empty: without a limit.",
          "no_agent": "Run the script itself; without this, its output is given to the agent with the prompt.",
@@ -27,7 +31,7 @@ YES, NO = "yes", "no"
 
 
 class Input(NamedTuple):
-    """One field of the form. `kind` is text, long, check, choice or list."""
+    """One field of the form. `kind` is text, long, check, choice, list or table."""
 
     name: str
     label: str
@@ -39,37 +43,55 @@ class Input(NamedTuple):
 
 def inputs(values: Mapping[str, str], is_new: bool) -> dict[str, Input]:
     """Return the fields of the form with `values`, by name."""
-    return {name: _input(FIELDS[name], values.get(name, "")) for name in _shown() if is_new or not only_new(name)}
+    found = [_input(FIELDS[name], values.get(name, "")) for name in _shown() if is_new or not only_new(name)]
+    for key in KEYS.values():
+        name = f"{policies.PREFIX}{key.name}"
+        kind, choices = policies.kind(key)
+        found.append(Input(name, policies.label(key.name), policies.hint(key), kind, values.get(name, ""), choices))
+    return {each.name: each for each in found}
 
 
 def groups(found: Mapping[str, Input]) -> list[tuple[str, list[Input]]]:
     """Return the fields below the main ones, by group."""
-    named = {name for names in GROUPS.values() for name in names}
+    all_groups = {**GROUPS, **POLICY_GROUPS}
+    named = {name for names in all_groups.values() for name in names}
     others = [name for name in found if name not in named and name not in MAIN]
     return [(title, [found[name] for name in names if name in found])
-            for title, names in [*GROUPS.items(), ("Other", others)] if any(name in found for name in names)]
+            for title, names in [*all_groups.items(), ("Other", others)] if any(name in found for name in names)]
 
 
 def values_of(view: Mapping[str, Any]) -> dict[str, str]:
     """Return the fields of the job in `view` as the form shows them."""
-    return {name: _text(FIELDS[name], view.get(name)) for name in _shown()}
+    return {name: _text(FIELDS[name], view.get(name)) for name in _shown()} | policies.texts(view["policy"])
 
 
 def defaults() -> dict[str, str]:
     """Return the fields of a new job as the form shows them."""
     defaults = {name: FIELDS[name].default for name in _shown()}
-    return {name: _text(FIELDS[name], None if default is UNSET else default) for name, default in defaults.items()}
+    texts = {name: _text(FIELDS[name], None if default is UNSET else default) for name, default in defaults.items()}
+    return texts | policies.texts({})
 
 
-def changed(given: Mapping[str, str], before: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields that differ from `before`, with values of their own types."""
-    return {name: _value(FIELDS[name], given.get(name, "")) for name in before
-            if _plain(given.get(name, "")) != _plain(before[name])}
+def changed(given: Mapping[str, str], before: Mapping[str, str], policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that differ from `before`, with values of their own types, and the changes of `policy`.
+
+    Raises ValidationError.
+    """
+    fields = {name: _value(FIELDS[name], given.get(name, "")) for name in before
+              if name in FIELDS and _plain(given.get(name, "")) != _plain(before[name])}
+    changes = policies.changed(given, before, policy)
+    return {**fields, "policy": changes} if changes else fields
+
+
+def field_of(sentence: str, found: Mapping[str, Input]) -> str:
+    """Return the first of the fields `found` that an error names; empty if it names none."""
+    names = re.findall(r"'([a-z0-9_]+(?:\.[a-z0-9_]+)?)[.']", sentence)
+    return next((name for name in names if name in found), "")
 
 
 def only_new(name: str) -> bool:
     """Return True if the field `name` is for new jobs alone."""
-    return FIELDS[name].only_new
+    return name in FIELDS and FIELDS[name].only_new
 
 
 def scripts(home: Home) -> list[str]:
@@ -87,9 +109,8 @@ def scripts(home: Home) -> list[str]:
 
 
 def _shown() -> list[str]:
-    """Return the fields of the form. One that is an object stays as it is."""
-    return [name for name, field in FIELDS.items()
-            if name not in LEFT_OUT and "object" not in field.type.schema.get("type", "")]
+    """Return the fields of the form, without the policy."""
+    return [name for name in FIELDS if name not in LEFT_OUT]
 
 
 def _input(field: Field, value: str) -> Input:

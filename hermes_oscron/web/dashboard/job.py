@@ -19,6 +19,7 @@ from ...schedulers.plan import plan_of
 from ...service import explain, job_views, run_history
 from ...service.jobs import JobService
 from ...service.runs import of_job
+from . import policies
 from .output import plain
 from .overview import row_of
 from .plot import plot
@@ -28,7 +29,8 @@ RUNS = 50
 """The number of runs on one page."""
 COMING = 10
 FAR = datetime.timedelta(days=366 * 10)
-SHOWN_APART = {"schedule", "prompt", "name", "enabled", "repeat", "skill", "pinned", "paused", "paused_reason"}
+SHOWN_APART = {"schedule", "prompt", "name", "enabled", "repeat", "skill", "pinned", "paused", "paused_reason",
+               "policy"}
 
 
 class RunRow(NamedTuple):
@@ -83,9 +85,9 @@ def settings(view: dict[str, Any]) -> dict[str, str]:
         if field.name not in SHOWN_APART and value not in (None, "", [], False) and not (
                 field.name == "toast_notifications" and value is True):
             found[label(field.name)] = ", ".join(map(str, value)) if isinstance(value, list) else {
-                True: "yes"}.get(value, str(value)) if isinstance(value, bool) else (
-                    json.dumps(value) if isinstance(value, dict) else str(value))
-    return found
+                True: "yes"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    in_force = policies.texts(view["effective_policy"])
+    return found | {policies.label(name.removeprefix(policies.PREFIX)): text for name, text in in_force.items() if text}
 
 
 def label(name: str) -> str:

@@ -132,7 +132,7 @@ class JobPages:
         if "explain" in given or _stale_form():
             return self._form(service, given, is_new=True, error=_stale_form())
         try:
-            wanted = form.changed(given, values)
+            wanted = form.changed(given, values, {})
             job = service.create({**wanted, "schedule": given.get("schedule", "")})
         except OscronError as error:
             return self._form(service, given, is_new=True, error=error)
@@ -156,7 +156,7 @@ class JobPages:
             return self._form(service, given, is_new=False, view=view, error=_stale_form())
         before = {name: value for name, value in form.values_of(view).items() if not form.only_new(name)}
         try:
-            service.update(job_id, form.changed(given, before))
+            service.update(job_id, form.changed(given, before, view["policy"]))
         except OscronError as error:
             return self._form(service, given, is_new=False, view=view, error=error)
         return self._back(profile, job_id, "updated")
@@ -167,12 +167,14 @@ class JobPages:
         found = form.inputs(values, is_new)
         profile = service.home.profile
         text = found["schedule"].value
+        wrong = form.field_of(str(error), found) if error else ""
         action = "/jobs/new" if view is None else f"/jobs/{profile}/{view['id']}"
         return render("form", error.status if error else 200, view=view, fields=found,
                       groups=form.groups(found), scripts=form.scripts(service.home), profile=profile, logged_in=True,
-                      error=str(error) if error else "", action=action if view is None else f"{action}/edit",
-                      back="/" if view is None else action, profiles=[home.profile for home in homes_of(service.root)],
-                      targets=service.delivery_options(), **self._explanation(service, text))
+                      error=str(error) if error else "", wrong=wrong,
+                      action=action if view is None else f"{action}/edit", back="/" if view is None else action,
+                      profiles=[home.profile for home in homes_of(service.root)], targets=service.delivery_options(),
+                      **self._explanation(service, text))
 
     def _explanation(self, service: JobService, text: str) -> dict[str, Any]:
         """Return the values of the template that explains the schedule `text`."""

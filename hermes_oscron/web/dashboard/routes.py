@@ -60,7 +60,7 @@ class Dashboard:
             app.route(path, method, self._public(handler), name=PAGE)
         private: list[tuple[str, str, Handler]] = [
             ("GET", "/", self.overview), ("POST", "/logout", self.logout), ("GET", "/checks", self.checks_page),
-            ("POST", "/checks", self.check_again),
+            ("POST", "/checks", self.check_again), ("GET", "/alerts", self.alerts),
             *((method, path, self._of_jobs(name)) for method, path, name in JOBS)]
         for method, path, handler in private:
             app.route(path, method, self._private(handler), name=PAGE)
@@ -80,6 +80,12 @@ class Dashboard:
     def check_again(self) -> Page:
         self.checks.latest(again=True)
         return redirect("/checks")
+
+    def alerts(self) -> Page:
+        from .alerts import alerts_page
+
+        receiver, before = request.text_param("receiver") or "", request.int_param("before")
+        return render("alerts", **alerts_page(self.service, self.clock(self.service), receiver, before))
 
     def login_page(self) -> Page:
         if self.authenticator.is_authenticated(caller()):

@@ -20,7 +20,7 @@
 <a class="brand" href="/"><svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="9.5"/><path d="M12 6.5V12l3.5 2.5"/></svg><span>hermes-oscron</span></a>
 % if get('here') is not None:
 <nav aria-label="Pages">
-% for key, path, label in (("overview", "/", "Overview"), ("new", "/jobs/new", "New job"), ("checks", "/checks", "Health"), ("audit", "/audit", "Audit")):
+% for key, path, label in (("overview", "/", "Overview"), ("new", "/jobs/new", "New job"), ("checks", "/checks", "Health"), ("alerts", "/alerts", "Alerts"), ("audit", "/audit", "Audit")):
 <a href="{{path}}"{{!' aria-current="page"' if here == key else ''}}>{{label}}</a>
 % end
 </nav>

@@ -1,4 +1,6 @@
-% described = 'aria-describedby="hint-%s"' % each.name if each.hint else ''
+% is_wrong = each.name == wrong
+% notes = ' '.join(['hint-' + each.name] * bool(each.hint) + ['error-' + each.name] * is_wrong)
+% described = ('aria-describedby="%s"' % notes if notes else '') + (' aria-invalid="true" autofocus' if is_wrong else '')
 <div class="field {{each.kind}}">
 % if each.kind == 'check':
 <label class="check"><input type="checkbox" id="f-{{each.name}}" name="{{each.name}}" value="yes"{{!' checked' if each.value == 'yes' else ''}} {{!described}}> {{each.label}}</label>
@@ -10,12 +12,15 @@
 <option value="{{choice}}"{{!' selected' if choice == each.value else ''}}>{{choice or 'Default'}}</option>
 % end
 </select>
-% elif each.kind == 'long':
-<textarea id="f-{{each.name}}" name="{{each.name}}" rows="10" dir="auto" {{!described}}>
+% elif each.kind in ('long', 'table'):
+<textarea id="f-{{each.name}}" name="{{each.name}}" rows="{{10 if each.kind == 'long' else 3}}" dir="auto" {{!described}}>
 {{each.value}}</textarea>
 % else:
 <input id="f-{{each.name}}" name="{{each.name}}" value="{{each.value}}" dir="auto" autocomplete="off" {{!described}}{{!' list="l-%s"' % listed if listed else ''}}>
 % end
+% end
+% if is_wrong:
+<p class="problem" id="error-{{each.name}}"><bdi>{{error}}</bdi></p>
 % end
 % if each.hint:
 <p class="hint" id="hint-{{each.name}}">{{each.hint}}{{' Separate several by commas.' if each.kind == 'list' else ''}}</p>

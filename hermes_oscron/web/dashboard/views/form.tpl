@@ -12,7 +12,7 @@ Edit <bdi>{{view['name']}}</bdi>
 % end
 </h1>
 % if error:
-<p class="problem" role="alert"><bdi>{{error}}</bdi></p>
+<p class="problem" role="alert"><bdi>{{error}}</bdi>{{!' <a href="#f-%s">Go to the field</a>' % wrong if wrong else ''}}</p>
 % end
 <form class="job" method="post" action="{{action}}">
 <input type="hidden" name="csrf" value="{{form_token}}">
@@ -28,7 +28,7 @@ Edit <bdi>{{view['name']}}</bdi>
 % end
 % include('field.tpl', each=fields['name'], listed='')
 <div class="field"><label for="f-schedule">Schedule</label>
-<div class="with-button"><input id="f-schedule" name="schedule" value="{{fields['schedule'].value}}" data-explain="explained" aria-describedby="explained" autocomplete="off" spellcheck="false"{{!' required' if view is None else ''}} maxlength="4096"><button class="quiet" name="explain" value="1" formnovalidate>Explain</button></div>
+<div class="with-button"><input id="f-schedule" name="schedule" value="{{fields['schedule'].value}}" data-explain="explained" aria-describedby="explained"{{!' aria-invalid="true" autofocus' if wrong == 'schedule' else ''}} autocomplete="off" spellcheck="false"{{!' required' if view is None else ''}} maxlength="4096"><button class="quiet" name="explain" value="1" formnovalidate>Explain</button></div>
 <div id="explained" aria-live="polite">
 % include('explain.tpl')
 </div></div>
@@ -46,7 +46,7 @@ Edit <bdi>{{view['name']}}</bdi>
 % end
 </section>
 % for title, inputs in groups:
-<details class="card" id="g-{{title.split()[0].lower()}}"{{!' open' if error else ''}}><summary>{{title}}</summary>
+<details class="card" id="g-{{title.split()[0].lower()}}"{{!' open' if error and (not wrong or wrong in [each.name for each in inputs]) else ''}}><summary>{{title}}</summary>
 <div class="row">
 % for each in inputs:
 % include('field.tpl', each=each, listed={'deliver': 'targets', 'failure_deliver': 'targets', 'monitor_script': 'scripts', 'profile': 'profiles'}.get(each.name, ''))

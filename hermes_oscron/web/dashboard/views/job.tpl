@@ -53,7 +53,7 @@
 </div>
 % if run:
 <section class="card now" aria-labelledby="h-log">
-<h2 id="h-log">{{'Queued' if run.queued else 'Running'}} for {{!clock.elapsed(clock.now - run.elapsed)}}</h2>
+<h2 id="h-log">{{'Queued' if run.queued else 'Running'}} for {{!clock.elapsed(clock.now - run.elapsed)}}{{run.place}}</h2>
 <pre class="text" data-log="{{row.path}}/log" data-offset="{{log.next}}" tabindex="0" aria-label="Output so far" dir="auto">{{log.text}}</pre>
 </section>
 % end
@@ -127,8 +127,8 @@
 </figure>
 <div class="scroll"><table class="runs">
 <thead><tr><th scope="col">Due</th><th scope="col">Outcome</th><th scope="col">Late</th><th scope="col">Took</th>
-% has = {name: any(getattr(each.row if name in ('cpu_s', 'memory_bytes', 'output') else each, name) for each in runs) for name in ('tokens', 'cost', 'cpu_s', 'memory_bytes', 'output')}
-% for name, label in (('cpu_s', 'CPU'), ('memory_bytes', 'Memory'), ('tokens', 'Tokens'), ('cost', 'Cost')):
+% has = {name: any(getattr(each.row if name in ('node', 'cpu_s', 'memory_bytes') else each, name) for each in runs) for name in ('node', 'tokens', 'cost', 'cpu_s', 'memory_bytes')}
+% for name, label in (('node', 'Node'), ('cpu_s', 'CPU'), ('memory_bytes', 'Memory'), ('tokens', 'Tokens'), ('cost', 'Cost')):
 % if has[name]:
 <th scope="col">{{label}}</th>
 % end
@@ -143,6 +143,9 @@
 {{each.outcome}}</span></td>
 <td data-label="Late">{{duration(each.late) if each.late is not None and each.row.trigger != 'manual' else ''}}</td>
 <td data-label="Took">{{duration(each.took)}}</td>
+% if has['node']:
+<td data-label="Node">{{each.row.node or ''}}{{' (job %s of Slurm)' % each.row.cluster_job if each.row.cluster_job else ''}}</td>
+% end
 % if has['cpu_s']:
 <td data-label="CPU">{{duration(each.row.cpu_s)}}</td>
 % end

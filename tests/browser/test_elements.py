@@ -1,0 +1,199 @@
+"""The elements of the overview and of a job's page, with the jobs and runs of a week."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from hermes_oscron.hermes.home import home_of
+from hermes_oscron.runs import ledger
+from hermes_oscron.runs.ledger import End
+from hermes_oscron.schedulers.active import set_disarmed
+
+from ..conftest import release_script, wait_for, write_jobs, write_script, write_waiting_script
+from .conftest import Site
+from .sample import record
+
+
+def width_of(bar: Locator) -> float:
+    return float((bar.get_attribute("width") or "").removesuffix("%"))
+
+
+def test_missed_runs_failures_and_the_next_runs_are_listed(sample: Site) -> None:
+    page = sample.page()
+    missed = page.locator("section", has=page.get_by_role("heading", name="Missed in the last 7 days"))
+    expect(missed.get_by_role("link", name="Check certificates")).to_be_visible()
+    expect(missed.locator("li").first).to_contain_text("The machine was off or asleep.")
+    failed = page.locator("section", has=page.get_by_role("heading", name="Failed in the last 7 days"))
+    expect(failed.locator("li").filter(has_text="Nightly integration tests")).to_contain_text("last")
+    coming = page.locator("section", has=page.get_by_role("heading", name="Next", exact=True))
+    expect(coming.locator("li")).to_have_count(8)
+    times = coming.locator("time").evaluate_all("each => each.map(time => Number(time.dataset.t))")
+    assert times == sorted(times) and times[0] > time.time() - 60
+    coming.get_by_role("link").first.click()
+    expect(page.locator("#h-times")).to_be_visible()
+
+
+def test_a_bar_is_as_long_as_its_run_and_now_has_a_line(sample: Site) -> None:
+    page = sample.page()
+    expect(page.locator(".grid line.now")).to_have_attribute("x1", "50%")
+    tests = page.locator(".lane", has_text="Nightly integration tests").locator(".bar").first
+    backup = page.locator(".lane", has_text="Back up the photo library").locator(".bar").first
+    assert width_of(tests) / 50 * 24 == pytest.approx(1.5, rel=0.55), "from 0.7 to 1.5 times 90 min"
+    assert 0 < width_of(backup) < width_of(tests)
+    page.goto("/?hours=168")
+    assert page.locator(".lane", has_text="Check certificates").locator(".track use").count() > 20
+
+
+def test_the_time_of_a_run_in_progress_counts_on(site: Site) -> None:
+    job = site.api.create(name="waiting", script=write_waiting_script(site.root), no_agent=True)
+    site.api.start_run(job["id"])
+    page = site.page()
+    elapsed = page.locator("#h-now ~ ul .elapsed")
+    expect(elapsed).to_be_visible()
+    before = elapsed.inner_text()
+    expect(elapsed).not_to_have_text(before)
+    release_script(site.root)
+    expect(elapsed).to_have_count(0)
+
+
+def test_many_jobs_are_on_several_pages_by_profile(site: Site) -> None:
+    other = site.root / "profiles" / "research"
+    (other / "cron").mkdir(parents=True)
+    write_jobs(site.root, *(record(f"a{n}", f"job {n}", "0 9 * * *") for n in range(450)))
+    write_jobs(other, *(record(f"b{n}", f"study {n}", "0 9 * * *") for n in range(50)))
+    page = site.page()
+    names = page.locator(".lane a")
+    expect(names).to_have_count(100)
+    expect(page.get_by_text("Page 1 of 5, 500 jobs")).to_be_visible()
+    expect(names.nth(9)).to_have_text("job 9")
+    page.get_by_role("link", name="Next", exact=True).click()
+    expect(names.first).to_have_text("job 100")
+    page.get_by_role("link", name="Previous").click()
+    expect(names.first).to_have_text("job 0")
+    page.goto("/?page=5")
+    expect(page.locator(".group")).to_have_text(["default", "research"])
+    page.get_by_label("Search jobs").press_sequentially("study 4")
+    expect(names).to_have_count(11)
+    page.get_by_role("link", name="default", exact=True).click()
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+
+
+def test_the_page_of_a_job_has_its_line_its_plot_its_cost_and_its_pages_of_runs(sample: Site) -> None:
+    page = sample.page()
+    page.goto("/jobs/default/a4")
+    facts = page.locator("#h-schedule ~ dl")
+    expect(facts).to_contain_text("*/30 * * * *")
+    expect(facts).to_contain_text("foreground")
+    rows = page.locator("table.runs tbody tr")
+    expect(rows).to_have_count(50)
+    bars = page.locator(".plot a")
+    expect(bars).to_have_count(50)
+    outcomes = rows.locator(".outcome").all_inner_texts()
+    drawn = page.locator(".plot g").evaluate_all("each => each.map(group => group.getAttribute('class'))")
+    assert [each.strip() for each in outcomes] == drawn
+    expect(bars.first.locator("title")).to_contain_text("took")
+    late = page.locator(".plot .late")
+    assert late.count() > 0
+    ran = rows.filter(has_text="5,120").first
+    expect(ran).to_contain_text("$0.0123")
+    expect(ran.locator("[data-label=CPU], [data-label=Memory]")).to_have_count(2)
+    expect(page.locator("#h-runs ~ p")).to_contain_text("tokens")
+    newest = rows.first.get_attribute("id")
+    page.get_by_role("link", name="Earlier").click()
+    expect(rows).to_have_count(50)
+    assert rows.first.get_attribute("id") != newest
+    page.get_by_role("link", name="Newest").click()
+    expect(rows.first).to_have_attribute("id", newest or "")
+    address = bars.first.get_attribute("href")
+    page.goto(f"/jobs/default/a4{address}")
+    expect(page.locator("tr:target")).to_have_count(1)
+
+
+def test_a_running_job_is_deleted_and_its_run_stopped(site: Site) -> None:
+    job = site.api.create(name="waiting", script=write_waiting_script(site.root), no_agent=True)
+    site.api.start_run(job["id"])
+    page = site.page()
+    page.goto(f"/jobs/default/{job['id']}")
+    page.locator("summary", has_text="Delete").click()
+    page.get_by_label("Stop the run in progress").check()
+    page.get_by_role("button", name="Delete the job").click()
+    expect(page.get_by_text("No jobs yet")).to_be_visible()
+    wait_for(lambda: not site.api.running())
+
+
+def test_outputs_are_listed_and_kept_apart(site: Site) -> None:
+    job = site.api.create(name="x", script=write_script(site.root, "x.sh", "echo $$"), no_agent=True)
+    for _ in range(2):
+        site.api.run_to_end(job["id"])
+        time.sleep(1.1)
+    page = site.page()
+    page.goto(f"/jobs/default/{job['id']}")
+    page.locator("#outputs summary").click()
+    expect(page.locator("#outputs a")).to_have_count(len(site.api.outputs(job["id"])))
+    page.locator("#outputs a").last.click()
+    expect(page.locator("pre.whole")).to_be_visible()
+
+
+def test_a_gap_in_the_ledger_is_shown_by_the_audit(site: Site) -> None:
+    job = site.api.create(name="one")
+    with ledger.writing(home_of(str(site.root), "default")) as books:
+        row = ledger.begin_row(books, job["id"], "one", "schedule", time.time(), time.time())
+        ledger.end_row(books, row, End(time.time(), "ok"))
+    page = site.page()
+    page.goto("/audit")
+    page.get_by_role("button", name="Audit now").click()
+    found = page.locator("table.runs tbody tr").filter(has_text=job["id"])
+    expect(found).to_contain_text("is of a time at which the job was not due")
+    found.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="one")).to_be_visible()
+
+
+def test_a_link_of_open_logs_in_once(site: Site) -> None:
+    printed = subprocess.run([sys.executable, "-m", "hermes_oscron.cli", "open"], check=True, capture_output=True,
+                             text=True).stdout
+    path = printed[printed.index("/login"):].strip()
+    page = site.page(log_in=False)
+    page.goto(path)
+    expect(page.get_by_text("No jobs yet")).to_be_visible()
+    other = site.page(log_in=False)
+    other.goto(path)
+    expect(other.get_by_role("alert")).to_be_visible()
+    expect(other.get_by_label("Token")).to_be_visible()
+
+
+def test_disarmed_jobs_and_one_that_never_fires_are_reported(site: Site) -> None:
+    write_jobs(site.root, record("a1", "well", "0 9 * * *"), record("a2", "odd", "61 9 * * *"))
+    page = site.page()
+    expect(page.locator(".lane.broken a")).to_have_text("odd")
+    page.locator(".lane.broken a").click()
+    expect(page.get_by_role("alert")).to_contain_text("It never fires:")
+    set_disarmed(str(site.root), True)
+    for path in ("/", "/jobs/default/a1"):
+        page.goto(path)
+        expect(page.get_by_role("alert").first).to_contain_text("The jobs are disarmed since")
+    set_disarmed(str(site.root), False)
+    page.goto("/")
+    expect(page.get_by_text("The jobs are disarmed since")).to_have_count(0)
+
+
+def test_a_job_is_created_in_another_profile(site: Site) -> None:
+    (site.root / "profiles" / "research").mkdir(parents=True)
+    (site.root / "profiles" / "research" / "config.yaml").write_text("")
+    page = site.page()
+    page.goto("/jobs/new")
+    assert page.locator("#l-profiles option").count() == 2 and page.locator("#l-targets option").count() > 0
+    page.select_option("[name=profile_of_job]", "research")
+    page.fill("[name=schedule]", "daily at 9")
+    page.fill("[name=prompt]", "hello")
+    page.get_by_role("button", name="Create the job").click()
+    expect(page.locator(".crumbs")).to_contain_text("research")
+    page.get_by_role("link", name="Edit", exact=True).click()
+    page.get_by_role("link", name="Cancel").click()
+    expect(page.locator("#h-schedule")).to_be_visible()
+    page.goto("/?profile=default")
+    expect(page.locator(".lane")).to_have_count(0)
+    page.get_by_role("link", name="All profiles").click()
+    expect(page.locator(".lane")).to_have_count(1)
