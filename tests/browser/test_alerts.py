@@ -52,12 +52,15 @@ def test_what_was_sent_to_whom_and_what_could_not_be_delivered(site: Site) -> No
         waiting = rows.filter(has_text="json").filter(has_text="waiting")
         expect(waiting).to_contain_text("Not delivered: Apprise exited with code 1")
         expect(page.locator(".findings")).to_contain_text("has accepted no alert since")
+        expect(page.locator(".findings")).to_contain_text("1 waits and is sent again")
         failed = rows.filter(has_text="signal fail").filter(has_text="failed")
         expect(failed).to_contain_text("answered with 404")
         expect(page.locator(".findings")).to_contain_text("2 could not be delivered in the last week")
         screenshot(page, "alerts")
         assert PASSWORD not in page.content() and str(down) not in page.content()
         assert violations(page) == []
+        page.set_viewport_size({"width": 360, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
         page.locator(".findings").get_by_role("link", name="mailto").click()
         expect(rows).to_have_count(1)
         page.get_by_role("link", name="All, newest first").click()

@@ -23,7 +23,7 @@ urls = ["mailto://user:password@example.org?to=admin@example.org"]</pre>
 % include('mark.tpl', state='error' if failing else 'queued' if each and each.waiting else 'completed')
 <span><a href="/alerts?{{query(receiver=name)}}"{{!' aria-current="true"' if name == receiver else ''}}>{{name}}</a>
 % if each and each.failing_since:
-has accepted no alert since {{!clock.time(each.failing_since)}}; {{each.waiting}} wait and are sent again: <bdi>{{each.error}}</bdi>
+has accepted no alert since {{!clock.time(each.failing_since)}}; {{'1 waits and is' if each.waiting == 1 else '%d wait and are' % each.waiting}} sent again: <bdi>{{each.error}}</bdi>
 % elif each and each.waiting:
 has {{each.waiting}} waiting alert{{'s' if each.waiting > 1 else ''}}.
 % end
