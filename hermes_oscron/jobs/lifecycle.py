@@ -71,13 +71,14 @@ def edit(job: Job, fields: Mapping[str, Any], schedule: Schedule | None, now: da
 
     Raises ValidationError if nothing is left to run, and ScheduleError if `enabled` resumes a job that cannot be.
     """
-    zone = job.zone
+    before = job
     if "policy" in fields:
         job = job.with_policy(fields["policy"])
-    if schedule and schedule != job.schedule:
+    if schedule and schedule != job.own_schedule:
         job = _reschedule(job, schedule, now, resolution)
-    elif job.schedule and job.schedule.kind == CRON and job.zone != zone:
-        job = _start_from(job.with_schedule(job.schedule), now, resolution)
+    elif job.own_schedule and job.own_schedule.kind == CRON and (
+            (job.zone, job.schedule) != (before.zone, before.schedule)):
+        job = _start_from(job.with_schedule(job.own_schedule), now, resolution)
     job = _set_fields(job, fields)
     if fields.keys() & {"prompt", "no_agent", "script", "monitor_script", "monitor_url"}:
         _require_work(job)

@@ -27,8 +27,9 @@ class Job(NamedTuple):
     """One job of one profile. `record` is shared with the store's cache: never change it in place.
 
     `zone` is the zone of the job's wall-clock times, `home_zone` that of jobs without one of their own. `schedule` is
-    None if the record has no usable schedule or policy; `schedule_error` then gives the reason. `policy` is the one in
-    force, with the `defaults` of its profile.
+    by what it is due: its `own_schedule`, that of the record, later by the jitter of its policy. Both are None if the
+    record has no usable schedule or policy; `schedule_error` then gives the reason. `policy` is the one in force, with
+    the `defaults` of its profile.
     """
 
     profile: str
@@ -39,6 +40,7 @@ class Job(NamedTuple):
     policy: Mapping[str, Any] = NO_POLICY
     defaults: Mapping[str, Any] = NO_POLICY
     home_zone: ZoneInfo | None = None
+    own_schedule: Schedule | None = None
 
     @classmethod
     def from_record(cls, profile: str, record: Record, home_zone: ZoneInfo,
@@ -51,8 +53,9 @@ class Job(NamedTuple):
         zone = zones.get(instance, home_zone)
         schedules, errors = use_each({instance: record}, lambda record: _stored_schedule(record, zone))
         errors |= wrong_zone | wrong
-        return cls(profile, record, zone, None if errors else schedules[instance], errors.get(instance, ""),
-                   policy, defaults, home_zone)
+        own = None if errors else schedules[instance]
+        return cls(profile, record, zone, own and _with_jitter(own, record, policy), errors.get(instance, ""), policy,
+                   defaults, home_zone, own)
 
     def with_record(self, record: Record) -> "Job":
         """Return the job that `record` is in the same home."""
@@ -112,7 +115,8 @@ class Job(NamedTuple):
         if isinstance(before, dict) and "tz" in before:
             stored["tz"] = before["tz"]
         record = {**self.record, "schedule": stored, "schedule_display": stored["display"]}
-        return self._replace(record=record, schedule=schedule, schedule_error="")
+        return self._replace(record=record, schedule=_with_jitter(schedule, record, self.policy), schedule_error="",
+                             own_schedule=schedule)
 
     def with_policy(self, changes: Mapping[str, Any]) -> "Job":
         """Return a copy with the checked `changes` of the policy; null removes a key.
@@ -193,6 +197,15 @@ def _stored_schedule(record: Record, zone: ZoneInfo) -> Schedule:
     if kind == ONCE and isinstance(stored.get("run_at"), str) and (run_at := instant(stored["run_at"])):
         return once_in_zone(run_at, zone)
     raise ScheduleError(f"The record's schedule is not a schedule: {short_repr(stored)}")
+
+
+def _with_jitter(schedule: Schedule, record: Record, policy: Mapping[str, Any]) -> Schedule:
+    """Return the own `schedule` of the job `record`, later by the jitter of its `policy`."""
+    if "jitter" not in policy:
+        return schedule
+    from ..schedule.jitter import delayed  # few jobs have one
+
+    return delayed(schedule, str(record["id"]), policy["jitter"])
 
 
 @lru_cache(maxsize=4096)

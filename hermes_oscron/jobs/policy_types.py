@@ -26,6 +26,7 @@ BUDGET_WORDS = (r"(([1-9][0-9]{0,8}(\.[0-9]{1,6})?|0\.0{0,5}[1-9][0-9]{0,5}) USD
                 r"(day|month)")
 TIME = r"[1-9][0-9]{0,4}[smhd]"
 MINUTES_TIME = r"[1-9][0-9]{0,4}[mhd]"
+SPAN_TIME = r"([1-9]|[1-9][0-9]|[1-9][0-9]{2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d"
 SHORT_TIME, MAX_SHORT_S = r"[1-9][0-9]{0,2}s|([1-9]|[1-5][0-9]|60)m", 3600
 
 
@@ -189,6 +190,7 @@ def _is_whole(value: object, least: int, most: int) -> bool:
 LONG = _time(TIME, 1, MAX_S, "15m")
 SHORT = _time(SHORT_TIME, 1, MAX_SHORT_S, "30s")
 MINUTES = _time(MINUTES_TIME, 60, MAX_S, "6h")
+SPAN = _time(SPAN_TIME, 60, UNITS_S["d"], "10m")
 CODES = Type(_codes, {"type": ["array", "null"], "maxItems": MAX_ITEMS,
                       "items": {"type": "integer", "minimum": 1, "maximum": 255}})
 SIZES = Type(_size, {"anyOf": [{"type": "integer", "minimum": MIN_SIZE, "maximum": MAX_SIZE},

@@ -36,16 +36,16 @@ def to_json(job: Job, now: datetime.datetime, resolution: datetime.timedelta) ->
     for key in ("last_run_at", "created_at", "paused_at"):
         moment = instant(record.get(key))
         shown[key] = moment.astimezone(zone).isoformat() if moment else None
-    if job.schedule is None:
+    if job.own_schedule is None:
         return shown | {"state": ERROR, "next_run_at": None, "schedule": {"kind": "", "expression": ""},
                         "schedule_display": str(record.get("schedule_display") or _text_of_schedule(record))}
     hold = hold_of(record) if held_until(job, now) else None
     due = next_run(job, now)
-    if due is None and job.is_scheduled and (job.schedule.kind != ONCE or why_never_fires(job, now)):
+    if due is None and job.is_scheduled and (job.own_schedule.kind != ONCE or why_never_fires(job, now)):
         shown["state"] = ERROR
     return shown | {
-        "schedule": {"kind": job.schedule.kind, "expression": job.schedule.expression},
-        "schedule_display": display_schedule(job.schedule, zone),
+        "schedule": {"kind": job.own_schedule.kind, "expression": job.own_schedule.expression},
+        "schedule_display": display_schedule(job.own_schedule, zone),
         "next_run_at": ceil_to(due, resolution).isoformat() if due else None,
         "held": f"held until {hold.until.astimezone(zone):%Y-%m-%d %H:%M %Z}: {hold.reason}" if hold else None,
     }

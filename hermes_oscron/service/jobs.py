@@ -218,11 +218,11 @@ class JobService:
         schedule, warnings = read_schedule(text, zone, now) if text is not None else (None, [])
         if schedule:
             refuse_other_kind(schedule, given["schedule"])
-        if schedule and schedule != present.schedule:
+        if schedule and schedule != present.own_schedule:
             require_agreement(schedule, text, zone, now)
 
         def change(job: Job) -> Job:  # under the lock: until then the job or the active scheduler may change
-            if schedule and schedule != job.schedule:
+            if schedule and schedule != job.own_schedule:
                 refuse_past(schedule, now)
             return lifecycle.edit(job, fields, schedule, now, self._selection.active.resolution)
 

@@ -61,9 +61,9 @@ def verify(selection: Selection, clock: Clock = CLOCK) -> Verification:
 
 def disagreement(job: Job, now: datetime.datetime) -> str | None:
     """Return a sentence if croniter reads the stored schedule of `job` in another way, else None."""
-    if job.schedule is None or not _has_expression(job):
+    if job.own_schedule is None or not _has_expression(job):
         return None
-    return second_opinion.disagreement(job.schedule, job.record["schedule"]["expr"], job.zone, now)
+    return second_opinion.disagreement(job.own_schedule, job.record["schedule"]["expr"], job.zone, now)
 
 
 def _has_expression(job: Job) -> bool:

@@ -106,6 +106,15 @@ def test_a_policy_is_the_one_in_the_file(cli: Cli, root: Path, tmp_path: Path) -
     assert "policy" not in stored(root)[0]
 
 
+def test_a_job_with_jitter_keeps_its_schedule(cli: Cli, root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "jobs.toml"
+    cli.out("create", "0 9 * * *", "x", "--policy", "jitter=30m")
+    exported = cli.out("export")
+    assert 'schedule = "0 9 * * *"' in exported and 'jitter = 1800' in exported
+    file.write_text(exported)
+    assert cli.json("apply", str(file))["changes"] == [] and cli.out("export") == exported
+
+
 def test_a_pause_and_its_reason_are_applied(cli: Cli, many: Path, tmp_path: Path) -> None:
     file = tmp_path / "jobs.toml"
     text = cli.out("export")

@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[Any, Any, str]] = {
     "retry_delay": ("5m", 300, "5m"),
     "retry_backoff": (1.5, 1.5, "1.5"),
     "retry_on": (["timeout", 75.0, "timeout"], ["timeout", 75], "timeout,75"),
+    "jitter": ("10m", 600, "10m"),
     "timezone": ("Europe/Berlin", "Europe/Berlin", "Europe/Berlin"),
     "not_before": ("2027-01-01", "2027-01-01", "2027-01-01"),
     "not_after": ("2027-12-31", "2027-12-31", "2027-12-31"),
@@ -69,6 +70,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "retry_delay": (0, "0s", "1w", True),
     "retry_backoff": (0.9, 11, "2", True, float("nan")),
     "retry_on": ("error", ["ok"], ["stopped"], [0], [256], [True], ["75"], [1.5]),
+    "jitter": (0, 59, "30s", "0m", "1441m", "25h", "2d", 86401, 90.5, True, [], "always"),
     "timezone": ("", "Berlin", "CET+1", "../UTC", "Europe/Nowhere", "/etc/localtime", "UTC\n", 1, []),
     "not_before": ("", "2027-1-1", "2027-02-30", "20270101", "tomorrow", "2027-01-01T00:00", 20270101),
     "not_after": ("2027-13-01", "0000-01-01", []),
@@ -185,6 +187,19 @@ def test_a_change_of_the_zone_moves_the_next_run_and_keeps_the_rest() -> None:
     assert moved.next_run_at == at("10T00:00:00") and moved.zone.key == "Asia/Tokyo"
     back = edit(moved, {"policy": {"timezone": None}}, None, at("09T12:00:00"), SECOND)
     assert back.next_run_at == at("10T09:00:00") and back.zone == UTC and "policy" not in back.record
+
+
+def test_a_jitter_moves_the_next_run_and_keeps_the_schedule() -> None:
+    daily = job(next_run_at=at("10T09:00:00").isoformat())
+    moved = edit(daily, {"policy": {"jitter": 3600}}, None, at("09T12:00:00"), SECOND)
+    assert moved.own_schedule == daily.schedule and moved.record["schedule"] == daily.record["schedule"]
+    assert moved.next_run_at and at("10T09:00:00") < moved.next_run_at <= at("10T10:00:00")
+    assert moved.with_record(moved.record) == moved
+    assert edit(moved, {}, daily.schedule, at("09T12:00:00"), SECOND) == moved, "the schedule is the same"
+    later = edit(moved, {}, Schedule("cron", "0 10 * * *"), at("09T12:00:00"), SECOND)
+    assert later.next_run_at and (later.next_run_at - moved.next_run_at).total_seconds() == 3600
+    back = edit(moved, {"policy": {"jitter": None}}, None, at("09T12:00:00"), SECOND)
+    assert back.next_run_at == at("10T09:00:00") and back.schedule == daily.schedule
 
 
 def test_a_zone_that_is_stored_with_the_schedule_is_kept() -> None:

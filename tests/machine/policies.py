@@ -152,6 +152,17 @@ class Policies:
         assert site.armed(job_id) and not site.audit()
         assert site.api.run_to_end(job_id)["last_status"] == "ok"
 
+    def test_jobs_with_jitter_run_at_the_time_that_they_show(self, site: Site) -> None:
+        jobs = [site.create(schedule="*/3 * * * *", policy={"jitter": "10m"}) for _ in range(8)]
+        late = next(job for job in jobs if _minute(job["next_run_at"]) % 3)
+        assert {_minute(job["next_run_at"]) % 3 for job in jobs} == {0, 1, 2}, "once in 80 times it is not"
+        for job in jobs:
+            assert job["schedule"]["expression"] == "*/3 * * * *"
+            assert site.next_fire(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
+        row = ended_row(site, late["id"], 240)
+        assert (row["due_at"], row["outcome"]) == (late["next_run_at"], "ok")
+        assert not site.audit()
+
     def test_a_job_that_fails_again_and_again_is_paused_and_disarmed(self, site: Site) -> None:
         job_id = site.create("exit 3", schedule="0 9 * * *", policy={"pause_after": 2})["id"]
         site.api.run_to_end(job_id)
@@ -197,6 +208,10 @@ class Policies:
             assert site.api.run_to_end(own["id"])["last_status"] == "ok"
         finally:
             site.put(site.config, before)
+
+
+def _minute(iso: str) -> int:
+    return datetime.datetime.fromisoformat(iso).minute
 
 
 def _seconds(row: dict[str, Any]) -> float:

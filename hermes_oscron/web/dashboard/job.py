@@ -60,7 +60,7 @@ def job_page(service: JobService, job_id: str, clock: Clock, before: float | Non
     runs = [_run_row(row, clock) for row in shown]
     return {
         "clock": clock, "job": view, "row": row_of(view, run), "home": home, "run": run,
-        "words": describe(job.schedule, job.zone) if job.schedule else "", "zone": job.zone.key,
+        "words": describe(job.own_schedule, job.zone) if job.own_schedule else "", "zone": job.zone.key,
         "times": _times(job, now) if service.disarmed_since is None else [], "armed": _armed(service, job, now),
         "never": job_views.why_never_fires(home, job_id), "notes": _notes(service, job_id),
         "runs": runs, "plot": plot(shown, clock), "facts": _facts(runs), "before": before,

@@ -15,7 +15,7 @@ GROUPS = {
                                 "success_exit_codes", "pause_after"),
     "Missed and overlapping runs": ("overlap", "catch_up", "catch_up_window", "start_deadline", "group",
                                     "max_parallel"),
-    "Days and zone": ("timezone", "not_before", "not_after", "exclude"),
+    "Times and days": ("timezone", "jitter", "not_before", "not_after", "exclude"),
     "Budget and alerts": ("budget", "notify"),
     "Environment": ("environment", "environment_file", "credentials"),
     "Resources and place": ("nice", "memory_max", "cpu_quota", "io_weight", "tasks_max", "run_on", "cpus", "gpus"),
