@@ -154,8 +154,8 @@ class Policies:
 
     def test_jobs_with_jitter_run_at_the_time_that_they_show(self, site: Site) -> None:
         jobs = [site.create(schedule="*/3 * * * *", policy={"jitter": "10m"}) for _ in range(8)]
+        assert len({_minute(job["next_run_at"]) % 3 for job in jobs}) > 1, "by chance once in 2,000 times"
         late = next(job for job in jobs if _minute(job["next_run_at"]) % 3)
-        assert {_minute(job["next_run_at"]) % 3 for job in jobs} == {0, 1, 2}, "once in 80 times it is not"
         for job in jobs:
             assert job["schedule"]["expression"] == "*/3 * * * *"
             assert site.next_fire(job["id"]) == datetime.datetime.fromisoformat(job["next_run_at"])
