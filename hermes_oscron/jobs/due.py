@@ -6,7 +6,7 @@ from itertools import islice
 from ..schedule.model import INTERVAL, ONCE
 from ..schedule.occurrences import latest_occurrence, next_occurrence, occurrences
 from .model import Job
-from .record import COMPLETED, ERROR, PAUSED, hold_of, is_used_up
+from .record import COMPLETED, ERROR, PAUSED, hold_of, instant, is_used_up
 
 RECENT = datetime.timedelta(minutes=1)
 """An occurrence that `next_run_at` does not mention counts if it is not older than this. See `is_due`."""
@@ -26,8 +26,18 @@ def next_run(job: Job, now: datetime.datetime) -> datetime.datetime | None:
         return held.astimezone(job.zone)
     if job.schedule.kind == ONCE:
         return None if has_run(job, now) or is_over(job, now) else job.schedule.run_at.astimezone(job.zone)
-    due = next_occurrence(job.schedule, now, job.zone, job.phase)
+    due = next_occurrence(job.schedule, not_before_set(job, now), job.zone, job.phase)
     return due.astimezone(job.zone) if due else None
+
+
+def not_before_set(job: Job, now: datetime.datetime) -> datetime.datetime:
+    """Return `now`, or the moment after it at which the schedule of `job` was set.
+
+    Jobs are read after the clock. One that was created in between is not due before that, though an interval begins
+    with a whole period. A clock that was ahead by RECENT or more is not followed.
+    """
+    set_at = instant(job.record.get("armed_at") or job.record.get("created_at"))
+    return set_at if set_at and now < set_at < now + RECENT else now
 
 
 def fires_alike(before: Job, after: Job, now: datetime.datetime) -> bool:

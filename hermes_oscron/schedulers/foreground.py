@@ -180,6 +180,8 @@ class Foreground:
         known = self._upcoming.get(plan.instance)
         if known and known.plan == plan and known.since <= since and (known.due is None or since < known.due):
             return known
+        if plan.phase and plan.phase > since:
+            return _Upcoming(plan, since, plan.phase)  # of a new job, the times before it are none
         return _Upcoming(plan, since, next_occurrence(plan.schedule, since, plan.zone, plan.phase))
 
     def _is_locked(self) -> bool:
@@ -194,4 +196,5 @@ class Foreground:
 
 
 def _runner_command(instance: str) -> list[str]:
-    return [sys.executable, "-m", "hermes_oscron.runner.main", instance]
+    """Return the command of the runner of `instance`, which imports nothing from the folder that it is started in."""
+    return [sys.executable, "-P", "-m", "hermes_oscron.runner.main", instance]

@@ -16,6 +16,7 @@ from ..errors import OscronError
 from ..files import StateFileError, mtime, remove_damaged
 from ..hermes import job_store
 from ..hermes.home import Home, homes_of
+from ..jobs.due import not_before_set
 from ..jobs.model import Job
 from ..runs import ledger, lock, processes, rebuild, retention, schedule_versions
 from ..runs.accounting import account, enter_other_run
@@ -165,7 +166,9 @@ def _note_schedules(books: Ledger, home: Home, jobs: Mapping[str, Job], busy: It
     """Store the schedules that have changed. Other programs have changed jobs.json at `changed_at` at the latest."""
     disarmed = disarmed_since(home.root)
     latest = schedule_versions.all_latest(books)
-    versions, _ = use_each(jobs, lambda job: version_of(job, changed_at, disarmed is not None))
+    changed = datetime.datetime.fromtimestamp(changed_at, datetime.UTC)
+    versions, _ = use_each(
+        jobs, lambda job: version_of(job, not_before_set(job, changed).timestamp(), disarmed is not None))
     for job_id, version in versions.items():
         known = latest.get(job_id)
         if known and (known.zone, known.state) != (version.zone, version.state):

@@ -18,6 +18,14 @@ def test_an_interval_stays_on_its_grid_of_whole_seconds() -> None:
     assert next_run(hourly, at("10T09:12:34")) == at("10T10:12:34")
 
 
+def test_a_job_that_was_set_after_the_clock_was_read_is_not_due_before_that() -> None:
+    new = job(HOURLY, created_at=at("09T12:00:00.4").isoformat(), next_run_at=at("09T13:00:00").isoformat())
+    assert next_run(new, at("09T11:59:59.9")) == at("09T13:00:00")
+    minutely = job({"kind": "cron", "expr": "* * * * *"}, armed_at=at("09T12:00:00.4").isoformat())
+    assert next_run(minutely, at("09T11:59:59.9")) == at("09T12:01:00")
+    assert next_run(minutely, at("09T09:00:00")) == at("09T09:01:00"), "the clock that set it was ahead"
+
+
 def test_a_one_shot_that_has_not_run_is_still_due() -> None:
     assert next_run(job(ONCE, next_run_at=ONCE["run_at"]), at("11T00:00:00")) == at("10T09:00:00")
 

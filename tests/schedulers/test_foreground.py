@@ -12,9 +12,10 @@ import pytest
 
 from hermes_oscron import wakeup
 from hermes_oscron.hermes.home import home_of
-from hermes_oscron.runs import lock
+from hermes_oscron.runs import ledger, lock, schedule_versions
 from hermes_oscron.runs.model import Run
 from hermes_oscron.schedulers.active import set_disarmed
+from hermes_oscron.schedulers.foreground import Foreground
 from hermes_oscron.schedulers.protocol import Plan
 from hermes_oscron.service.selection import Selection
 from hermes_oscron.service.sync import Reconciler
@@ -82,6 +83,33 @@ def point_to(root: Path, target: str, *jobs: str) -> None:
     (root / "cron").mkdir(exist_ok=True)
     (root / "cron" / "link").symlink_to(path)
     (root / "cron" / "link").rename(root / "cron" / "jobs.json")
+
+
+def test_a_new_interval_is_not_due_before_a_whole_period(root: Path) -> None:
+    """The thread computes from its last look on, which was before the job was created."""
+    planning, scheduler = Planning(root), StartLog(str(root))
+    with scheduler.firing(planning.record_and_plan, planning.reconciler.watched_folders):
+        settle(planning)
+        time.sleep(1.05 - time.time() % 1)
+        created = datetime.datetime.now(datetime.UTC)
+        due = created.replace(microsecond=0) + datetime.timedelta(hours=9)
+        write_jobs(root, {"id": "a", "prompt": "x", "schedule": {"kind": "interval", "minutes": 540},
+                          "created_at": created.isoformat(), "next_run_at": due.isoformat()})
+        settle(planning)
+    assert planning.plans and planning.plans["default:a"].phase == due and scheduler.started == []
+    with ledger.reading(home_of(str(root), "default")) as books:
+        versions = schedule_versions.of_job(books, "a")
+    assert versions and list(schedule_versions.due_between(versions, 0, due.timestamp() - 1)) == []
+
+
+def test_a_runner_imports_nothing_from_the_folder_of_the_command(
+        root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("hermes_oscron", "json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit(99)\n")
+    monkeypatch.chdir(tmp_path)
+    end = Foreground(str(root)).start_runner("default:a")
+    assert "(exit status 0)" in wait_for(end), "a job that was deleted has no run"
 
 
 def test_it_looks_at_nothing_while_nothing_happens(root: Path, planning: Planning) -> None:
