@@ -8,7 +8,7 @@ import datetime
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from .. import config
 from ..barrier import use_each, use_or_none
@@ -18,6 +18,7 @@ from ..hermes import job_store
 from ..hermes.home import Home, homes_of
 from ..jobs.due import not_before_set
 from ..jobs.model import Job
+from ..notify.request import is_wanted
 from ..runs import ledger, lock, processes, rebuild, retention, schedule_versions
 from ..runs.accounting import account, enter_other_run
 from ..runs.entries import end_of, recorded_result, write_end
@@ -71,13 +72,14 @@ def keep(home: Home, now: datetime.datetime, decide: bool = True) -> None:
         _keep(home, now.timestamp(), decide)
 
 
-def note_changes(home: Home, jobs: Iterable[Job], since: datetime.datetime, now: datetime.datetime) -> None:
+def note_changes(home: Home, jobs: Collection[Job], since: datetime.datetime, now: datetime.datetime) -> None:
     """Store the schedules that `jobs` of `home` have from `since` on. If the ledger cannot be written, a sync does."""
     disarmed = disarmed_since(home.root) is not None
     with contextlib.suppress(LedgerError, OSError), ledger.writing(home, durable=True) as books:
         for job in jobs:
             schedule_versions.note(books, version_of(job, since.timestamp(), disarmed), now.timestamp())
-    announce(home.root)
+    if is_wanted(home.root) or any("notify" in job.policy for job in jobs):
+        announce(home.root)
 
 
 def note_deleted(home: Home, job_id: str, now: datetime.datetime) -> None:
