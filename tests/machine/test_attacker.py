@@ -117,8 +117,10 @@ class Attack:
     def timers(self) -> dict[str, str]:
         """Return the units of hermes-oscron that exist only in memory, with their content."""
         listed = self.box.run("cd /run/systemd/system; ls -A").stdout.splitlines()
-        return {unit: self.box.run(f"cat -- {shlex.quote(f'/run/systemd/system/{unit}')}").stdout
-                for unit in listed if ("hermes" in unit or "taken" in unit) and not unit.endswith(".service.d")}
+        units = [unit for unit in listed if ("hermes" in unit or "taken" in unit) and not unit.endswith(".service.d")]
+        read = {unit: self.box.run(f"cat -- {shlex.quote(f'/run/systemd/system/{unit}')}", check=False)
+                for unit in units}
+        return {unit: cat.stdout for unit, cat in read.items() if cat.returncode == 0}  # a sync may remove one
 
     def journal(self, *matches: str) -> list[dict[str, Any]]:
         """Return the entries of the journal since the attack began that match `matches`."""
