@@ -3,6 +3,7 @@
 `now` is an aware time. `resolution` is that of the scheduler in which the job is armed.
 """
 
+import contextlib
 import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -197,8 +198,12 @@ def correct_after_agent(job: Job, before: Job, ended: datetime.datetime,
     that the agent holds.
     """
     rescheduled = any(job.record.get(key) != before.record.get(key) for key in ("schedule", "armed_at"))
-    if not rescheduled and before.state == PAUSED and job.state == COMPLETED:
-        return _paused_again(job, before)
+    if before.state == PAUSED and job.state == COMPLETED and job.schedule == before.schedule:
+        job = _paused_again(job, before)
+        if rescheduled:  # it was resumed during the run
+            with contextlib.suppress(ScheduleError):  # its time is past
+                job = resume(job, ended, datetime.timedelta(seconds=1))
+        return job
     if rescheduled or job.state == COMPLETED or hold_of(job.record):
         return job
     if job.state == PAUSED:

@@ -91,7 +91,7 @@ def test_the_ledger_has_what_the_agent_has_used(hermes: Path, model: Model) -> N
     job_id = make(hermes, prompt="Say ping.")
     for runs in (1, 2):
         make_due(hermes, job_id)
-        assert fire(job_id).returncode == 0
+        assert fire(job_id, *(MANUAL if runs > 1 else ())).returncode == 0  # a newer agent runs an occurrence once
         with ledger.reading(default_home(hermes)) as books:
             rows = ledger.select(books, "job = ? ORDER BY id", job_id)
         assert len(model.calls_with("Say ping.")) == len(rows) == runs
