@@ -3,13 +3,12 @@
 `now` is an aware time. `resolution` is that of the scheduler in which the job is armed.
 """
 
-import contextlib
 import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ..barrier import use_each
+from ..barrier import use_each, use_or_none
 from ..schedule.model import CRON, INTERVAL, ONCE, Schedule, ScheduleError
 from ..schedule.occurrences import next_occurrence
 from . import fields as job_fields
@@ -135,6 +134,11 @@ def resume(job: Job, now: datetime.datetime, resolution: datetime.timedelta) -> 
     return _start_from(_with_runs_left(resumed), now, resolution)
 
 
+def resumed_during_run(job: Job, ended: datetime.datetime) -> Job:
+    """Return the paused `job`, which was resumed during its run, scheduled again if its time is not over at `ended`."""
+    return use_or_none(job.instance, job, lambda job: resume(job, ended, datetime.timedelta(seconds=1))) or job
+
+
 def record_run(job: Job, started: datetime.datetime, ended: datetime.datetime, error: str | None,
                delivery_error: str | None = None, claims: Iterable[str] = (),
                due: datetime.datetime | None = None) -> Job:
@@ -200,10 +204,7 @@ def correct_after_agent(job: Job, before: Job, ended: datetime.datetime,
     rescheduled = any(job.record.get(key) != before.record.get(key) for key in ("schedule", "armed_at"))
     if before.state == PAUSED and job.state == COMPLETED and job.schedule == before.schedule:
         job = _paused_again(job, before)
-        if rescheduled:  # it was resumed during the run
-            with contextlib.suppress(ScheduleError):  # its time is past
-                job = resume(job, ended, datetime.timedelta(seconds=1))
-        return job
+        return resumed_during_run(job, ended) if rescheduled else job
     if rescheduled or job.state == COMPLETED or hold_of(job.record):
         return job
     if job.state == PAUSED:

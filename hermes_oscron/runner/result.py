@@ -23,8 +23,6 @@ from ..runs.finish import by_policy, finish, require_jobs_file
 from ..runs.ledger import SKIPPED
 from ..runs.lock import RunLock
 from ..runs.model import Result, Run
-from ..schedule.model import ScheduleError
-from ..schedulers.protocol import SECOND
 from .log import log, log_end
 from .process import ProcessResult
 from .resources import resources_used
@@ -257,8 +255,7 @@ def _restore_paused_job(end: _End, error: str | None) -> Job:
     now = datetime.datetime.now(datetime.UTC)
     job = lifecycle.record_run(end.before, now, now, error)
     if was_resumed(end.home, job.id, end.run.started_at):
-        with contextlib.suppress(ScheduleError):  # its time is past
-            job = lifecycle.resume(job, now, SECOND)
+        job = lifecycle.resumed_during_run(job, now)
     job_store.add(end.home, job)
     return job
 

@@ -247,6 +247,16 @@ def test_a_paused_one_shot_that_was_run_by_hand_is_still_to_run() -> None:
         "paused", (1, 0), False, "ok")
 
 
+def test_a_one_shot_that_is_resumed_during_its_run_by_hand_is_still_to_run() -> None:
+    """A newer agent completes it at the end of the run."""
+    paused = job(ONCE, state="paused", enabled=False, repeat={"times": 1, "completed": 0})
+    completed = paused.with_fields({"state": "completed", "repeat": {"times": 1, "completed": 1},
+                                    "armed_at": "2026-03-09T09:00:00.500000+00:00"})
+    again = lifecycle.correct_after_agent(completed, paused, at("09T09:00:01"))
+    assert (again.state, again.repeat, again.next_run_at) == ("scheduled", (1, 0), at("10T09:00:00"))
+    assert lifecycle.correct_after_agent(completed, paused, at("10T09:00:01")).state == "paused", "its time is over"
+
+
 def test_the_agent_s_arithmetic_is_replaced_after_its_run() -> None:
     before = job(HOURLY, next_run_at="2026-03-10T09:00:00+00:00")
     recorded = before.with_fields({"next_run_at": "2026-03-10T10:07:00+00:00"})
