@@ -110,8 +110,8 @@ def test_nothing_runs_on_if_the_runner_is_killed(slurm: Slurm, root: Path) -> No
     assert idle(slurm)
 
 
-def test_nothing_runs_on_if_the_runner_is_killed_with_srun(slurm: Slurm, root: Path) -> None:
-    """As in a power cut: then Slurm keeps the job for a time, so the next run or sync cancels it first."""
+def killed_with_srun(root: Path) -> tuple[str, int]:
+    """Run a job, and kill its runner and srun, as in a power cut; return its id and the process on the node."""
     job_id = make_remote(root, POLITE.format(root))
     with firing(job_id, *MANUAL) as runner:
         job = pid_in(root / "pid")
@@ -120,6 +120,12 @@ def test_nothing_runs_on_if_the_runner_is_killed_with_srun(slurm: Slurm, root: P
         runner.send_signal(signal.SIGSTOP)
         os.killpg(run.group, signal.SIGKILL)
         runner.kill()
+    return job_id, job
+
+
+def test_nothing_runs_on_if_the_runner_is_killed_with_srun(slurm: Slurm, root: Path) -> None:
+    """Slurm keeps the job for a time, so the next run or sync cancels it first."""
+    job_id, job = killed_with_srun(root)
     time.sleep(0.5)
     assert is_alive(job) and not idle(slurm)
     with firing(job_id, *MANUAL) as again:
@@ -132,14 +138,7 @@ def test_nothing_runs_on_if_the_runner_is_killed_with_srun(slurm: Slurm, root: P
 
 def test_a_run_that_cannot_be_cancelled_is_not_recorded(slurm: Slurm, root: Path) -> None:
     """It may still be in progress, so it does not run a second time either."""
-    job_id = make_remote(root, POLITE.format(root))
-    with firing(job_id, *MANUAL) as runner:
-        job = pid_in(root / "pid")
-        run = run_of(root, job_id)
-        assert run
-        runner.send_signal(signal.SIGSTOP)
-        os.killpg(run.group, signal.SIGKILL)
-        runner.kill()
+    job_id, job = killed_with_srun(root)
     with controller_stopped(slurm):
         reconciler(root).sync()
         assert record(root, job_id)["last_status"] is None
