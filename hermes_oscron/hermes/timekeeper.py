@@ -47,8 +47,8 @@ def sentence_of(lease: Lease, root: str) -> str:
 def take_lease(root: str, by_force: bool = False) -> None:
     """Take or renew the lease of this machine. Raises OtherTimekeeper, unless `by_force`, and OSError.
 
-    On a disk that cannot be written, only the lease of another machine is not taken over; a machine that fires its
-    jobs goes on firing them. The caller holds the command lock.
+    If the disk cannot be written, this machine goes on firing its jobs, but takes over no lease of another one. The
+    caller holds the command lock.
     """
     if not by_force and (other := other_timekeeper(root)):
         raise OtherTimekeeper(sentence_of(other, root), "'hermes-oscron arm --take-over' makes this machine the one "

@@ -31,10 +31,10 @@ def next_run(job: Job, now: datetime.datetime) -> datetime.datetime | None:
 
 
 def not_before_set(job: Job, now: datetime.datetime) -> datetime.datetime:
-    """Return `now`, or the moment after it at which the schedule of `job` was set.
+    """Return `now`, or the time after it at which the schedule of `job` was set.
 
-    Jobs are read after the clock. One that was created in between is not due before that, though an interval begins
-    with a whole period. A clock that was ahead by RECENT or more is not followed.
+    The clock is read before the jobs. A job that was created in between is not due before its creation, to which an
+    interval counts back. If it was set RECENT or more after `now`, the clock was wrong then, and the time is ignored.
     """
     set_at = instant(job.record.get("armed_at") or job.record.get("created_at"))
     return set_at if set_at and now < set_at < now + RECENT else now

@@ -26,10 +26,10 @@ MAX_STORED_INTERVAL_MINUTES = 10_000_000
 class Job(NamedTuple):
     """One job of one profile. `record` is shared with the store's cache: never change it in place.
 
-    `zone` is the zone of the job's wall-clock times, `home_zone` that of jobs without one of their own. `schedule` is
-    by what it is due: its `own_schedule`, that of the record, later by the jitter of its policy. Both are None if the
-    record has no usable schedule or policy; `schedule_error` then gives the reason. `policy` is the one in force, with
-    the `defaults` of its profile.
+    `zone` is the zone of the job's wall-clock times, `home_zone` that of jobs without one of their own. The job is due
+    by `schedule`: its `own_schedule`, from the record, delayed by the jitter of its policy. Both are None if the record
+    has no usable schedule or policy; `schedule_error` then gives the reason. `policy` is the one in force, with the
+    `defaults` of its profile.
     """
 
     profile: str

@@ -67,7 +67,7 @@ KEYS = {key.name: key for key in (
     Key("retry_delay", LONG, "time", "The time to the first retry, 1m by default."),
     Key("retry_backoff", BACKOFF, "number", "The factor of the time to each further retry, 2 by default."),
     Key("retry_on", CAUSES, "list", "Outcomes and exit codes that are retried; by default each outcome."),
-    Key("jitter", SPAN, "time", "The longest delay of the schedule's times; that of a job is always the same."),
+    Key("jitter", SPAN, "time", "Jobs with the same schedule spread out over this time."),
     Key("timezone", ZONE, "text", "The zone of the schedule's times, like Europe/Berlin."),
     Key("not_before", DAY, "text", "The first day on which the job runs, like 2027-01-01."),
     Key("not_after", DAY, "text", "The last day on which the job runs."),

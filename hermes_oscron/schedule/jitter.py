@@ -12,11 +12,11 @@ from .model import CRON, Schedule, cron_schedule
 
 
 def delayed(schedule: Schedule, job_id: str, span_s: int) -> Schedule:
-    """Return the `schedule` of `job_id` later by its delay, at most `span_s` seconds.
+    """Return the `schedule` of `job_id` delayed by at most `span_s` seconds.
 
-    The delay follows from the id. It is one by which another expression is due later each time: `0 9 * * *` at any
-    minute from 9:00 on, `*/5 * * * *` up to 4 minutes later, `* * * * *` never. Intervals begin when they are created,
-    and one-shots have their time, so neither is delayed.
+    The delay follows from the id. Only those count that move the expression as a whole: `0 9 * * *` can move to any
+    minute, `*/5 * * * *` by up to 4 minutes, `* * * * *` not at all. Intervals start at their creation, and one-shots
+    have their time, so neither is delayed.
     """
     if schedule.kind != CRON:
         return schedule

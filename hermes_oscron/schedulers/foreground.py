@@ -181,7 +181,7 @@ class Foreground:
         if known and known.plan == plan and known.since <= since and (known.due is None or since < known.due):
             return known
         if plan.phase and plan.phase > since:
-            return _Upcoming(plan, since, plan.phase)  # a new job is not due before it
+            return _Upcoming(plan, since, plan.phase)  # an interval is not due before its next run
         return _Upcoming(plan, since, next_occurrence(plan.schedule, since, plan.zone, plan.phase))
 
     def _is_locked(self) -> bool:
