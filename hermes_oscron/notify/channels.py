@@ -82,7 +82,8 @@ def _run(command: Sequence[str], content: Mapping[str, Any], timeout_s: float) -
         lines = output.decode("utf-8", "replace").strip().splitlines()
         how = f"exited with code {process.returncode}" if process.returncode > 0 else "was killed by a signal"
         program = "Apprise" if command is APPRISE else command[0]
-        raise NotSent(f"{program} {how}{f': {lines[-1][:MAX_ERROR_CHARS]}' if lines else '.'}")
+        reason = f": {lines[-1][:MAX_ERROR_CHARS].rstrip('.')}" if lines else ""
+        raise NotSent(f"{program} {how}{reason}.")
 
 
 def _ping(url: str, content: Mapping[str, Any]) -> None:
