@@ -59,14 +59,21 @@ def as_one(contents: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], content: Mapping[str, Any], timeout_s: float) -> None:
-    """Run `command` with `content` as JSON on its standard input. It and what it has started end after `timeout_s`."""
+    """Run `command` with `content` as JSON on its standard input. It and what it has started end after `timeout_s`.
+
+    The input is a file in memory, so that the command gets all of it, also if this process is killed.
+    """
     try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+        with os.fdopen(os.memfd_create("alert"), "w+b") as file:
+            file.write(json.dumps(content).encode())
+            file.seek(0)
+            process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                       start_new_session=True)
     except (OSError, ValueError) as error:
         raise NotSent(f"{command[0]} could not be started: {cause(error)}") from error
+    assert process.stdout
     try:
-        output, _ = process.communicate(json.dumps(content).encode(), timeout=timeout_s)
+        output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         raise NotSent(f"{command[0]} did not end within {timeout_s:.0f} s, and was killed.") from None
     finally:
@@ -74,10 +81,7 @@ def _run(command: Sequence[str], content: Mapping[str, Any], timeout_s: float) -
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        process.stdout.close()
     if process.returncode:
         lines = output.decode("utf-8", "replace").strip().splitlines()
         how = f"exited with code {process.returncode}" if process.returncode > 0 else "was killed by a signal"
