@@ -8,7 +8,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from ..files import write_atomic
 from ..version import commit_of
+from .fingerprint import FILE, fingerprint, is_intact
 from .layout import Layout
 from .ownership import is_roots
 from .processes import Account, run
@@ -71,10 +73,16 @@ def build(layout: Layout, source: str, python: str, wheels: str | None) -> str:
             tried = run([f"{folder}/bin/{name}", "--version"])
             if tried.returncode:
                 raise InstallError(f"{name} does not run in the new environment: {tried.stderr}".rstrip())
+        write_atomic(f"{folder}/{FILE}", fingerprint(folder, source, python).encode(), 0o644)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
+
+
+def is_up_to_date(layout: Layout, source: str, python: str) -> bool:
+    """Return True if `build` with the same arguments would make the environment that is in use."""
+    return is_intact(os.path.realpath(layout.current), source, python) and works(layout)
 
 
 def use(layout: Layout, folder: str) -> None:

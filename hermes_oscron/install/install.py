@@ -41,9 +41,10 @@ def install(wanted: Target, source: str | None, wheels: str | None) -> None:
                 raise InstallError("Another ./install.sh has just changed this installation; run it again.")
             kept = rollback.keep(wanted) if wanted.present else None
             if source:
-                say(f"Building the environment in {layout.prefix} …")
                 python = environment.python_for(wanted.account)
-                environment.use(layout, environment.build(layout, source, python, wheels))
+                if not environment.is_up_to_date(layout, source, python):
+                    say(f"Building the environment in {layout.prefix} …")
+                    environment.use(layout, environment.build(layout, source, python, wheels))
             elif not environment.works(layout):
                 raise InstallError("The installed environment is damaged; ./install.sh of the source repairs it.")
             undo.pop_all()

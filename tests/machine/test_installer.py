@@ -82,6 +82,11 @@ def again(site: Site, variables: str = "", options: str = "", check: bool = True
     return site.administer(f"{variables} {INSIDE}/install.sh {options}", check)
 
 
+def change_environment(site: Site) -> None:
+    """Change the environment in use, which works all the same, so that the next install.sh builds a new one."""
+    site.administer(f"touch {prefix(site)}/current/changed")
+
+
 def state(box: Box) -> str:
     """Return the files of hermes-oscron on the machine, with their times, its units, and the accounts.
 
@@ -247,12 +252,24 @@ def test_under_cron_the_lines_of_the_home_that_was_left_are_removed(cora: Cronta
 
 def test_an_offline_install_needs_no_network(site: Site, wheels: str) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
+    change_environment(site)
     again(site, NO_INDEX.replace("PIP_FIND_LINKS=", "PIP_FIND_LINKS=http://127.0.0.1:9"), f"--offline='{wheels}'")
     assert site.armed(job_id)
 
 
+def test_an_intact_environment_is_not_built_again(site: Site) -> None:
+    again(site)
+    for change, is_kept in (("true", True), ("touch bin/changed", False), ("chmod +x pyvenv.cfg", False),
+                            ("echo >>lib/python3*/site-packages/bottle.py", False), ("rm bin/pip", False)):
+        before = site.administer(f"cd {prefix(site)}/current && {change} && readlink -f .").stdout
+        said = again(site, NO_INDEX if is_kept else "").stdout
+        assert ("Building" not in said) == is_kept
+        assert (site.administer(f"readlink -f {prefix(site)}/current").stdout == before) == is_kept, change
+
+
 @pytest.mark.parametrize("options", ["", "--offline /opt/nothing"])
 def test_without_packages_one_sentence_is_printed_and_nothing_changes(site: Site, options: str) -> None:
+    change_environment(site)
     before = state(site.box)
     refused = again(site, NO_INDEX, options, check=False)
     assert refused.returncode == 1 and refused.stderr.startswith("install.sh: "), refused

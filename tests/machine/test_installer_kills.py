@@ -11,7 +11,7 @@ import pytest
 
 from tests.machine.box import INSIDE, Box
 from tests.machine.sites import Site, SystemSite, add_account, free_port
-from tests.machine.test_installer import assert_well
+from tests.machine.test_installer import assert_well, change_environment
 from tests.machine.test_upgrade import EARLIER_INSIDE, put_earlier
 
 SHIM = """#!/bin/sh
@@ -85,7 +85,8 @@ def test_a_killed_upgrade_loses_nothing_and_the_next_one_completes(box: Box, acc
 
 
 def ends_before(site: Site, seconds: float) -> bool:
-    """Run install.sh, kill it after `seconds`, and return True if it has ended before."""
+    """Run install.sh, which builds an environment, kill it after `seconds`, and return True if it has ended before."""
+    change_environment(site)
     box = site.box
     become = [] if isinstance(site, SystemSite) else ["setpriv", f"--reuid={site.user}", f"--regid={site.user}",
                                                       "--init-groups", "--reset-env"]
