@@ -16,7 +16,6 @@ from tests.machine.sites import CrontabSite, Site, SystemSite, add_account, free
 
 WHEELS = "/opt/packages of the lock"
 NO_INDEX = "PIP_INDEX_URL=http://127.0.0.1:9 PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= PIP_RETRIES=0"
-SYSTEM_PREFIX = "/usr/local/lib/hermes-oscron"
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +65,10 @@ def wheels(box: Box, tmp_path_factory: pytest.TempPathFactory) -> str:
     return WHEELS
 
 
-def prefix(site: Site) -> str:
-    return SYSTEM_PREFIX if isinstance(site, SystemSite) else f"{site.home}/.local/share/hermes-oscron"
-
-
 def assert_well(site: Site) -> None:
     """Assert that doctor finds no problem, and that one environment is there and nothing unfinished beside it."""
     assert site.doctor()[0] == 0, site.doctor()[1]
-    left = site.administer(f"ls {prefix(site)}").stdout.split()
+    left = site.administer(f"ls {site.prefix}").stdout.split()
     assert len(left) == 4 and {"current", "installation.conf", "lock"} < set(left), left
 
 
@@ -84,7 +79,7 @@ def again(site: Site, variables: str = "", options: str = "", check: bool = True
 
 def change_environment(site: Site) -> None:
     """Change the environment in use, which works all the same, so that the next install.sh builds a new one."""
-    site.administer(f"touch {prefix(site)}/current/changed")
+    site.administer(f"touch {site.prefix}/current/changed")
 
 
 def state(box: Box) -> str:
@@ -104,7 +99,7 @@ def state(box: Box) -> str:
 
 def remove_python(site: Site) -> None:
     """Make the links of the environment to Python dangle, as after an upgrade of the machine."""
-    site.administer(f"cd {prefix(site)}/current/bin; for each in python*; do case $(readlink $each) in "
+    site.administer(f"cd {site.prefix}/current/bin; for each in python*; do case $(readlink $each) in "
                     "/*) ln -sfn /usr/bin/python3.99 $each ;; esac; done")
     assert site.run(f"{shlex.quote(site.bin)}/hermes-oscron list", check=False).returncode != 0
 
@@ -146,7 +141,7 @@ def test_under_cron_a_fire_without_python_is_in_the_syslog_and_runs_once_after_t
 
 def test_under_cron_a_run_with_a_damaged_environment_is_in_the_syslog(cora: CrontabSite) -> None:
     cora.box.run("journalctl --rotate --vacuum-time=1s --quiet")
-    module = f"{prefix(cora)}/current/lib/python3*/site-packages/hermes_oscron/runner/process.py"
+    module = f"{cora.prefix}/current/lib/python3*/site-packages/hermes_oscron/runner/process.py"
     cora.create("echo ran", schedule=cora.soon(5))
     cora.run(f"rm {module}")
     entries = "journalctl --no-pager -o cat -p 0..2 -t hermes-cron-exec"
@@ -162,16 +157,16 @@ def test_under_cron_a_run_with_a_damaged_environment_is_in_the_syslog(cora: Cron
 def test_a_damaged_environment_is_replaced(site: Site, damage: str) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
     before = site.stored_jobs()
-    site.administer(f"cd {prefix(site)}/current/lib/python3*/site-packages && {damage}")
+    site.administer(f"cd {site.prefix}/current/lib/python3*/site-packages && {damage}")
     again(site)
     assert site.stored_jobs() == before and site.armed(job_id)
 
 
 def test_a_lost_settings_file_is_restored_from_the_units(site: Site) -> None:
-    conf = site.administer(f"cat {prefix(site)}/installation.conf").stdout
-    site.administer(f"rm {prefix(site)}/installation.conf")
+    conf = site.administer(f"cat {site.prefix}/installation.conf").stdout
+    site.administer(f"rm {site.prefix}/installation.conf")
     again(site)
-    assert site.administer(f"cat {prefix(site)}/installation.conf").stdout == conf
+    assert site.administer(f"cat {site.prefix}/installation.conf").stdout == conf
 
 
 @pytest.mark.parametrize("change", ["echo '# mine' >>", "rm -f", ": >"])
@@ -214,7 +209,7 @@ def test_settings_stay_until_they_are_changed(site: Site) -> None:
 
 def test_settings_with_which_systemd_does_not_start_are_undone(site: Site) -> None:
     job_id = site.create(schedule="0 9 * * *")["id"]
-    conf = f"cat {prefix(site)}/installation.conf"
+    conf = f"cat {site.prefix}/installation.conf"
     kept = site.administer(conf).stdout
     refused = again(site, "SOCKET=/proc/api HERMES_TIMEZONE=Asia/Tokyo", check=False)
     assert refused.returncode == 1 and "cannot listen on /proc/api" in refused.stderr, refused
@@ -261,10 +256,10 @@ def test_an_intact_environment_is_not_built_again(site: Site) -> None:
     again(site)
     for change, is_kept in (("true", True), ("touch bin/changed", False), ("chmod +x pyvenv.cfg", False),
                             ("echo >>lib/python3*/site-packages/bottle.py", False), ("rm bin/pip", False)):
-        before = site.administer(f"cd {prefix(site)}/current && {change} && readlink -f .").stdout
+        before = site.administer(f"cd {site.prefix}/current && {change} && readlink -f .").stdout
         said = again(site, NO_INDEX if is_kept else "").stdout
         assert ("Building" not in said) == is_kept
-        assert (site.administer(f"readlink -f {prefix(site)}/current").stdout == before) == is_kept, change
+        assert (site.administer(f"readlink -f {site.prefix}/current").stdout == before) == is_kept, change
 
 
 @pytest.mark.parametrize("options", ["", "--offline /opt/nothing"])

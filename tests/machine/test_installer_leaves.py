@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import wait_for
 from tests.machine.box import INSIDE, Box
 from tests.machine.sites import CrontabSite, Site, SystemSite, add_account, free_port
-from tests.machine.test_installer import NO_INDEX, again, prefix, remove_python, state
+from tests.machine.test_installer import NO_INDEX, again, remove_python, state
 
 INSTALL = f"{INSIDE}/install.sh"
 USERS = ("root", "tess")
@@ -126,15 +126,15 @@ def test_a_damaged_installation_can_be_removed(box: Box, damage: str) -> None:
         if damage == "python":
             remove_python(site)
         elif damage == "module":
-            site.administer(f"rm {prefix(site)}/current/lib/python3*/site-packages/hermes_oscron/cli/admin.py")
+            site.administer(f"rm {site.prefix}/current/lib/python3*/site-packages/hermes_oscron/cli/admin.py")
         else:
             # Services that run write bytecode into it.
-            site.administer(f"until rm -rf {prefix(site)}/env-*; do sleep 0.1; done")
+            site.administer(f"until rm -rf {site.prefix}/env-*; do sleep 0.1; done")
         removed = again(site, options="--uninstall")
         assert "Traceback" not in removed.stderr + removed.stdout and "Removed hermes-oscron" in removed.stdout
         assert not site.armed(job_id)
         assert "hermes" not in site.systemctl("list-units --all 'hermes*'")
-        assert not site.administer(f"ls {site.settings_dir} {site.unit_dir} {prefix(site)} {site.bin} | grep -i hermes",
+        assert not site.administer(f"ls {site.settings_dir} {site.unit_dir} {site.prefix} {site.bin} | grep -i hermes",
                                    check=False).stdout
         if isinstance(site, CrontabSite):
             assert site.crontab() == b"0 1 * * * true\n"
@@ -155,7 +155,7 @@ def test_purge_refuses_without_an_answer_and_removes_data_and_account_with_one(b
             assert shown.returncode == status and "Type yes" in shown.stdout, shown
             if status:
                 assert state(box) == before and site.doctor()[0] == 0
-        assert not site.administer(f"ls -d {site.hermes}/cron/jobs.json {site.hermes}/cron/oscron {prefix(site)}",
+        assert not site.administer(f"ls -d {site.hermes}/cron/jobs.json {site.hermes}/cron/oscron {site.prefix}",
                                    check=False).stdout
     assert "hermes" not in box.run("cat /etc/passwd").stdout
     assert not box.run("ls -d /var/lib/hermes", check=False).stdout
