@@ -21,7 +21,7 @@ from ..conftest import Api, start_server, write_script
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 SEED = "20261124"
-EXAMPLES = "100"
+EXAMPLES = "50"
 """For each operation; a limit of time would test less on a slow machine."""
 
 
