@@ -33,9 +33,8 @@ def fingerprint(folder: str, source: str, python: str) -> str:
     seen.update(repr((os.path.realpath(python), program.st_size, program.st_mtime_ns,
                       commit_of(f"{source}/hermes_oscron"))).encode())
     for name in SOURCES:
-        for path, status in _files(f"{source}/{name}"):
-            if "/__pycache__/" not in path:
-                seen.update(repr((os.path.relpath(path, source), _content(path, status))).encode())
+        for path, status in _files(f"{source}/{name}", without="__pycache__"):
+            seen.update(repr((os.path.relpath(path, source), _content(path, status))).encode())
     owner = os.stat(folder).st_uid
     for path, status in _files(folder):
         if path != f"{folder}/{FILE}" and not _is_compiled_by_another_python(path):
@@ -45,14 +44,18 @@ def fingerprint(folder: str, source: str, python: str) -> str:
     return seen.hexdigest()
 
 
-def _files(path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield `path` and, if it is a folder, all in it that is no folder, in a fixed order. Raises OSError."""
+def _files(path: str, without: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Yield `path`, or if it is a folder all in it that is no folder, in a fixed order. Raises OSError.
+
+    Folders with the name `without` are left out, and may be private.
+    """
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
         yield path, status
         return
     for name in sorted(os.listdir(path)):
-        yield from _files(f"{path}/{name}")
+        if name != without:
+            yield from _files(f"{path}/{name}", without)
 
 
 def _content(path: str, status: os.stat_result) -> str:
