@@ -4,20 +4,23 @@ OWNER_HOME has the job's record; `$HERMES_HOME` is where the job runs. With NEXT
 skipped if the record has another `next_run_at` by now; "" is not compared. Without it, it is a manual run. The agent
 claims the job, runs it, saves and delivers the output, and records all that. Exit status: 0 if the run went well; 1 if
 not, with the reason on standard error; 69 if this agent cannot run a single job; 75 if another program has claimed the
-job, or has run it. A run keeps its exit status also if the agent cannot record it, because
-jobs.json can no longer be read or written.
+job, or has run it; 120 if the output cannot be written. A run keeps its exit status also if the agent cannot record it,
+because jobs.json can no longer be read or written.
 """
 
+import atexit
 import contextlib
 import fcntl
 import inspect
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 EXIT_UNSUPPORTED, EXIT_CLAIMED_ELSEWHERE = 69, 75  # EX_UNAVAILABLE, EX_TEMPFAIL of sysexits(3)
+EXIT_UNFLUSHED = 120  # as Python's (sys.exit)
 RUN_VARIABLE = "HERMES_JOB_RUN"
 TICK_LOCK_TIMEOUT_S = 2.0
 """A tick of the agent holds the lock for milliseconds; `hermes cron tick` longer, but by then it takes no other job."""
@@ -165,5 +168,29 @@ def _status(success: bool, error: str | None) -> int:
     return 0 if success else 1
 
 
+def _exit(status: int) -> NoReturn:
+    """End this process with `status` as Python does, except for its last step, which destroys the interpreter.
+
+    Before Python 3.14, a thread of a native library that calls Python in that step is unwound. Threads in Rust, such as
+    those of nemo_relay in 0.22, crash by that, and a run that has ended well would count as killed by SIGSEGV.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for all threads but daemons
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if not getattr(stream, "closed", stream is None):
+                stream.flush()
+        except Exception as error:
+            status = EXIT_UNFLUSHED
+            with contextlib.suppress(Exception):
+                print(f"the output could not be written: {error}", file=sys.stderr)
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(run_once(*sys.argv[1:]))
+    try:
+        ended = run_once(*sys.argv[1:])
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        ended = 1
+    _exit(ended)

@@ -42,15 +42,15 @@ class Listener:
 
 
 class SmallAgent(Listener):
-    """A worker of an agent whose module `cron.scheduler` the test writes."""
+    """A worker of an agent whose module `cron.scheduler`, and other `modules` of `cron`, the test writes."""
 
-    def __init__(self, place: Path, scheduler: str = SCHEDULER) -> None:
+    def __init__(self, place: Path, scheduler: str = SCHEDULER, **modules: str) -> None:
         self.place = place
         (place / "agent" / "cron").mkdir(parents=True)
-        for name in ("scheduler_provider", "executions", "__init__"):
-            (place / "agent" / "cron" / f"{name}.py").touch()
+        modules = {"scheduler_provider": "", "executions": "", "__init__": "", "scheduler": scheduler, **modules}
+        for name, text in modules.items():
+            (place / "agent" / "cron" / f"{name}.py").write_text(text)
         self.scheduler = place / "agent" / "cron" / "scheduler.py"
-        self.scheduler.write_text(scheduler)
         self.settings = place / "config.yaml"
         self.settings.write_text("a: 1\n")
         self.environment = {**os.environ, "PYTHONPATH": f"{place}/agent", "PYTHONDONTWRITEBYTECODE": "1"}
