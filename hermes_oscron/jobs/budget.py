@@ -3,7 +3,8 @@
 import datetime
 from typing import NamedTuple
 
-from .missed import due_after, is_requested
+from .due import is_requested
+from .missed import due_after
 from .model import Job
 
 USAGE = {"USD": "estimated_cost_usd", "tokens": "total_tokens"}
