@@ -5,12 +5,14 @@ from typing import Any
 
 import click
 
+from ..hermes import job_store
 from ..hermes.jobs_file import JobNotFound
 from ..jobs.fields import ValidationError
 from ..schedulers.systemd.scheduler import Systemd
 from ..service.addressing import find_id
 from ..service.job_views import why_never_fires
 from ..service.jobs import JobService
+from ..service.run_history import used_of_budget
 from .addressing import PROFILE_OPTION, Show, takes_jobs, with_json
 from .group import service
 from .options import field_options, read_prompt
@@ -34,7 +36,8 @@ def show(here: JobService, job_id: str) -> tuple[Any, Show]:
     job = here.show(job_id)
     has_timer = here.scheduler == Systemd.kind and here.disarmed_since is None and job["next_run_at"]
     return job, partial(show_job, unit=f"hermes-job@{job['owner_profile']}:{job_id}.timer" if has_timer else None,
-                        run=here.progress(job_id), reason=why_never_fires(here.home, job_id))
+                        run=here.progress(job_id), reason=why_never_fires(here.home, job_id),
+                        used=used_of_budget(here.home, job_store.find(here.home, job_id), here.clock.now()))
 
 
 @click.command(epilog="Example: hermes-oscron create 'weekdays at 9:00' 'Summarise my mail' --name mail; "

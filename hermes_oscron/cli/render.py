@@ -45,10 +45,11 @@ def show_zone(times: Iterable[str | None], zone: ZoneInfo) -> None:
         click.echo(f"Times are in {zone.key}.")
 
 
-def show_job(job: Any, unit: str | None = None, run: Progress | None = None, reason: str | None = None) -> None:
+def show_job(job: Any, unit: str | None = None, run: Progress | None = None, reason: str | None = None,
+             used: str | None = None) -> None:
     """Print `job`, and the `unit` that starts it.
 
-    `run` is its run in progress, and `reason` is a sentence if the job never fires.
+    `run` is its run in progress, `reason` a sentence if the job never fires, and `used` what is used of its budget.
     """
     running = progress_text(run) if run else None
     shown = {
@@ -58,7 +59,7 @@ def show_job(job: Any, unit: str | None = None, run: Progress | None = None, rea
         "Next run": _to_second(job["next_run_at"]), "Last run": _to_second(job["last_run_at"]),
         "Last status": job["last_status"], "Last error": job["last_error"],
         "Delivery error": job["last_delivery_error"], "Runs": _runs_text(job["repeat"]), "Script": job.get("script"),
-        **_fields_set(job), "Policy": ", ".join(policy.words(job["effective_policy"])) or None,
+        **_fields_set(job), "Policy": ", ".join(policy.words(job["effective_policy"])) or None, "Budget used": used,
         "Prompt": job["prompt"] or None,
     }
     shown = {f"{label}:": one_line(value) for label, value in shown.items() if value is not None}

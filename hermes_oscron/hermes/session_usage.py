@@ -13,8 +13,10 @@ from .home import Home
 
 SESSIONS = """
 WITH RECURSIVE of_run (id) AS (
-    SELECT id FROM sessions WHERE source = 'cron' AND id > :first AND id < :last
-        AND started_at BETWEEN :since AND :until
+    SELECT id FROM (
+        SELECT id FROM sessions WHERE source = 'cron' AND id > :first AND id < :last AND parent_session_id IS NULL
+            AND started_at BETWEEN :since AND :until ORDER BY started_at DESC LIMIT 1
+    )
     UNION SELECT child.id FROM sessions child JOIN of_run ON child.parent_session_id = of_run.id
     WHERE child.started_at <= :until
 )
@@ -25,8 +27,9 @@ SELECT max(model) AS model, max(billing_provider) AS provider,
         ELSE coalesce(actual_cost_usd, estimated_cost_usd) END) AS estimated_cost_usd
 FROM sessions JOIN of_run USING (id)
 """
-"""A conversation that is compressed goes on in a child of its session, and a subagent has one too; the columns of a
-session do not contain those of its children (hermes_state.py, 0.19). The cost of a model without a known price is 0.
+"""A run has one session; an earlier one is of a run that was cut off. A conversation that is compressed goes on in a
+child of its session, and a subagent has one too; the columns of a session do not contain those of its children
+(hermes_state.py, 0.19). The cost of a model without a known price is 0.
 """
 
 

@@ -3,11 +3,13 @@
 import datetime
 from typing import NamedTuple
 
-from .missed import due_after, is_requested
+from .due import is_requested
+from .missed import due_after
 from .model import Job
 
 USAGE = {"USD": "estimated_cost_usd", "tokens": "total_tokens"}
 """The key of each unit in the usage of a run."""
+EXHAUSTED = "The budget of the job is exhausted: "
 
 
 class Budget(NamedTuple):
@@ -34,5 +36,16 @@ def skip_exhausted(job: Job, now: datetime.datetime, budget: Budget, used: float
     is_due = due is not None and due <= now and job.is_scheduled and job.schedule is not None
     if not is_due or is_requested(job) or used < budget.amount:
         return job, ""
-    return due_after(job, now), (f"The budget of the job is exhausted: of {job.policy['budget']}, its runs have used "
+    return due_after(job, now), (f"{EXHAUSTED}of {job.policy['budget']}, its runs have used "
                                  f"{round(used, 4):.15g} since {budget.since:%Y-%m-%d %H:%M:%S %Z}.")
+
+
+def exhausted_since(reason: str) -> str:
+    """Return when the day or month began whose budget is exhausted, by the `reason` of a skipped row; else ""."""
+    return reason.rpartition(" since ")[2] if reason.startswith(EXHAUSTED) else ""
+
+
+def used_words(job: Job, used: float) -> str:
+    """Return how much of its budget `job` has `used`, like "1,240 of 5,000 tokens today"."""
+    amount, unit, _, period = job.policy["budget"].split()
+    return f"{round(used, 4):,.15g} of {float(amount):,.15g} {unit} {'today' if period == 'day' else 'this month'}"

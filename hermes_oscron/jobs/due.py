@@ -11,6 +11,7 @@ from .record import COMPLETED, ERROR, PAUSED, hold_of, instant, is_used_up
 RECENT = datetime.timedelta(minutes=1)
 """An occurrence that `next_run_at` does not mention counts if it is not older than this. See `is_due`."""
 
+SECOND = datetime.timedelta(seconds=1)
 MIN_GRACE, MAX_GRACE = datetime.timedelta(minutes=2), datetime.timedelta(hours=2)
 """The bounds of the time for which an occurrence is late and not yet missed, as in the agent."""
 
@@ -121,6 +122,20 @@ def is_due(job: Job, now: datetime.datetime) -> bool:
     return latest_occurrence(job.schedule, now - RECENT, now, job.zone, written) is not None
 
 
+def is_requested(job: Job) -> bool:
+    """Return True if `next_run_at` is the time at which `hermes cron run` has requested a run.
+
+    The agent 0.19 stores only that, to the microsecond. An occurrence is on a whole second, unless it is the time of a
+    one-shot that the agent has created.
+    """
+    due, requested = job.next_run_at, job.record.get("manual_run_at")
+    if requested is not None and requested == job.record.get("next_run_at"):
+        return True
+    if due is None or not due.microsecond or hold_of(job.record):
+        return False
+    return job.schedule is None or job.schedule.kind != ONCE or abs(job.schedule.run_at - due) >= SECOND
+
+
 def is_missed(job: Job, now: datetime.datetime) -> bool:
     """Return True if `job` is due, and its last occurrence is longer ago than the agent's grace.
 
@@ -130,7 +145,7 @@ def is_missed(job: Job, now: datetime.datetime) -> bool:
     written, schedule = job.next_run_at, job.schedule
     if written is None or schedule is None or schedule.kind == ONCE or not job.is_scheduled:
         return False
-    if now - written <= MIN_GRACE or job.record.get("manual_run_at") == job.record["next_run_at"]:
+    if now - written <= MIN_GRACE or is_requested(job):
         return False
     first, second = (*islice(occurrences(schedule, now, job.zone, job.phase), 2), None, None)[:2]
     if first is None or second is None:

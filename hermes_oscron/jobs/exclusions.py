@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import OscronError, shortened
 from ..schedule.model import ONCE
 from ..schedule.occurrences import next_occurrence
+from .due import is_requested
 from .model import Job
 from .record import COMPLETED, HOLD_FIELDS, iso
 
@@ -66,7 +67,7 @@ def skip_excluded(job: Job, now: datetime.datetime, excluded: Iterable[Days]) ->
     After its last day, and as a one-shot, it is completed.
     """
     due, schedule, policy = job.next_run_at, job.schedule, dict(job.policy)
-    if due is None or schedule is None or due > now or not job.is_scheduled:
+    if due is None or schedule is None or due > now or not job.is_scheduled or is_requested(job):
         return job, ""
     reason = why_excluded(policy, due.astimezone(job.zone).date(), excluded)
     if not reason:

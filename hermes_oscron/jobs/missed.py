@@ -7,7 +7,7 @@ import datetime
 
 from ..schedule.model import ONCE
 from ..schedule.occurrences import next_occurrence
-from .due import is_missed, start_limit
+from .due import is_missed, is_requested, start_limit
 from .lifecycle import pause
 from .model import Job
 from .policy import NONE
@@ -55,8 +55,3 @@ def restored(job: Job, now: datetime.datetime) -> Job:
     following = next_occurrence(job.schedule, now, job.zone, job.phase)
     next_run_at = iso(following, job.zone) if following else None
     return job.without_fields(*HOLD_FIELDS).with_fields({"next_run_at": next_run_at})
-
-
-def is_requested(job: Job) -> bool:
-    """Return True if `next_run_at` is the time at which `hermes cron run` has requested a run."""
-    return job.record.get("manual_run_at") is not None and job.record["manual_run_at"] == job.record.get("next_run_at")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..config import Notify
+from ..jobs.budget import exhausted_since
 from ..runs.accounting import PAUSED as HERMES_PAUSED
 from ..runs.ledger import CATCH_UP, ERROR, INTERRUPTED, MISSED, NOT_RUN, OK, SCHEDULE, SKIPPED, TIMEOUT, Row
 
@@ -17,14 +18,14 @@ HOUR_S, SLACK_S = 3600.0, 600.0
 class Track(NamedTuple):
     """The state of a job after its last row: `failures` in a row, and when alerts were last due, 0 for never.
 
-    `state` is that of its schedule. `is_held` is True if Hermes was paused when it was last due.
+    `state` is that of its schedule. `held` is what `held_by` has returned of the last row; a run in time ends that.
     """
 
     failures: int = 0
     failure_at: float = 0.0
     missed_at: float = 0.0
     state: str = ""
-    is_held: bool = False
+    held: str = ""
 
 
 class Event(NamedTuple):
@@ -41,6 +42,13 @@ def failed(row: Row) -> bool:
     return row.outcome in FAILED or (row.outcome == OK and bool(row.delivery_error))
 
 
+def held_by(row: Row) -> str:
+    """Return what kept the job of `row` from running: a pause of Hermes, or a budget, by its period; else ""."""
+    if row.outcome != SKIPPED or not row.reason:
+        return ""
+    return HERMES_PAUSED if row.reason == HERMES_PAUSED else exhausted_since(row.reason)
+
+
 def advance(track: Track, rows: Iterable[Row], settings: Notify, now: float) -> tuple[Track, list[Event]]:
     """Return `track` after the ends of `rows` of its job, in order, and the events of which alerts are due."""
     events: list[Event] = []
@@ -54,9 +62,9 @@ def advance(track: Track, rows: Iterable[Row], settings: Notify, now: float) -> 
         if row.outcome == MISSED or (row.trigger == CATCH_UP and row.outcome not in NOT_RUN):
             missed.append(row)
         elif row.trigger == SCHEDULE and row.outcome not in NOT_RUN:
-            track = track._replace(missed_at=0.0, is_held=False)
-        if row.outcome == SKIPPED and row.reason == HERMES_PAUSED and not track.is_held:
-            track = track._replace(is_held=True)
+            track = track._replace(missed_at=0.0, held="")
+        if (held := held_by(row)) and held != track.held:
+            track = track._replace(held=held)
             events += [Event(PAUSED, row)] * (PAUSED in settings.on)
         if failed(row):
             track = track._replace(failures=track.failures + 1)

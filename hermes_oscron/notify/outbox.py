@@ -36,7 +36,7 @@ CREATE INDEX waiting ON alerts (target, id) WHERE sent IS NULL AND given_up IS N
 CREATE TABLE targets (target TEXT PRIMARY KEY, failures INTEGER, next REAL, since REAL, error TEXT) WITHOUT ROWID;
 CREATE TABLE cursors (profile TEXT PRIMARY KEY, generation TEXT, seq INTEGER, at REAL) WITHOUT ROWID;
 CREATE TABLE tracks (
-    profile TEXT, job TEXT, failures INTEGER, failure_at REAL, missed_at REAL, state TEXT, is_held INTEGER,
+    profile TEXT, job TEXT, failures INTEGER, failure_at REAL, missed_at REAL, state TEXT, held TEXT,
     PRIMARY KEY (profile, job)
 ) WITHOUT ROWID;
 CREATE TABLE facts (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -154,8 +154,8 @@ def set_fact(outbox: Outbox, key: str, value: object) -> None:
 def tracks(outbox: Outbox, profile: str) -> dict[str, Track]:
     """Return what is known of the jobs of `profile`."""
     rows = outbox.execute("SELECT * FROM tracks WHERE profile = ?", (profile,))
-    return {job: Track(failures, failure_at, missed_at, state, bool(is_held))
-            for _, job, failures, failure_at, missed_at, state, is_held in rows}
+    return {job: Track(failures, failure_at, missed_at, state, str(held))
+            for _, job, failures, failure_at, missed_at, state, held in rows}
 
 
 def set_track(outbox: Outbox, profile: str, job: str, track: Track) -> None:

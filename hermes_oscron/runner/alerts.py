@@ -27,8 +27,8 @@ def alert_of_end(home: Home, run: Run, before: Record, result: RunResult) -> Non
         log(str(error), sys.stderr)
 
 
-def alert_of_interruption(home: Home) -> None:
-    """Request alerts after a run of `home` that was cut off."""
+def request_alerts(home: Home) -> None:
+    """Request alerts after a run of `home` that was cut off, or an occurrence that was skipped."""
     try:
         if is_wanted(home.root):
             request(home.root)

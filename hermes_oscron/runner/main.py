@@ -109,9 +109,9 @@ def _settle(home: Home, job_id: str) -> int:
             resync(home, job)
             recorded = True
     if recorded:
-        from .alerts import alert_of_interruption
+        from .alerts import request_alerts
 
-        alert_of_interruption(home)
+        request_alerts(home)
     if not recorded:
         try:
             record = jobs_file.find(home, job_id)

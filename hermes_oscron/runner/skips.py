@@ -45,6 +45,10 @@ def _skip(home: Home, job: Job, now: datetime.datetime, skipping: Callable[[Job]
     due = hold.due if hold and hold.retry else job.next_run_at  # the time of a retry has the row of the run that failed
     if due:
         enter_not_run(home, job.id, str(job.record.get("name") or ""), due.timestamp(), reason)
+    if budget.exhausted_since(reason):
+        from .alerts import request_alerts
+
+        request_alerts(home)
     job = job_store.change(home, job.id, lambda job: skipping(job)[0])
     if job.next_run_at and job.next_run_at <= now:
         return job

@@ -8,10 +8,12 @@ import datetime
 import json
 import time
 from itertools import islice
+from typing import Any
 
 from ..files import mtime
 from ..hermes import outputs
-from ..hermes.home import Home
+from ..hermes.home import Home, execution_home
+from ..hermes.session_usage import usage_of_run
 from ..jobs.model import Job
 from ..jobs.record import RAN
 from . import ledger, schedule_versions
@@ -164,13 +166,24 @@ class _Reasons:
         page = next((page for page in reversed(self._pages) if after <= page.modified < before), None)
         if page:
             self._pages.remove(page)
-            return page.modified - page.usage.get("duration_seconds", 0.0), end_of_page(self._home, self._job_id, page)
+            used = self._usage(page.modified)
+            return (page.modified - page.usage.get("duration_seconds", 0.0),
+                    end_of_page(self._home, self._job_id, page, used))
         job, last = self._job, self._job.last_run_at if self._job else None
         if not job or not last or not after <= last.timestamp() < before or self._is_recorded(last.timestamp()):
             return None
         status = job.record.get("last_status")
         reason = None if status in RAN else str(job.record.get("last_error") or "")
-        return None, End(last.timestamp(), ledger.OK if status in RAN else ledger.ERROR, reason)
+        used = self._usage(last.timestamp())
+        return None, End(last.timestamp(), ledger.OK if status in RAN else ledger.ERROR, reason,
+                         usage=json.dumps(used) if used else None)
+
+    def _usage(self, ended: float) -> dict[str, Any]:
+        """Return what the run used that `ended` then. It began after the end of the run before it."""
+        previous = self._books.execute(
+            "SELECT coalesce(ended, started) FROM runs WHERE job = ? AND started < ? AND outcome IS NOT ? "
+            "ORDER BY started DESC LIMIT 1", (self._job_id, ended, SKIPPED)).fetchone()
+        return usage_by_agent(self._home, self._job_id, self._job, previous[0] if previous else 0.0, ended)
 
     def _is_recorded(self, ended: float) -> bool:
         """Return True if a run in the ledger may be the one that `ended`."""
@@ -178,11 +191,19 @@ class _Reasons:
                    for began, _, end in self._runs)
 
 
-def end_of_page(home: Home, job_id: str, page: outputs.OutputInfo) -> End:
-    """Return the end of the run that left the output `page`."""
+def end_of_page(home: Home, job_id: str, page: outputs.OutputInfo, used: dict[str, Any]) -> End:
+    """Return the end of the run that left the output `page`, and `used` that much as far as the page does not state it.
+    """
     failed = outputs.status(home, job_id, page.filename) == ledger.ERROR
-    return End(page.modified, ledger.ERROR if failed else ledger.OK, usage=json.dumps(page.usage),
+    return End(page.modified, ledger.ERROR if failed else ledger.OK, usage=json.dumps({**used, **page.usage}),
                output=page.filename)
+
+
+def usage_by_agent(home: Home, job_id: str, job: Job | None, since: float, until: float) -> dict[str, Any]:
+    """Return what the run of `job` between the two times used, by the agent's record, which has none of a script."""
+    record = job.record if job else {}
+    return {} if record.get("no_agent") else usage_of_run(execution_home(home, record.get("profile")), job_id, since,
+                                                          until)
 
 
 def _text(moment: float) -> str:

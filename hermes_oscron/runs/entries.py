@@ -8,14 +8,13 @@ import time
 from typing import Any
 
 from ..hermes import outputs
-from ..hermes.home import Home, execution_home
-from ..hermes.session_usage import usage_of_run
+from ..hermes.home import Home
 from ..jobs.model import Job
 from ..jobs.record import RAN, SCHEDULED, hold_of, readable_error
 from ..schedule.model import INTERVAL, ONCE
 from ..schedule.occurrences import latest_occurrence, next_occurrence
 from . import ledger, lock, schedule_versions
-from .accounting import CLOCK_TOLERANCE_S, account
+from .accounting import CLOCK_TOLERANCE_S, account, usage_by_agent
 from .ledger import CATCH_UP, MANUAL, RETRY, SCHEDULE, End, Ledger, LedgerError
 from .model import MANUAL as BY_HAND
 from .model import Result, Run
@@ -52,7 +51,8 @@ def enter_end(home: Home, run: Run, job: Job | None) -> None:
 def write_end(books: Ledger, home: Home, run: Run, job: Job | None) -> None:
     """Complete the row of `run`, store the schedule that its `job` has since, and account for the time of the run."""
     result = _result_of(run, job)
-    end = end_of(home, run.job_id, result, _usage_by_agent(home, run, job, result))
+    until = result.ended_at if result.ended_at > run.started_at else time.time()  # an interrupted run ended by now
+    end = end_of(home, run.job_id, result, usage_by_agent(home, run.job_id, job, run.started_at, until))
     ledger.end_row(books, _begin(books, job, run, None), end)
     now, ended = time.time(), result.ended_at
     if job is None:
@@ -162,15 +162,6 @@ def _result_of(run: Run, job: Job | None) -> Result:
     recorded = recorded_result(job, run.started_at, result.ended_at + CLOCK_TOLERANCE_S) or result
     return result._replace(ended_at=recorded.ended_at, error=recorded.error, delivery_error=recorded.delivery_error,
                            by_agent=False)
-
-
-def _usage_by_agent(home: Home, run: Run, job: Job | None, result: Result) -> dict[str, Any]:
-    """Return what `run` used by the agent's record, which has none of a script. An interrupted run ended by now."""
-    record = job.record if job else {}
-    if record.get("no_agent"):
-        return {}
-    until = result.ended_at if result.ended_at > run.started_at else time.time()
-    return usage_of_run(execution_home(home, record.get("profile")), run.job_id, run.started_at, until)
 
 
 def end_of(home: Home, job_id: str, result: Result, usage: dict[str, Any] | None = None) -> End:

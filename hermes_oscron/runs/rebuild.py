@@ -10,7 +10,7 @@ from ..hermes.home import Home
 from ..jobs.model import Job
 from ..schedule.occurrences import latest_occurrence
 from . import ledger
-from .accounting import end_of_page
+from .accounting import end_of_page, usage_by_agent
 from .ledger import MANUAL, SCHEDULE, End
 
 REBUILT = "rebuilt"
@@ -43,12 +43,15 @@ def _runs(home: Home, job_id: str, job: Job | None,
     """Yield name, trigger, due time, start and end of each run with an output that is not `known`, oldest first."""
     name = str(job.record.get("name") or "") if job else ""
     pages, _ = outputs.history(home, job_id, 0, MAX_OUTPUTS)
+    previous = 0.0
     for page in reversed(pages):
+        since, previous = previous, page.modified
         if (job_id, page.filename) in known:
             continue
         started = page.modified - page.usage.get("duration_seconds", 0.0)
         due = use_or_none(job_id, job, lambda job: _due(job, started)) if job else None  # noqa: B023
-        yield name, SCHEDULE if due else MANUAL, due or started, started, end_of_page(home, job_id, page)
+        end = end_of_page(home, job_id, page, usage_by_agent(home, job_id, job, since, page.modified))
+        yield name, SCHEDULE if due else MANUAL, due or started, started, end
 
 
 def _due(job: Job, started: float) -> float | None:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from ..barrier import use_each
 from ..hermes.home import Home
+from ..jobs import budget
 from ..jobs.model import Job
-from ..runs import ledger
+from ..runs import ledger, totals
 from ..runs.ledger import ERROR, INTERRUPTED, MISSED, TIMEOUT, Row
 from ..schedulers.active import disarmed_since
 from ..schedulers.protocol import SECOND
@@ -96,6 +97,21 @@ def rows_of(home: Home, job_id: str, limit: int, before: float | None = None) ->
     with ledger.reading(home) as books:
         return ledger.select(books, "job = ? AND due < ? ORDER BY due DESC, attempt DESC LIMIT ?", job_id,
                              1e12 if before is None else before, limit)
+
+
+def used_of_budget(home: Home, job: Job, now: datetime.datetime) -> str | None:
+    """Return how much `job` has used of its budget for the day or month of `now`, in words; None if it has no budget.
+
+    If the ledger cannot be read, it is the reason.
+    """
+    limit = budget.budget_of(job, now)
+    if limit is None:
+        return None
+    try:
+        with ledger.reading(home) as books:
+            return budget.used_words(job, totals.used_since(books, job.id, limit.since.timestamp(), limit.key))
+    except ledger.LedgerError as error:
+        return str(error)
 
 
 def coming(home: Home, jobs: Sequence[Job], now: datetime.datetime, until: datetime.datetime, most: int,

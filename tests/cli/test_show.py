@@ -1,8 +1,10 @@
 import os
 import re
+import time
 from pathlib import Path
 
 from hermes_oscron.hermes.home import home_of
+from hermes_oscron.runs import ledger
 
 from ..conftest import write_jobs
 from .conftest import Cli
@@ -55,6 +57,20 @@ def test_the_fields_that_are_set_are_shown_by_the_words_of_their_options(cli: Cl
     assert lines[-8:] == ["Deliver: telegram,local", "Skills: a, b", "Model: m", "Run profile: work", "Workdir: /srv",
                           "Attach to session: no", "Interpreter: /usr/bin/python3", "Prompt: p"]
     assert len(cli.out("show", "b").splitlines()) == 7
+
+
+def test_a_job_with_a_budget_shows_what_is_used(cli: Cli, root: Path) -> None:
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": DAILY, "policy": {"budget": "5000 tokens per day"}},
+               {"id": "b", "prompt": "p", "schedule": DAILY, "policy": {"budget": "2.50 USD per month"}})
+    home, now = home_of(str(root), "default"), time.time()
+    with ledger.writing(home) as books:
+        for job_id, usage in (("a", '{"total_tokens": 1240}'), ("b", '{"estimated_cost_usd": 0.12345}')):
+            ledger.end_row(books, ledger.begin_row(books, job_id, "", "manual", now, now),
+                           ledger.End(now, "ok", usage=usage))
+    assert re.search("^Budget used: 1,240 of 5,000 tokens today$", cli.out("show", "a"), re.M)
+    assert re.search("^Budget used: 0.1235 of 2.5 USD this month$", cli.out("show", "b"), re.M)
+    Path(home.state.ledger).write_bytes(b"no database" * 1000)
+    assert re.search("^Budget used: .* is damaged", cli.out("show", "a"), re.M)
 
 
 def test_only_a_job_with_a_timer_has_a_unit(cli: Cli, root: Path) -> None:

@@ -43,6 +43,14 @@ def test_a_job_is_completed_after_its_last_day() -> None:
 
 def test_a_one_shot_on_an_excluded_day_is_completed() -> None:
     assert skipped(ONCE)[0].state == "completed"
+    once = {**ONCE, "run_at": "2026-03-10T09:00:00.250000+00:00"}
+    assert skipped(once, due="10T09:00:00.250000", now="10T09:00:02")[0].state == "completed", "the agent's own time"
+
+
+@pytest.mark.parametrize(("schedule", "policy"), [(DAILY, {}), (ONCE, {}), (DAILY, {"not_after": "2026-03-09"})])
+def test_a_run_that_the_agent_has_requested_is_not_skipped(schedule: Any, policy: dict[str, Any]) -> None:
+    """The agent 0.19 stores the time of the request as `next_run_at`, to the microsecond."""
+    assert skipped(schedule, due="10T10:12:34.567890", now="10T10:12:35", **policy)[1] == ""
 
 
 def test_the_day_is_that_of_the_zone_of_the_job() -> None:

@@ -1,5 +1,6 @@
 """Alerts from the outside: a real run, a real receiver, and nothing else."""
 
+import datetime
 import json
 import os
 import signal
@@ -119,6 +120,25 @@ def test_a_job_that_its_policy_pauses_makes_one_alert_of_that(root: Path, tmp_pa
     wait_for(lambda: is_idle(root))
     time.sleep(0.5)
     assert len(alerts_in(file)) == 1
+
+
+def test_an_exhausted_budget_makes_one_alert_in_each_day(root: Path, home: Home, tmp_path: Path) -> None:
+    command, file = write_command(tmp_path)
+    configure(root, f"[notify]\ncommand = {json.dumps(command)}\n")
+    job_id = make_script(root, "true\n", name="Report", schedule="* * * * *")
+    with ledger.writing(home) as books:
+        row = ledger.begin_row(books, job_id, "Report", "manual", time.time(), time.time())
+        ledger.end_row(books, row, ledger.End(time.time(), "ok", usage='{"total_tokens": 12}'))
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    for alerts, (zone, seconds) in enumerate((("UTC", (3, 2)), ("Pacific/Kiritimati", (1,))), 1):  # has another day
+        service(root).update(job_id, {"policy": {"budget": "12 tokens per day", "timezone": zone}})
+        for second in seconds:
+            change_record(root, job_id, next_run_at=(now - datetime.timedelta(seconds=second)).isoformat())
+            assert "is exhausted" in fire(job_id).stdout
+        assert events_in(file, alerts) == ["paused"] * alerts
+        assert alerts_in(file)[-1]["text"].partition(" did not start: ")[2].startswith(
+            "The budget of the job is exhausted: of 12 tokens per day, its runs have used 12 since ")
+    assert len({alert["due"] for alert in alerts_in(file)}) == 2
 
 
 def test_a_job_has_receivers_of_its_own_instead_of_the_common_ones(root: Path, tmp_path: Path) -> None:

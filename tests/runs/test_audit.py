@@ -1,6 +1,7 @@
 """The audit compares the ledger with every version of a job's schedule."""
 
 import datetime
+import json
 import os
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from hermes_oscron.hermes import job_store, outputs
 from hermes_oscron.hermes.home import Home
 from hermes_oscron.runs import ledger, schedule_versions
 from hermes_oscron.runs.audit import audit
+from hermes_oscron.runs.rebuild import rebuild
 from hermes_oscron.runs.schedule_versions import Version
 from hermes_oscron.service import bookkeeping
 from tests.conftest import write_jobs
 from tests.service.world import DAILY_JOB
 
-from .ledgers import discrepancies, outcomes, rows
+from .ledgers import add_session, discrepancies, outcomes, rows
 
 UTC = datetime.UTC
 START = datetime.datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -111,6 +113,29 @@ def test_a_run_of_another_scheduler_at_any_time_has_a_row(root: Path, home: Home
     job_store.change(home, "a", lambda job: job.with_fields({"last_run_at": last.isoformat(), "last_status": "ok"}))
     assert kinds(root, START + 7 * HOUR) == []
     assert [(row.started, row.output) for row in rows(root)][2:] == [(last.timestamp() - 60, name)]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_run_of_the_gateway_has_the_usage_of_its_session(root: Path, home: Home, is_lost: bool) -> None:
+    """Also if the ledger was lost; the session of a run that was cut off, and of which no row is known, is not its."""
+    write_jobs(root, {"id": "a", "prompt": "p", "schedule": {"kind": "cron", "expr": "0 * * * *"},
+                      "next_run_at": (START + 6 * HOUR).isoformat()})
+    bookkeeping.note_changes(home, [job_store.find(home, "a")], START, START)
+    ends = [START + number * HOUR + datetime.timedelta(minutes=5) for number in (1, 2, 4)]
+    for number, end in enumerate(ends):
+        name = outputs.write(home, "a", end, "# Cron Job: a\n\n## Response\n\nx\n")
+        os.utime(root / "cron" / "output" / "a" / name, (end.timestamp(),) * 2)
+        if number != 1:
+            add_session(root, "a", end.timestamp() - 240, 100 + number)
+    add_session(root, "a", (START + 3 * HOUR).timestamp() + 1, 7)
+    if is_lost:
+        os.unlink(home.state.ledger)
+        with ledger.writing(home):
+            pass
+        rebuild(home, {job.id: job for job in job_store.read(home)})
+    else:
+        bookkeeping.keep(home, START + 5 * HOUR)
+    assert [json.loads(row.usage or "{}").get("total_tokens") for row in rows(root) if row.started] == [100, None, 102]
 
 
 def test_a_run_that_claimed_the_job_first_takes_the_row_of_the_one_that_was_skipped(

@@ -199,7 +199,8 @@ def test_files_of_the_pages_may_be_kept_and_are_named_by_content(api: Api) -> No
 
 
 def test_a_ledger_that_cannot_be_read_is_reported_beside_the_jobs(browser: Browser, api: Api, root: Path) -> None:
-    job = api.create(name="one")
+    job = api.create(name="one", policy={"budget": "5000 tokens per day"})
+    assert "0 of 5,000 tokens today" in browser.get(f"/jobs/default/{job['id']}")[2]
     ledger = root / "cron" / "oscron" / "runs.db"
     while not ledger.is_dir():  # the server may write a new one in between
         ledger.unlink(missing_ok=True)

@@ -58,6 +58,7 @@ def job_page(service: JobService, job_id: str, clock: Clock, before: float | Non
         ledger_problem = str(error)
     shown = rows[:RUNS]
     runs = [_run_row(row, clock) for row in shown]
+    used = run_history.used_of_budget(home, job, now)
     return {
         "clock": clock, "job": view, "row": row_of(view, run), "home": home, "run": run,
         "words": describe(job.own_schedule, job.zone) if job.own_schedule else "", "zone": job.zone.key,
@@ -65,7 +66,8 @@ def job_page(service: JobService, job_id: str, clock: Clock, before: float | Non
         "never": job_views.why_never_fires(home, job_id), "notes": _notes(service, job_id),
         "runs": runs, "plot": plot(shown, clock), "facts": _facts(runs), "before": before,
         "earlier": shown[-1].due if len(rows) > RUNS else None, "ledger_problem": ledger_problem,
-        "settings": settings(view), "outputs": service.history(job_id, 0, RUNS)[0],
+        "settings": settings(view) | ({"Budget used": used} if used else {}),
+        "outputs": service.history(job_id, 0, RUNS)[0],
         "paused_at": seconds_of(view.get("paused_at")), "log": live_log(home, job_id, 0) if run else None,
         "disarmed": service.disarmed_since, "scheduler": service.scheduler,
     }
