@@ -18,7 +18,7 @@ NONE = Coming([], False)
 
 def span(ago: float, took: float | None, outcome: str | None = "ok") -> Span:
     start = NOW - ago
-    return Span("a", start, start, None if took is None else start + took, outcome, "schedule", None)
+    return Span("a", start, start, None if took is None else start + took, outcome)
 
 
 def places(svg: str) -> list[float]:
