@@ -180,12 +180,24 @@ def test_disarmed_jobs_and_one_that_never_fires_are_reported(site: Site) -> None
 
 
 def test_a_job_is_created_in_another_profile(site: Site) -> None:
-    (site.root / "profiles" / "research").mkdir(parents=True)
-    (site.root / "profiles" / "research" / "config.yaml").write_text("")
+    research = site.root / "profiles" / "research"
+    (research / "scripts").mkdir(parents=True)
+    (research / "config.yaml").write_text("")
+    (research / "scripts" / "study.sh").write_text("")
+    (site.root / "oscron.toml").write_text(
+        '[policy]\ntimeout = "2h"\nenvironment.LANG = "C"\n'
+        '[profile.research.policy]\ntimeout = "30m"\noverlap = "queue"\nenvironment.A = "\\n"\n')
     page = site.page()
     page.goto("/jobs/new")
     assert page.locator("#l-profiles option").count() == 2 and page.locator("#l-targets option").count() > 0
+    timeout = page.locator("[name='policy.timeout']")
+    expect(timeout).to_have_attribute("placeholder", "Default: 2h")
     page.select_option("[name=profile_of_job]", "research")
+    expect(timeout).to_have_attribute("placeholder", "Default: 30m")
+    expect(page.locator("[name='policy.environment']")).to_have_attribute("placeholder", 'Default: LANG=C\nA="\\n"')
+    expect(page.locator("[name='policy.overlap'] option").first).to_have_text("Default: queue")
+    expect(page.locator("[name='policy.stop_timeout']")).to_have_attribute("placeholder", "")
+    expect(page.locator("#l-scripts option")).to_have_attribute("value", "study.sh")
     page.fill("[name=schedule]", "daily at 9")
     page.fill("[name=prompt]", "hello")
     page.get_by_role("button", name="Create the job").click()
