@@ -14,12 +14,19 @@ from ..conftest import serving, write_jobs
 from .conftest import Site, sample_site, screenshot
 from .sample import record
 
-PAGES = {"overview": "/", "week": "/?hours=168", "job": "/jobs/default/a8", "paused": "/jobs/default/a7",
-         "new": "/jobs/new", "edit": "/jobs/default/a1/edit", "health": "/checks", "alerts": "/alerts",
-         "audit": "/audit?run=1", "output": "/jobs/default/a1/outputs/2026-11-27_07-00-04.md",
-         "missing": "/jobs/default/none"}
+PAGES = {"overview": "/", "3days": "/?hours=72", "week": "/?hours=168", "job": "/jobs/default/a8",
+         "paused": "/jobs/default/a7", "new": "/jobs/new", "edit": "/jobs/default/a1/edit", "health": "/checks",
+         "alerts": "/alerts", "audit": "/audit?run=1",
+         "output": "/jobs/default/a1/outputs/2026-11-27_07-00-04.md", "missing": "/jobs/default/none"}
 MAX_PAGE_BYTES, MAX_FILES_BYTES = 200_000, 60_000
 MAX_FIRST_PAINT_MS = 3000
+OVERLAPPING = """() => [".axis text:not(.change)", ".top nav a"].flatMap(selector => {
+    const found = [...document.querySelectorAll(selector)].map(each => [each.getBoundingClientRect(), each.textContent])
+        .filter(each => each[0].width).sort((a, b) => a[0].top - b[0].top || a[0].left - b[0].left)
+    return found.flatMap((each, at) => at && (each[0].left < found[at - 1][0].right || each[0].top > found[0][0].bottom)
+        ? [`${found[at - 1][1]} | ${each[1]}`] : [])
+})"""
+"""The labels of the timeline that overlap, and the pages that are on a further line."""
 OUTPUT = """# Cron Job: Morning briefing
 
 **Job ID:** a1
@@ -116,6 +123,7 @@ def test_no_page_is_wider_than_the_screen(look: Site, width: int, theme: str) ->
         page.wait_for_timeout(50)
         screenshot(page, f"{name}-{width}-{theme}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.evaluate(OVERLAPPING) == [], name
 
 
 def test_outcomes_have_a_shape_and_not_only_a_colour(look: Site) -> None:
