@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -86,6 +87,11 @@ class Undelivered(NamedTuple):
     error: str
 
 
+WITH_HOST = ("mailto", "json", "xml", "form", "gotify", "mmost", "rocket", "nctalk", "ncloud", "apprise", "ntfy")
+"""The services of Apprise whose URLs have a host, and no token, in the first part, if that has a dot."""
+DOMAIN = r"[a-z0-9-]+(?:\.[a-z0-9-]+)+"
+
+
 class Target(NamedTuple):
     """A receiver: a `kind`, and its address or command. Its `name` has no secrets.
 
@@ -100,7 +106,21 @@ class Target(NamedTuple):
     def name(self) -> str:
         if self.kind != URL:
             return f"{self.kind} of {self.owner}" if self.owner else self.kind
-        return f"{self.value[0].partition(':')[0]} ({hashlib.sha256(self.value[0].encode()).hexdigest()[:6]})"
+        url = self.value[0]
+        shown = f"{url.partition(':')[0]} {place_of(url)}".strip()
+        return f"{shown} ({hashlib.sha256(url.encode()).hexdigest()[:6]})"
+
+
+def place_of(url: str) -> str:
+    """Return the domain to which the Apprise `url` sends mail, or the host that it calls.
+
+    It is empty where a token may be in its place: the first part of most URLs is one, and a password with a character
+    of a URL moves the others.
+    """
+    found = re.match(rf"(?i)(?:{'|'.join(WITH_HOST)})s?://(?:[^@/?#]*@)?({DOMAIN})(?::[0-9]+)?(?:/[^@?]*)?"
+                     rf"(?:\?(?:[^@=]*=.*)?)?$", url)
+    recipient = re.search(rf"(?i)^mailto.*[?&]to=[^@%&]*(?:@|%40)({DOMAIN})(?:[,&]|$)", url)
+    return (recipient or found)[1].lower() if found else ""
 
 
 def targets_of(settings: Notify, common: Notify | None = None, job: str = "") -> dict[str, Target]:

@@ -123,6 +123,7 @@ def _days(expression: cron.Cron, first: datetime.date) -> Iterator[datetime.date
             day += one
 
 
+@lru_cache(maxsize=1024)
 def steady_offset(day: datetime.date, zone: ZoneInfo) -> datetime.timedelta | None:
     """Return the offset of `zone` on `day`, or None if it changes on that day."""
     midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=zone)

@@ -22,8 +22,8 @@ UNSENT_S = 300.0
 class Alerts(NamedTuple):
     """The receivers of alerts, by name, with what they have not accepted; and the last alerts, newest first.
 
-    No receiver is shown by its URL or command, which may contain a password. `events` are those of which alerts are
-    sent.
+    No receiver is shown by its whole URL or by its command, which may contain a password. `events` are those of which
+    alerts are sent.
     """
 
     receivers: dict[str, outbox.Undelivered | None]

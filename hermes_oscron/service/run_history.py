@@ -8,9 +8,11 @@ from typing import NamedTuple
 from ..barrier import use_each
 from ..hermes.home import Home
 from ..jobs import budget
+from ..jobs.due import next_run
 from ..jobs.model import Job
 from ..runs import ledger, totals
 from ..runs.ledger import ERROR, INTERRUPTED, MISSED, TIMEOUT, Row
+from ..schedule.occurrences import next_occurrence
 from ..schedulers.active import disarmed_since
 from ..schedulers.protocol import SECOND
 from .runs import of_job
@@ -31,8 +33,6 @@ class Span(NamedTuple):
     start: float
     end: float | None
     outcome: str | None
-    trigger: str
-    reason: str | None
 
 
 class Coming(NamedTuple):
@@ -62,14 +62,12 @@ def spans(home: Home, job_ids: Sequence[str], since: float, until: float) -> Ite
     with ledger.reading(home) as books:
         for at in range(0, len(job_ids), MAX_VALUES):
             part = job_ids[at:at + MAX_VALUES]
-            rows = books.execute(
-                "SELECT job, due, coalesce(started, due), CASE WHEN outcome IS NULL THEN NULL ELSE "
-                "coalesce(ended, started, due) END, outcome, trigger, reason FROM runs "
-                f"WHERE job IN ({', '.join('?' * len(part))}) AND due >= ? AND due <= ? ORDER BY job, due, attempt",
-                (*part, since - LONGEST_RUN_S, until))
-            for span in map(Span._make, rows):
-                if span.end is None or span.end >= since:
-                    yield span
+            yield from map(Span._make, books.execute(
+                "SELECT job, due, coalesce(started, due), CASE WHEN outcome IS NOT NULL THEN "
+                "coalesce(ended, started, due) END, outcome FROM runs "
+                f"WHERE job IN ({', '.join('?' * len(part))}) AND due >= ? AND due <= ? "
+                "AND (outcome IS NULL OR coalesce(ended, started, due) >= ?) ORDER BY job, due, attempt",
+                (*part, since - LONGEST_RUN_S, until, since)))
 
 
 def troubles(home: Home, since: float, outcomes: Sequence[str]) -> list[Trouble]:
@@ -135,7 +133,8 @@ def coming(home: Home, jobs: Sequence[Job], now: datetime.datetime, until: datet
 
 def _sampled(job: Job, now: datetime.datetime, until: datetime.datetime, parts: int) -> Iterator[datetime.datetime]:
     """Yield the first time at which `job` is due in each of that many `parts` up to `until`."""
-    part, moment = (until - now) / parts, now
-    while following := next(of_job(job, moment, until), None):
-        yield following[0]
-        moment = max(following[0], now + ((following[0] - now) // part + 1) * part - SECOND)
+    part, due = (until - now) / parts, next_run(job, now)
+    while due and job.schedule and due <= until:
+        yield due
+        after = max(due, now + ((due - now) // part + 1) * part - SECOND)
+        due = next_occurrence(job.schedule, after, job.zone, job.phase)

@@ -110,6 +110,9 @@ def test_a_logout(site: Site) -> None:
     page.go_back()
     page.reload()
     expect(page).to_have_url(f"{site.url}/login?next=%2F")
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
 
 
 def test_a_hidden_page_asks_for_nothing(site: Site) -> None:

@@ -1,18 +1,22 @@
 """The elements of the overview and of a job's page, with the jobs and runs of a week."""
 
+import datetime
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from hermes_oscron.hermes.home import home_of
-from hermes_oscron.runs import ledger
+from hermes_oscron.runs import ledger, lock
 from hermes_oscron.runs.ledger import End
+from hermes_oscron.runs.model import Run
 from hermes_oscron.schedulers.active import set_disarmed
 
-from ..conftest import release_script, wait_for, write_jobs, write_script, write_waiting_script
+from ..conftest import Api, release_script, wait_for, write_jobs, write_script, write_waiting_script
 from .conftest import Site
 from .sample import record
 
@@ -180,12 +184,24 @@ def test_disarmed_jobs_and_one_that_never_fires_are_reported(site: Site) -> None
 
 
 def test_a_job_is_created_in_another_profile(site: Site) -> None:
-    (site.root / "profiles" / "research").mkdir(parents=True)
-    (site.root / "profiles" / "research" / "config.yaml").write_text("")
+    research = site.root / "profiles" / "research"
+    (research / "scripts").mkdir(parents=True)
+    (research / "config.yaml").write_text("")
+    (research / "scripts" / "study.sh").write_text("")
+    (site.root / "oscron.toml").write_text(
+        '[policy]\ntimeout = "2h"\nenvironment.LANG = "C"\n'
+        '[profile.research.policy]\ntimeout = "30m"\noverlap = "queue"\nenvironment.A = "\\n"\n')
     page = site.page()
     page.goto("/jobs/new")
     assert page.locator("#l-profiles option").count() == 2 and page.locator("#l-targets option").count() > 0
+    timeout = page.locator("[name='policy.timeout']")
+    expect(timeout).to_have_attribute("placeholder", "Default: 2h")
     page.select_option("[name=profile_of_job]", "research")
+    expect(timeout).to_have_attribute("placeholder", "Default: 30m")
+    expect(page.locator("[name='policy.environment']")).to_have_attribute("placeholder", 'Default: LANG=C\nA="\\n"')
+    expect(page.locator("[name='policy.overlap'] option").first).to_have_text("Default: queue")
+    expect(page.locator("[name='policy.stop_timeout']")).to_have_attribute("placeholder", "")
+    expect(page.locator("#l-scripts option")).to_have_attribute("value", "study.sh")
     page.fill("[name=schedule]", "daily at 9")
     page.fill("[name=prompt]", "hello")
     page.get_by_role("button", name="Create the job").click()
@@ -197,3 +213,76 @@ def test_a_job_is_created_in_another_profile(site: Site) -> None:
     expect(page.locator(".lane")).to_have_count(0)
     page.get_by_role("link", name="All profiles").click()
     expect(page.locator(".lane")).to_have_count(1)
+
+
+def test_how_a_job_is_armed_and_why_nothing_fires(chromium: Browser, idle_api: Api, root: Path) -> None:
+    (root / "cron" / "oscron").mkdir(exist_ok=True)
+    write_jobs(root, record("a1", "Report", "30 9 * * 1-5", repeat={"times": 9, "completed": 2}))
+    site = Site(chromium, idle_api.url, root)
+    page = site.page()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing fires:")
+    expect(page.locator(".headline")).to_contain_text("Nothing runs by itself at the moment.")
+    page.goto("/jobs/default/a1")
+    facts = page.locator("#h-schedule ~ dl")
+    armed = re.compile(r"^OnCalendar=Mon\.\.Fri \*-\*-\* 09:30:00( UTC)?$")
+    expect(facts.locator("code.line")).to_have_text(armed)
+    expect(facts).to_contain_text("systemd")
+    expect(facts).to_contain_text("2 of 9")
+    page.goto("/jobs/new")
+    page.fill("[name=schedule]", "weekdays at 9:30")
+    expect(page.locator("#explained code.line")).to_have_text(armed)
+    site.close()
+
+
+def test_what_keeps_a_job_from_its_times_is_shown(site: Site) -> None:
+    now, home = time.time(), home_of(str(site.root), "default")
+    later = datetime.datetime.fromtimestamp(now // 1 + 7200, datetime.UTC).isoformat()
+    write_jobs(site.root, record("a1", "held", "0 9 * * *", next_run_at=later, quota_hold_until=later),
+               record("a2", "undelivered", "0 9 * * *", last_delivery_error="delivery failed: <b>no route</b>"))
+    (site.root / "ESTOP").write_text('{"reason": "maintenance"}')
+    waiting = lock.acquire(home, "a2")
+    assert waiting
+    waiting.write(Run("a2", now - 5, "schedule", queued=True, due=now - 5))
+    with ledger.writing(home) as books:
+        for number in range(2):
+            row = ledger.begin_row(books, "a1", "held", "schedule", now - 600, now - 600 + number * 60)
+            ledger.end_row(books, row, End(now - 590 + number * 60, "error", f"failure {number}", 1))
+    page = site.page()
+    expect(page.get_by_role("alert")).to_contain_text("default: Hermes is paused (maintenance)")
+    expect(page.locator("#h-now ~ ul li")).to_contain_text("queued for")
+    expect(page.locator(".lane.queued")).to_contain_text("undelivered")
+    page.get_by_role("link", name="undelivered").first.click()
+    expect(page.locator("#h-log")).to_contain_text("Queued for")
+    expect(page.locator(".problem.warn").get_by_text("delivery failed: <b>no route</b>")).to_be_visible()
+    waiting.release()
+    page.goto("/jobs/default/a1")
+    warnings = page.locator(".problem.warn")
+    expect(warnings.get_by_text("The job will not run as it should. There is no script")).to_be_visible()
+    expect(warnings.get_by_text("Held until")).to_be_visible()
+    expect(page.locator("table.runs tbody tr").first).to_contain_text("attempt 2")
+
+
+def test_long_lists_have_the_number_of_the_others(site: Site) -> None:
+    now, home = time.time(), home_of(str(site.root), "default")
+    write_jobs(site.root, *(record(f"a{n}", f"odd {n}", "61 9 * * *") for n in range(10)))
+    with ledger.writing(home) as books:
+        for n in range(11):  # the last one was deleted
+            row = ledger.begin_row(books, f"a{n}", f"odd {n}", "schedule", now - 3600 + n, now - 3600 + n)
+            ledger.end_row(books, row, End(now - 3500 + n, "error", "no route to host", 1))
+            ledger.insert_not_run(books, f"a{n}", f"odd {n}", now - 7200 + n, "missed", "The machine was off.")
+    page = site.page()
+    failed = page.locator("section", has=page.get_by_role("heading", name="Failed in the last 7 days"))
+    missed = page.locator("section", has=page.get_by_role("heading", name="Missed in the last 7 days"))
+    for section in (failed, missed):
+        expect(section.locator("li")).to_have_count(8)
+        expect(section.locator("li").first).to_contain_text("odd 10 deleted")
+        expect(section.locator(".more")).to_have_text("3 more")
+    health = page.locator("section", has=page.get_by_role("heading", name="Health", exact=True))
+    expect(health.locator(".findings li")).to_have_count(4)
+    health.get_by_role("link", name=re.compile("[0-9]+ more")).click()
+    expect(page.get_by_role("heading", name="Health", level=1)).to_be_visible()
+    assert page.locator(".findings li").count() >= 10
+    page.go_back()
+    failed.get_by_role("link", name="3 more").click()
+    expect(page.get_by_role("link", name="Failing")).to_have_attribute("aria-current", "true")
+    expect(page.locator(".lane")).to_have_count(10)

@@ -109,6 +109,7 @@ def test_an_output_of_5_mib(site: Site) -> None:
         assert_unharmed(page)
     page.goto(f"/jobs/default/{job['id']}/outputs/a.md")
     expect(page.get_by_text("It is too long to be rendered")).to_be_visible()
+    expect(page.get_by_text("characters more are in the raw file.")).to_be_visible()
 
 
 def test_a_log_of_a_run(site: Site) -> None:

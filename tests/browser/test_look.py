@@ -1,20 +1,32 @@
 """The look of the pages: accessible, in both themes, on every width, on paper, with little to load."""
 
+import struct
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from ..conftest import serving, write_jobs
 from .conftest import Site, sample_site, screenshot
+from .sample import record
 
-PAGES = {"overview": "/", "week": "/?hours=168", "job": "/jobs/default/a8", "paused": "/jobs/default/a7",
-         "new": "/jobs/new", "edit": "/jobs/default/a1/edit", "health": "/checks", "alerts": "/alerts",
-         "audit": "/audit?run=1", "output": "/jobs/default/a1/outputs/2026-11-27_07-00-04.md",
-         "missing": "/jobs/default/none"}
+PAGES = {"overview": "/", "3days": "/?hours=72", "week": "/?hours=168", "job": "/jobs/default/a8",
+         "paused": "/jobs/default/a7", "new": "/jobs/new", "edit": "/jobs/default/a1/edit", "health": "/checks",
+         "alerts": "/alerts", "audit": "/audit?run=1",
+         "output": "/jobs/default/a1/outputs/2026-11-27_07-00-04.md", "missing": "/jobs/default/none"}
 MAX_PAGE_BYTES, MAX_FILES_BYTES = 200_000, 60_000
 MAX_FIRST_PAINT_MS = 3000
+OVERLAPPING = """() => [".axis text:not(.change)", ".top nav a"].flatMap(selector => {
+    const found = [...document.querySelectorAll(selector)].map(each => [each.getBoundingClientRect(), each.textContent])
+        .filter(each => each[0].width).sort((a, b) => a[0].top - b[0].top || a[0].left - b[0].left)
+    return found.flatMap((each, at) => at && (each[0].left < found[at - 1][0].right || each[0].top > found[0][0].bottom)
+        ? [`${found[at - 1][1]} | ${each[1]}`] : [])
+})"""
+"""The labels of the timeline that overlap, and the pages that are on a further line."""
 OUTPUT = """# Cron Job: Morning briefing
 
 **Job ID:** a1
@@ -111,6 +123,7 @@ def test_no_page_is_wider_than_the_screen(look: Site, width: int, theme: str) ->
         page.wait_for_timeout(50)
         screenshot(page, f"{name}-{width}-{theme}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.evaluate(OVERLAPPING) == [], name
 
 
 def test_outcomes_have_a_shape_and_not_only_a_colour(look: Site) -> None:
@@ -203,20 +216,27 @@ def test_times_are_those_of_the_reader(look: Site) -> None:
     expect(first.locator("small")).to_contain_text("07:00:00 UTC")
 
 
-def test_a_clock_change_is_marked(chromium: Browser) -> None:
-    """The template is filled with a time around a change; a real clock is not near one on most days."""
-    import datetime
-    from zoneinfo import ZoneInfo
+def test_a_clock_change_is_marked(chromium: Browser, root: Path, tmp_path: Path) -> None:
+    write_jobs(root, record("a1", "one", "0 9 * * *"))
+    write_zone(tmp_path / "zones" / "Test" / "Shifting", int(time.time()) + 6 * 3600)
+    with serving("--scheduler", "foreground", log=tmp_path / "log", environment={
+            "HERMES_TIMEZONE": "Test/Shifting", "PYTHONTZPATH": str(tmp_path / "zones")}) as url:
+        site = Site(chromium, url, root)
+        page = site.page()
+        line = page.locator(".grid line.change")
+        expect(line).to_have_count(1)
+        assert float((line.get_attribute("x1") or "").rstrip("%")) == pytest.approx(62.5, abs=0.2)
+        expect(page.locator(".legend li").last).to_have_text("clocks forward 60 min, Test/Shifting")
+        expect(page.locator(".axis text.change")).to_contain_text("±h")
+        screenshot(page, "clock-change")
+        page.get_by_role("link", name="1 hour").click()
+        expect(page.locator(".grid line.now")).to_have_count(1)
+        expect(line).to_have_count(0)
+        site.close()
 
-    from hermes_oscron.service.runs import clock_changes
-    from hermes_oscron.web.dashboard.timeline import Window, ticks
-    from hermes_oscron.web.dashboard.times import Clock
 
-    zone = ZoneInfo("Europe/Berlin")
-    now = datetime.datetime(2027, 3, 28, 0, 30, tzinfo=datetime.UTC)
-    day = datetime.timedelta(days=1)
-    [change] = clock_changes({zone}, now - day, now + day)
-    assert (change["at"], change["shift_seconds"]) == ("2027-03-28T03:00:00+02:00", 3600)
-    labels = [tick.label for tick in ticks(Window(now.timestamp(), 24), Clock(now.timestamp(), zone)) if tick.label]
-    assert labels == ["03:00", "06:00", "09:00", "12:00", "15:00", "18:00", "21:00", "06:00", "09:00",
-                      "12:00", "15:00", "18:00", "21:00", "Mon 29"]
+def write_zone(path: Path, change_at: int) -> None:
+    """Write a zone whose clocks go forward by an hour at that time (RFC 9636, version 1)."""
+    path.parent.mkdir(parents=True)
+    path.write_bytes(struct.pack(">4s16x6l", b"TZif", 0, 0, 0, 1, 2, 8) + struct.pack(">lB", change_at, 1)
+                     + struct.pack(">lBBlBB", 0, 0, 0, 3600, 1, 4) + b"AAA\0BBB\0")

@@ -112,6 +112,10 @@ def test_an_error_is_shown_at_its_field(site: Site, name: str, text: str, senten
     assert site.api.get("/api/crons")["jobs"] == []
     if name == "timeout":
         assert violations(page) == []
+        page.locator("[name=schedule]").focus()
+        page.get_by_role("link", name="Go to the field").click()
+        page.keyboard.press("Tab")
+        expect(page.locator(field("stop_timeout"))).to_be_focused()
 
 
 def test_a_policy_of_another_program_is_shown_and_kept(site: Site) -> None:

@@ -273,7 +273,8 @@ def test_a_receiver_that_is_down_gets_the_alert_later(root: Path) -> None:
 
     assert "Apprise exited with code 1" in wait_for(error)
     [finding] = undelivered(str(root), time.time())
-    assert finding.sentence.startswith("1 alert to mailto (") and "has not accepted any since" in finding.sentence
+    assert finding.sentence.startswith("1 alert to mailto example.org (")
+    assert "has not accepted any since" in finding.sentence
     assert ". They are sent again; " in finding.sentence, "the error of a program may have no full stop"
     with receiving(port) as again:
         wait_for(lambda: again.mails, 15)

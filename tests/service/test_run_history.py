@@ -44,7 +44,7 @@ def test_spans_are_those_that_reach_into_the_time(home: Home) -> None:
     found = list(run_history.spans(home, ["a", "c"], 200, 300))
     assert [(span.due, span.end, span.outcome) for span in found] == [
         (150, 210, "ok"), (250, 255, "ok"), (260, 260, "missed"), (290, None, None)]
-    assert found[0] == Span("a", 150, 150, 210, "ok", "schedule", "ok at 150")
+    assert found[0] == Span("a", 150, 150, 210, "ok")
 
 
 def test_spans_of_many_jobs(home: Home) -> None:

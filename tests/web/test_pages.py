@@ -221,7 +221,7 @@ def test_jobs_that_cannot_be_read_are_reported(browser: Browser, api: Api, root:
 def test_a_new_key_of_the_policy_has_a_field_without_more(monkeypatch: pytest.MonkeyPatch) -> None:
     key = policy.Key("colour", policy.one_of("red", "blue"), "text", "Its colour.")
     monkeypatch.setitem(policy.KEYS, key.name, key)
-    found = form.inputs(form.defaults() | {"policy.colour": "red"}, is_new=True)
+    found = form.inputs(form.defaults() | {"policy.colour": "red"}, True, {})
     [colour] = dict(form.groups(found))["Other"]
     assert colour == form.Input("policy.colour", "Colour", "Its colour.", "choice", "red", ("", "red", "blue"))
     assert form.changed({"policy.colour": "blue"}, form.defaults(), {})["policy"] == {"colour": "blue"}

@@ -1,11 +1,13 @@
 """The marks of a lane: each run has one, unless there are too many, and none is outside."""
 
+import datetime
 import re
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from hermes_oscron.service.run_history import Coming, Span
+from hermes_oscron.service.runs import clock_changes
 from hermes_oscron.web.dashboard import timeline
 from hermes_oscron.web.dashboard.timeline import BINS, HOURS, MAX_MARKS, Window, lane, ticks
 from hermes_oscron.web.dashboard.times import Clock, about, duration, relative
@@ -18,7 +20,7 @@ NONE = Coming([], False)
 
 def span(ago: float, took: float | None, outcome: str | None = "ok") -> Span:
     start = NOW - ago
-    return Span("a", start, start, None if took is None else start + took, outcome, "schedule", None)
+    return Span("a", start, start, None if took is None else start + took, outcome)
 
 
 def places(svg: str) -> list[float]:
@@ -75,6 +77,16 @@ def test_ticks_are_at_whole_times_of_the_clock(zone: str, hours: int) -> None:
         local = clock.local(tick.moment)
         assert (local.hour * 60 + local.minute) % timeline.TICKS_MIN[hours][1] == 0
         assert ("day" in tick.style) == (local.hour == local.minute == 0)
+
+
+def test_a_clock_change_is_found_and_moves_the_ticks() -> None:
+    zone, day = ZoneInfo("Europe/Berlin"), datetime.timedelta(days=1)
+    now = datetime.datetime(2027, 3, 28, 0, 30, tzinfo=datetime.UTC)
+    [change] = clock_changes({zone}, now - day, now + day)
+    assert (change["at"], change["shift_seconds"]) == ("2027-03-28T03:00:00+02:00", 3600)
+    labels = [tick.label for tick in ticks(Window(now.timestamp(), 24), Clock(now.timestamp(), zone)) if tick.label]
+    assert labels == ["03:00", "06:00", "09:00", "12:00", "15:00", "18:00", "21:00", "06:00", "09:00",
+                      "12:00", "15:00", "18:00", "21:00", "Mon 29"]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [

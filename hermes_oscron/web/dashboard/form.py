@@ -31,7 +31,10 @@ YES, NO = "yes", "no"
 
 
 class Input(NamedTuple):
-    """One field of the form. `kind` is text, long, check, choice, list or table."""
+    """One field of the form. `kind` is text, long, check, choice, list or table.
+
+    `default` is the value of the profile, which holds while the field is empty.
+    """
 
     name: str
     label: str
@@ -39,15 +42,18 @@ class Input(NamedTuple):
     kind: str
     value: str
     choices: tuple[str, ...] = ()
+    default: str = ""
 
 
-def inputs(values: Mapping[str, str], is_new: bool) -> dict[str, Input]:
-    """Return the fields of the form with `values`, by name."""
+def inputs(values: Mapping[str, str], is_new: bool, policy: Mapping[str, Any]) -> dict[str, Input]:
+    """Return the fields of the form with `values`, by name; the jobs of the profile have the `policy`."""
+    in_force = policies.texts(policy)
     found = [_input(FIELDS[name], values.get(name, "")) for name in _shown() if is_new or not only_new(name)]
     for key in KEYS.values():
         name = f"{policies.PREFIX}{key.name}"
         kind, choices = policies.kind(key)
-        found.append(Input(name, policies.label(key.name), policies.hint(key), kind, values.get(name, ""), choices))
+        found.append(Input(name, policies.label(key.name), policies.hint(key), kind, values.get(name, ""), choices,
+                           in_force[name]))
     return {each.name: each for each in found}
 
 

@@ -94,7 +94,8 @@ def settings(view: dict[str, Any]) -> dict[str, str]:
 
 def label(name: str) -> str:
     """Return the name of a field for people."""
-    return {"no_agent": "Without an agent", "deliver": "Delivery", "profile": "Runs as profile"}.get(
+    return {"no_agent": "Without an agent", "deliver": "Delivery", "profile": "Runs as profile",
+            "base_url": "Base URL", "monitor_url": "Monitor URL"}.get(
         name, name.replace("_", " ").capitalize())
 
 

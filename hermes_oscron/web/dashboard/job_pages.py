@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import bottle
 
+from ... import config
 from ...errors import OscronError
 from ...hermes.home import SAFE_NAME, homes_of
 from ...hermes.jobs_file import JobNotFound
@@ -164,8 +165,8 @@ class JobPages:
     def _form(self, service: JobService, values: dict[str, str], is_new: bool, view: dict[str, Any] | None = None,
               error: OscronError | None = None) -> Page:
         """Return the form with `values`; nothing that was typed is lost by an `error`."""
-        found = form.inputs(values, is_new)
         profile = service.home.profile
+        found = form.inputs(values, is_new, config.policy_of(service.root, profile))
         text = found["schedule"].value
         wrong = form.field_of(str(error), found) if error else ""
         action = "/jobs/new" if view is None else f"/jobs/{profile}/{view['id']}"

@@ -3,6 +3,7 @@
 import datetime
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -110,6 +111,7 @@ def overview(selection: Selection, service: JobService, wanted: Wanted) -> dict[
             problems.append(f"{home.profile}: {describe(error)}")
     failures.sort(key=lambda each: -each[2].due)
     missed.sort(key=lambda each: -each[2].due)
+    states = Counter(row.state for row in rows)
     selected = _selected(rows, wanted)
     pages = max(1, math.ceil(len(selected) / LANES))
     page = min(wanted.page, pages)
@@ -120,7 +122,8 @@ def overview(selection: Selection, service: JobService, wanted: Wanted) -> dict[
         "wanted": wanted._replace(page=page), "clock": clock, "window": window, "homes": homes, "pages": pages,
         "ticks": timeline.ticks(window, clock), "groups": _groups(shown_homes, on_page, window, clock, problems),
         "changes": _changes(shown_homes, window), "problems": problems, "total": len(rows), "found": len(selected),
-        "counts": {name: sum(_is_shown(row, name) for row in rows) for name in FILTERS}, "filters": FILTERS,
+        "counts": {name: sum(states[state] for state in states if _is_shown(state, name)) for name in FILTERS},
+        "filters": FILTERS,
         "running": sorted((row for row in rows if row.run), key=lambda row: -(row.run.elapsed if row.run else 0)),
         "failures": failures[:LISTED], "more_failures": max(0, len(failures) - LISTED),
         "missed": missed[:LISTED], "more_missed": max(0, len(missed) - LISTED),
@@ -151,17 +154,17 @@ def row_of(view: dict[str, Any], run: Progress | None) -> Row:
                seconds_of(view["next_run_at"]), run, view["last_error"] or view["last_delivery_error"] or "")
 
 
-def _is_shown(row: Row, name: str) -> bool:
-    return (name == "all" or row.state == name
-            or (name == "active" and row.state != "completed")
-            or (name == "running" and row.state == "queued")
-            or (name == "failing" and row.state == "broken"))
+def _is_shown(state: str, name: str) -> bool:
+    return (name == "all" or state == name
+            or (name == "active" and state != "completed")
+            or (name == "running" and state == "queued")
+            or (name == "failing" and state == "broken"))
 
 
 def _selected(rows: list[Row], wanted: Wanted) -> list[Row]:
     """Return the rows that are wanted, by profile and name."""
     text = wanted.text.casefold()
-    return sorted((row for row in rows if _is_shown(row, wanted.shown) and (
+    return sorted((row for row in rows if _is_shown(row.state, wanted.shown) and (
         not text or text in f"{row.name}\n{row.id}\n{row.profile}\n{row.schedule}".casefold())),
         key=lambda row: (row.profile != "default", row.profile, _by_number(row.name), row.id))
 
@@ -180,13 +183,13 @@ def _groups(homes: list[Home], rows: list[Row], window: Window, clock: Clock,
         of_home = [row for row in rows if row.profile == home.profile]
         if not of_home:
             continue
-        ids = [row.id for row in of_home]
+        shown = {row.id for row in of_home}
         past: dict[str, list[run_history.Span]] = {}
         coming: dict[str, run_history.Coming] = {}
         try:
-            for span in run_history.spans(home, ids, window.start, window.now):
+            for span in run_history.spans(home, list(shown), window.start, window.now):
                 past.setdefault(span.job, []).append(span)
-            jobs = [job for job in job_store.read(home) if job.id in set(ids)]
+            jobs = [job for job in job_store.read(home) if job.id in shown]
             coming = run_history.coming(home, jobs, datetime.datetime.fromtimestamp(window.now, datetime.UTC),
                                         datetime.datetime.fromtimestamp(window.end, datetime.UTC), timeline.MAX_MARKS,
                                         timeline.BINS)

@@ -18,15 +18,15 @@ BY_WEIGHT = (OK, SKIPPED, STOPPED, RUNNING, INTERRUPTED, MISSED, TIMEOUT, ERROR)
 """The outcomes, from the one that matters least."""
 HOURS = {1: "1 hour", 6: "6 hours", 24: "24 hours", 72: "3 days", 168: "7 days"}
 """The spans that the timeline can show, before and after the present time."""
-TICKS_MIN = {1: (15, 5), 6: (60, 30), 24: (360, 180), 72: (720, 360), 168: (1440, 720)}
-"""For each span, the minutes between two ticks, and between those of a wide screen."""
+TICKS_MIN = {1: (15, 5, 30), 6: (120, 30, 120), 24: (360, 180, 720), 72: (1440, 360, 2880), 168: (2880, 1440, 5760)}
+"""For each span, the minutes between two ticks, between those of a wide screen, and between those of a phone."""
 MAX_MARKS = 36
 """A lane with more marks than this on one side shows spans."""
 BINS = 48
 """The number of those spans on each side."""
 MIN_BAR = 0.35
 """A shorter bar, in percent, is hidden by its mark."""
-NEAR, NEAR_ON_PHONE = 5.0, 10.0
+NEAR, NEAR_ON_PHONE = 6.5, 14.0
 """The place, in percent, that the label of the present time takes on either side."""
 QUARTER = datetime.timedelta(minutes=15)
 MIDDLE = 15
@@ -63,7 +63,7 @@ class Tick(NamedTuple):
 
 def ticks(window: Window, clock: Clock) -> list[Tick]:
     """Return the ticks of `window`, at whole hours and days of the clock."""
-    wide, narrow = TICKS_MIN[window.hours]
+    usual, narrow, phone = TICKS_MIN[window.hours]
     found = []
     step = QUARTER if narrow % 15 == 0 else datetime.timedelta(minutes=narrow)
     seconds = step.total_seconds()
@@ -75,7 +75,8 @@ def ticks(window: Window, clock: Clock) -> list[Tick]:
         if minute % narrow == 0 and 1.5 < place < 98.5:
             label = f"{local:%a} {local.day}" if minute == 0 else f"{local:%H:%M}"
             style = "day" if minute == 0 else "hour"
-            style += " minor" if minute % wide else " second" if minute % (2 * wide) else ""
+            count = local.toordinal() * 1440 + minute
+            style += " minor" if count % usual else " second" if count % phone else ""
             style += " near" if abs(place - 50) < NEAR_ON_PHONE else ""
             found.append(Tick(place, moment, label if abs(place - 50) > NEAR else "", style))
         moment += seconds

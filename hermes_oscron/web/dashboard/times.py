@@ -5,6 +5,7 @@ Times are in unix seconds; without the script they are those of a zone of the se
 
 import datetime
 import html
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -23,7 +24,11 @@ def duration(seconds: float | None) -> str:
     seconds = max(0.0, seconds)
     if seconds < 9.95:
         return f"{seconds:.1f} s" if seconds % 1 >= 0.05 else f"{seconds:.0f} s"
-    left = round(seconds)
+    return _in_two_units(round(seconds))
+
+
+@lru_cache(maxsize=4096)
+def _in_two_units(left: int) -> str:
     parts: list[str] = []
     for size, unit in UNITS:
         count, left = divmod(left, size)
@@ -47,6 +52,11 @@ def relative(moment: float, now: float) -> str:
     return f"in {about(moment - now)}" if moment > now else f"{about(now - moment)} ago"
 
 
+@lru_cache(maxsize=16)
+def _day_of(moment: float, zone: ZoneInfo) -> datetime.date:
+    return datetime.datetime.fromtimestamp(moment, zone).date()
+
+
 class Clock(NamedTuple):
     """The present time of a page, and the zone in which it is rendered."""
 
@@ -61,10 +71,11 @@ class Clock(NamedTuple):
         local = self.local(moment)
         if style == "full":
             return f"{local:%Y-%m-%d %H:%M:%S}"
-        if local.date() == self.local(self.now).date():
+        today = _day_of(self.now, self.zone)
+        if local.date() == today:
             return f"{local.hour:02}:{local.minute:02}"
-        year = "" if local.year == self.local(self.now).year else f" {local.year}"
-        return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}"
+        year = "" if local.year == today.year else f" {local.year}"
+        return local.strftime(f"%a {local.day} %b{year} %H:%M")
 
     def time(self, moment: float | None, style: str = "short") -> str:
         """Return `moment` as an element `time`."""

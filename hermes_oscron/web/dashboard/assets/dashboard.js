@@ -245,6 +245,21 @@ for (const input of all("[data-explain]")) {
   })
 }
 
+// The defaults, scripts and targets of the profile for which a job is created
+
+document.querySelector("select[name=profile_of_job]")?.addEventListener("change", async event => {
+  try {
+    const text = await (await ask(`/jobs/new?${new URLSearchParams({ profile: event.target.value })}`)).text()
+    const page = new DOMParser().parseFromString(text, "text/html")
+    for (const list of all("datalist")) list.replaceWith(page.getElementById(list.id))
+    for (const field of all("form.job [id^='f-policy.']")) {
+      const fresh = page.getElementById(field.id)
+      if (field.options) field.options[0].text = fresh.options[0].text
+      else field.placeholder = fresh.placeholder
+    }
+  } catch { /* they are only a help */ }
+})
+
 // Small forms behind a button close by Escape, and by a click elsewhere
 
 function closeForms(except) {

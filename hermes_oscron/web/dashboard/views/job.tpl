@@ -19,10 +19,10 @@
 <p class="problem warn"><bdi>{{job['last_delivery_error']}}</bdi></p>
 % end
 % for note in notes:
-<p class="problem warn"><bdi>{{note}}</bdi></p>
+<p class="problem warn"><bdi>{{note[:1].upper() + note[1:]}}</bdi></p>
 % end
 % if job['held']:
-<p class="problem warn"><bdi>{{job['held']}}</bdi></p>
+<p class="problem warn"><bdi>{{job['held'][:1].upper() + job['held'][1:]}}</bdi></p>
 % end
 % if row.state == 'paused':
 <p class="problem warn">Paused{{!' since ' + clock.time(paused_at) if paused_at else ''}}<bdi>{{': ' + job['paused_reason'] if job.get('paused_reason') else '.'}}</bdi></p>
