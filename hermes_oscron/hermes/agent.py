@@ -45,6 +45,13 @@ def fire_command(python: str, job_id: str, owner: Home, occurrence: str | None) 
     return [python, "-P", FIRE_DUE_SCRIPT, job_id, owner.path, *([] if occurrence is None else [occurrence])]
 
 
+def without_file(command: list[str]) -> list[str]:
+    """Return the `command` of an agent on a machine that does not have this package, with the text of the shim."""
+    with open(FIRE_DUE_SCRIPT, encoding="utf-8") as file:
+        text = file.read()
+    return [word for part in command for word in (["-c", text] if part == FIRE_DUE_SCRIPT else [part])]
+
+
 def worker_command(python: str, home: Home, socket: str) -> list[str]:
     """Return the command of the agent worker of `home`, with the files whose change makes it stale.
 

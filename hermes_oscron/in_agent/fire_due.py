@@ -86,8 +86,10 @@ def run_once(job_id: str, owner_home: str, next_run_at: str | None = None) -> in
             print(f"the agent could not record the run: {outcome.unrecorded}", file=sys.stderr)
             return _status(*outcome.as_it_ended(job_id))
         runs = [run for run in list_executions(job_id=job_id, limit=500) if run["id"] == job["execution_id"]]
+    if outcome.marks and (not runs or runs[0]["status"] == "unknown"):  # a machine without this process gave it up
+        return _status(*outcome.marks[0][:2])
     if not runs:
-        return _status(*outcome.marks[0][:2] if outcome.marks else (False, "the agent kept no record of the run"))
+        return _status(False, "the agent kept no record of the run")
     return _status(runs[0]["status"] == "completed", runs[0]["error"] or f"the agent left the run {runs[0]['status']}")
 
 

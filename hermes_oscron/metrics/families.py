@@ -29,13 +29,14 @@ COUNTS = {"duration": "durations", "lateness": "latenesses"}
 
 
 class _History(NamedTuple):
-    """The content of the ledger of a home: sums, occurrences without a run, and by job the last ends and the streak."""
+    """The content of the ledger of a home: sums, occurrences without a run, and by job ends, streak and last node."""
 
     totals: list[Totals]
     not_run: list[tuple[str, str, int]]
     succeeded: dict[str, float]
     failed: dict[str, float]
     streaks: dict[str, int]
+    nodes: dict[str, str]
 
 
 class _Profile(NamedTuple):
@@ -74,6 +75,9 @@ def _of_profiles(profiles: list[_Profile]) -> Iterator[Metric]:
     yield gauge("unentered_runs", "Runs that could not be entered in the ledger yet.", (p.unentered for p in profiles))
     yield gauge("running_runs", "Runs in progress.", (sum(not run.queued for run in p.running) for p in profiles))
     yield gauge("queued_runs", "Runs that wait for a turn.", (sum(run.queued for run in p.running) for p in profiles))
+    yield _gauge("running_run_info", "The place of a run in progress.", (*OF_JOB, "node", "cluster_job"),
+                 [((each.home.profile, run.job_id, run.node, run.slurm_job), 1)
+                  for each in profiles for run in each.running if not run.queued])
     states: dict[tuple[str, ...], float] = {}
     for each in profiles:
         for job in each.jobs or ():
@@ -95,6 +99,9 @@ def _of_jobs(profiles: list[_Profile]) -> Iterator[Metric]:
             ("job_failures_in_a_row", "The number of failed runs since the last one that succeeded.", "streaks")):
         yield _gauge(name, text, OF_JOB, [((each.home.profile, job), value) for each in profiles if each.history
                                           for job, value in getattr(each.history, field).items()])
+    yield _gauge("job_last_run_info", "The node of the last run of a job, if it was on a cluster.", (*OF_JOB, "node"),
+                 [((each.home.profile, job, node), 1) for each in profiles if each.history
+                  for job, node in each.history.nodes.items()])
 
 
 def _of_runs(profiles: list[_Profile]) -> Iterator[Metric]:
@@ -157,7 +164,10 @@ def _history(home: Home) -> _History:
         streaks = {job: int(books.execute(
             f"SELECT count(*) FROM runs WHERE job = ? AND outcome IN {FAILED} AND seq > ?",
             (job, succeeded.get(job, (0, 0))[1])).fetchone()[0]) for job in {*succeeded, *failed}}
-        return _History(totals(books), not_run, {job: ended for job, (ended, _) in succeeded.items()}, failed, streaks)
+        sums = totals(books)
+        last = "SELECT node FROM runs WHERE job = ? AND started IS NOT NULL ORDER BY started DESC LIMIT 1"
+        nodes = {job: node for job in {each.job for each in sums} for (node,) in books.execute(last, (job,)) if node}
+        return _History(sums, not_run, {job: ended for job, (ended, _) in succeeded.items()}, failed, streaks, nodes)
 
 
 def _add(sums: dict[tuple[str, ...], float], labels: tuple[str, ...], value: float) -> None:

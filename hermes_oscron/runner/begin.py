@@ -164,7 +164,7 @@ def _command(home: Home, record: Record, scheduled: bool, place: "Place | None")
         if command is None:
             place.give_back()
             return None, reason
-        return command._replace(worker="", allocation=place.allocation), ""
+        return place.with_command(command), ""
     from .command import command_for
     from .environment import NoExecutor
 

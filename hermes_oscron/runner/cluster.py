@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import config
-from ..hermes import jobs_file
+from ..hermes import agent, jobs_file
 from ..hermes.home import Home, instance_name
 from ..jobs.placement import placement_of
 from ..jobs.record import Record, next_run_of
@@ -15,6 +15,7 @@ from ..runs.model import Run
 from .environment import NoExecutor
 from .log import log, subject
 from .policy import policy_of
+from .process import Command
 from .turn import show_status
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class Place(NamedTuple):
     allocation: "Allocation | None"
     error: str = ""
     queued_at: float = 0.0
+
+    def with_command(self, command: Command) -> Command:
+        """Return `command` in this place, where no file of this package is."""
+        argv = agent.without_file(command.argv) if command.by_agent else command.argv
+        return command._replace(argv=argv, worker="", allocation=self.allocation)
 
     def give_back(self) -> None:
         """Give the place back, in which nothing has begun."""

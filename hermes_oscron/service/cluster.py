@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 
@@ -14,6 +15,8 @@ MAX_SKEW_S = 5.0
 NODE_WAIT_S = 10
 """The time for which a check waits for a place on a node."""
 OLDEST_PYTHON = [3, 9]
+UNAUTHENTICATED = "Slurm refuses this account: "
+MUNGE_REMEDY = "Check that munged runs here, with the key of the cluster."
 CHECK = """\
 import json, os, sys, time
 folders = json.loads(sys.argv[1])
@@ -34,7 +37,8 @@ def _faults(root: str, settings: config.Config) -> Iterator[str]:
     try:
         slurm.call(environment, "scontrol", "ping")
     except SlurmError as error:
-        yield (f"No controller of Slurm answers: {error} Runs on the cluster wait for it; start slurmctld, or check "
+        yield (f"{UNAUTHENTICATED}{error} {MUNGE_REMEDY}" if re.search("(?i)munge|authenticat", str(error)) else
+               f"No controller of Slurm answers: {error} Runs on the cluster wait for it; start slurmctld, or check "
                f"/etc/slurm/slurm.conf.")
         return
     partition = settings.cluster_partition
@@ -42,7 +46,7 @@ def _faults(root: str, settings: config.Config) -> Iterator[str]:
         states = slurm.call(environment, "sinfo", "--noheader", "--format=%P %a %t",
                             *([f"--partition={partition}"] if partition else [])).split("\n")
     except SlurmError as error:
-        yield f"Slurm refuses this account: {error} Check that munged runs here, with the key of the cluster."
+        yield f"{UNAUTHENTICATED}{error} {MUNGE_REMEDY}"
         return
     usable = [state for state in states if " up " in state and state.split()[-1].rstrip("*~#%$@^-") not in (
         "down", "drain", "drng", "fail", "unk")]

@@ -1,5 +1,6 @@
 """Doctor on a real cluster: what is wrong with the controller, the nodes, and the folders and programs there."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,33 @@ def test_a_controller_that_does_not_answer_is_reported(slurm: Slurm, root: Path)
 def test_what_a_node_does_not_have_is_reported(slurm: Slurm, root: Path, text: str, fault: str) -> None:
     [found] = faults(root, text)
     assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(("before", "fault"), [
+    ("import sys; sys.version_info = (3, 8, 0)", r"/.*/python3 on n[12] is Python 3\.8; 3\.9 is needed\. Set python "),
+    ("import time; now = time.time; time.time = lambda: now() + 100",
+     r"The clock of n[12] is (9\d|100) s ahead\. Run chronyd "),
+    ("import time; now = time.time; time.time = lambda: now() - 100",
+     r"The clock of n[12] is 1\d\d s behind\. Run chronyd "),
+    ("import os; os.setuid(65534)", r"This account has the user id 0 here, and 65534 on n[12]\. Give it the same "),
+])
+def test_a_node_that_differs_from_this_machine_is_reported(slurm: Slurm, root: Path, tmp_path: Path, before: str,
+                                                           fault: str) -> None:
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\nexec python3 "$1" "$2" "$3" "{before}\n$4" "$5"\n')
+    python.chmod(0o755)
+    found = faults(root, f'python = "{python}"')
+    assert [each for each in found if re.match(fault, each)], found
+
+
+def test_an_account_that_slurm_cannot_authenticate_is_reported(slurm: Slurm, root: Path, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without a munged on this machine."""
+    settings = Path(slurm.environment["SLURM_CONF"]).read_text()
+    (tmp_path / "slurm.conf").write_text(re.sub(r"AuthInfo=.*", f"AuthInfo=socket={tmp_path}/none", settings))
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    [fault] = faults(root)
+    assert re.match(r"Slurm refuses this account: .* Check that munged runs here, with the key of the cluster\.", fault)
 
 
 def test_nodes_that_are_down_are_reported(slurm: Slurm, root: Path) -> None:

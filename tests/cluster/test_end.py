@@ -16,6 +16,7 @@ from hermes_oscron.runs import stop
 from tests.cluster.slurm import Slurm
 from tests.cluster.test_run import CLUSTER, has_begun, make_remote, row_of, run_of
 from tests.conftest import wait_for
+from tests.metrics.test_metrics import labels, samples
 from tests.runner.jobs import (
     MANUAL,
     configure,
@@ -78,10 +79,15 @@ def test_scancel_ends_the_run_as_stopped(slurm: Slurm, root: Path, script: str) 
         assert run and run.node in ("n1", "n2")
         progress = service(root).progress(job_id)
         assert progress and progress.place == f" on {run.node} (job {run.slurm_job} of Slurm)"
+        assert samples(root)["running_run_info"] == {
+            labels(profile="default", job=job_id, node=run.node, cluster_job=run.slurm_job): 1}
         slurm.call("scancel", run.slurm_job)
         assert runner.wait(30) == 1 and not is_alive(job)
     assert record(root, job_id)["last_error"] == "stopped by scancel before it had ended."
     assert row_of(root, job_id).outcome == "stopped"
+    found = samples(root)
+    assert "running_run_info" not in found
+    assert found["job_last_run_info"] == {labels(profile="default", job=job_id, node=run.node): 1}
 
 
 def test_what_the_job_leaves_behind_ends_with_it(slurm: Slurm, root: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.machine.sites import SystemSite, free_port
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "cluster.md"
 POLITE = "trap 'echo bye >>{0}/bye; exit 5' TERM; echo $$ >{0}/pid; while :; do sleep 0.1; done\n"
 
 
@@ -71,6 +73,18 @@ def job_process(site: SystemSite) -> int:
 
 def is_alive(site: SystemSite, pid: int) -> bool:
     return bool(site.box.run(f"grep '^State:.[^Z]' /proc/{pid}/status", check=False).stdout)
+
+
+def test_the_documented_lines_lead_from_one_machine_to_a_cluster(site: SystemSite) -> None:
+    [section] = re.findall(r"^## From one machine to a cluster\n(.*?)^## ", DOCUMENT.read_text(), re.M | re.S)
+    lines = re.findall(r"^    (.*)", section, re.M)
+    assert len(lines) <= 10
+    site.run(f"mkdir -p {site.hermes}/scripts; rm {site.config}")
+    printed = site.administer("\n".join(["set -e", *lines])).stdout
+    assert re.search(r"^hermes on n[12]$", printed, re.M)
+    [job] = site.stored_jobs()
+    [row] = rows(site, job["id"])
+    assert (row["outcome"], row["trigger"]) == ("ok", "manual") and row["node"] in ("n1", "n2")
 
 
 def test_twenty_jobs_at_one_time_run_on_both_nodes(site: SystemSite) -> None:
