@@ -45,7 +45,7 @@ def fingerprint(folder: str, source: str, python: str) -> str:
 
 
 def _files(path: str, without: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Yield `path`, or if it is a folder all in it that is no folder, in a fixed order. Raises OSError.
+    """Yield the files and links in the folder `path`, in a fixed order, or `path` itself. Raises OSError.
 
     Folders with the name `without` are left out, and may be private.
     """

@@ -65,7 +65,7 @@ def test_the_output_of_a_run_is_followed_and_the_run_stopped(any_site: Site) -> 
     wait_for(lambda: "step 5\n" in page(site, path))
     assert post(site, f"{path}/stop") == 303
     assert "stopped" in page(site, path) and not site.api.running()
-    assert site.run(f"ls -A {site.hermes}/cron/oscron/live").stdout == ""
+    wait_for(lambda: not site.run(f"ls -A {site.hermes}/cron/oscron/live").stdout)
 
 
 def test_the_link_of_open_logs_in(any_site: Site) -> None:
