@@ -114,8 +114,8 @@ class Target(NamedTuple):
 def place_of(url: str) -> str:
     """Return the domain to which the Apprise `url` sends mail, or the host that it calls.
 
-    It is empty where a token may be in its place: the first part of most URLs is one, and a password with a character
-    of a URL moves the others.
+    It is empty where that could be a token: most services have one there, and a password with `/`, `?` or `#` moves the
+    other parts.
     """
     found = re.match(rf"(?i)(?:{'|'.join(WITH_HOST)})s?://(?:[^@/?#]*@)?({DOMAIN})(?::[0-9]+)?(?:/[^@?]*)?"
                      rf"(?:\?(?:[^@=]*=.*)?)?$", url)
