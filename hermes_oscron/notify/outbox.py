@@ -114,7 +114,7 @@ class Target(NamedTuple):
 def place_of(url: str) -> str:
     """Return the domain to which the Apprise `url` sends mail, or the host that it calls.
 
-    It is empty where a token may be in its place: the first part of most URLs is one, and a password with a character
+    It is empty if that part may be a secret: in most URLs the first part is a token, and a password with a character
     of a URL moves the others.
     """
     found = re.match(rf"(?i)(?:{'|'.join(WITH_HOST)})s?://(?:[^@/?#]*@)?({DOMAIN})(?::[0-9]+)?(?:/[^@?]*)?"
