@@ -114,8 +114,8 @@ class Target(NamedTuple):
 def place_of(url: str) -> str:
     """Return the domain to which the Apprise `url` sends mail, or the host that it calls.
 
-    It is empty where that could be a token: most services have one there, and a password with `/`, `?` or `#` moves the
-    other parts.
+    It is empty if that part may be a secret: in most URLs the first part is a token, and a password with a slash or an
+    at sign moves the others.
     """
     found = re.match(rf"(?i)(?:{'|'.join(WITH_HOST)})s?://(?:[^@/?#]*@)?({DOMAIN})(?::[0-9]+)?(?:/[^@?]*)?"
                      rf"(?:\?(?:[^@=]*=.*)?)?$", url)
