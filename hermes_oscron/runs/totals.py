@@ -3,6 +3,7 @@
 Those of all runs only grow: retention adds the rows that it removes to the table `removed`.
 """
 
+from itertools import takewhile
 from typing import NamedTuple
 
 from .ledger import BY_SCHEDULE, INTERRUPTED, NOT_RUN, Ledger
@@ -58,6 +59,10 @@ def totals(books: Ledger) -> list[Totals]:
 
 
 def used_since(books: Ledger, job: str, since: float, key: str) -> float:
-    """Return the sum of `key` of the usage of the runs of `job` that ended since then."""
-    return float(books.execute("SELECT total(json_extract(usage, ?)) FROM runs WHERE job = ? AND ended >= ?",
-                               (f"$.{key}", job, since)).fetchone()[0])
+    """Return the sum of `key` of the usage of the runs of `job` that ended since then.
+
+    Only these are read, since a job never runs twice at once: each has ended before the one that began after it.
+    """
+    rows = books.execute("SELECT ended, json_extract(usage, ?) FROM runs WHERE job = ? AND started IS NOT NULL "
+                         "ORDER BY started DESC", (f"$.{key}", job))
+    return float(sum(used or 0 for _, used in takewhile(lambda row: row[0] is None or row[0] >= since, rows)))

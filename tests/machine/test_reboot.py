@@ -8,7 +8,10 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.machine.box import Box
+from tests.machine.policies import ended_row, rows
 from tests.machine.sites import Site, soon
+
+FAILS_ONCE = 'mark=$HERMES_HOME/failed-$HERMES_JOB_ID; [ -e "$mark" ] || { touch "$mark"; exit 3; }'
 
 
 @pytest.fixture
@@ -32,16 +35,24 @@ def runs_of(site: Site, job_id: str) -> int:
 
 
 def test_after_a_reboot_all_jobs_are_armed_and_missed_ones_ran_once(machine: Box, both: list[Site]) -> None:
-    kept, minutely, once, paused, far = {}, {}, {}, {}, {}
+    """Also by their policies: a job whose times are moved, and retries that wait, or come due in that time."""
+    kept, minutely, once, paused, far, retried, later = {}, {}, {}, {}, {}, {}, {}
     for site in both:
         kept[site] = [site.create(schedule=schedule)["id"]
                       for schedule in ("30 8 * * 1", "every 2h", "every 7h", "in 3h")]
+        kept[site].append(site.create(schedule="0 9 * * *", policy={"jitter": "12h", "timezone": "Asia/Kolkata"})["id"])
         once[site] = site.create(schedule=soon(20))["id"]
         paused[site] = site.create(schedule="* * * * *", enabled=False)["id"]
         far[site] = site.create(schedule="0 0 1 1 *")["id"]
-    if time.time() % 60 > 40:
+    if time.time() % 60 > 35:
         time.sleep(61 - time.time() % 60)
     for site in both:
+        for jobs, delay in ((retried, "15s"), (later, "2h")):
+            jobs[site] = site.create(FAILS_ONCE, schedule=soon(3), policy={"retries": 1, "retry_delay": delay})["id"]
+    for site in both:
+        for job_id in (retried[site], later[site]):
+            assert ended_row(site, job_id, 20)["outcome"] == "error"
+            wait_for(lambda site=site, job_id=job_id: site.api.job(job_id)["held"])
         minutely[site] = site.create(schedule="* * * * *")["id"]
     before = {site: {job["id"]: job["next_run_at"] for job in site.api.get("/api/crons")["jobs"]} for site in both}
     machine.power_off()
@@ -57,6 +68,13 @@ def test_after_a_reboot_all_jobs_are_armed_and_missed_ones_ran_once(machine: Box
             assert site.api.job(job_id)["next_run_at"] == before[site][job_id]
             assert site.next_fire(job_id) == datetime.datetime.fromisoformat(before[site][job_id])
             assert site.api.job(job_id)["last_run_at"] is None
+        wait_for(lambda site=site: site.api.job(retried[site])["last_status"] == "ok", 20)
+        assert [(row["outcome"], row["trigger"], row["attempt"]) for row in rows(site, retried[site])] == [
+            ("error", "schedule", 1), ("ok", "retry", 2)]
+        assert site.api.job(later[site])["next_run_at"] == before[site][later[site]]
+        assert site.next_fire(later[site]) == datetime.datetime.fromisoformat(before[site][later[site]])
+        assert len(rows(site, later[site])) == 1
+        site.verb("delete", later[site])  # doctor warns of its failure
         assert "OK: no problems found." in site.oscron("doctor")
         assert site.audit() == ""
 

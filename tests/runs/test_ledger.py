@@ -4,11 +4,13 @@ import contextlib
 import datetime
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,11 @@ from hermes_oscron.hermes.home import Home
 from hermes_oscron.runs import ledger, lock
 from hermes_oscron.runs.entries import enter_end
 from hermes_oscron.runs.model import Result, Run
+from hermes_oscron.runs.recent import ended
+from hermes_oscron.runs.totals import used_since
 from hermes_oscron.service import bookkeeping
+from hermes_oscron.service.run_history import rows_of
+from hermes_oscron.service.runs import Filter, listed, of_outputs
 from tests.conftest import wait_for, write_jobs
 from tests.runner.jobs import (
     MANUAL,
@@ -39,6 +45,8 @@ from tests.runner.jobs import (
 from .ledgers import discrepancies, outcomes, rows
 
 UTC = datetime.UTC
+ROWS = 60_000
+"""A query that reads them all takes at least 100 thousand steps."""
 pytestmark = pytest.mark.usefixtures("without_systemd_environment")
 
 
@@ -448,6 +456,48 @@ def test_no_query_of_a_run_or_a_client_reads_the_whole_table(home: Home, query: 
     with ledger.reading(home) as books:
         plan = [row[3] for row in books.execute(f"EXPLAIN QUERY PLAN {query}", ["x"] * query.count("?"))]
     assert any(index in step for step in plan) and "TEMP B-TREE" not in " ".join(plan), plan
+
+
+def test_an_answer_from_the_ledger_reads_few_rows_however_many_there_are(
+        home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work of SQLite is counted in thousands of steps, which no load of the machine changes."""
+    since = 1_800_000_000.0
+    with ledger.writing(home) as books:
+        ledger.set_fact(books, ledger.COMPLETE_SINCE, since)
+        generation = ledger.fact(books, "generation")
+        books.executemany(
+            "INSERT INTO runs (job, trigger, due, started, ended, outcome, usage, output, seq) "
+            "VALUES (?, ?, ?, ?, ?, ?, '{\"total_tokens\": 5}', ?, ?)",
+            ((f"job{n % 5}", "manual" if n % 7 == 0 else "schedule", since + n, since + n, since + n + 0.5,
+              "error" if n % 9 == 0 else "ok", f"{n}.md", n + 1) for n in range(ROWS)))
+    steps, connect = [0], sqlite3.connect
+
+    def count() -> None:
+        steps[0] += 1
+
+    def counted(*given: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*given, **options)
+        connection.set_progress_handler(count, 1000)
+        return connection
+
+    def used() -> float:
+        with ledger.reading(home) as books:
+            return used_since(books, "job3", since + ROWS - 50, "total_tokens")
+
+    monkeypatch.setattr(sqlite3, "connect", counted)
+    last = since + ROWS
+    for question in (
+            lambda: of_outputs(home, "job3", [f"{n}.md" for n in range(3, 250, 5)]),
+            lambda: of_outputs(home, "job3", ["8.md"]),
+            lambda: ended(home, last - 9),
+            lambda: ended(home, 0, f"{generation}-{ROWS - 9}")[0],
+            lambda: listed(home, Filter(), None, 50).runs,
+            lambda: listed(home, Filter(job_id="job3", since=last - 50), None, 50).runs,
+            lambda: listed(home, Filter(), f"{since + 60!r}_60", 50).runs,
+            lambda: rows_of(home, "job3", 50), used):
+        steps[0] = 0
+        assert question()
+        assert steps[0] < 30, (question, steps)
 
 
 def test_all_jobs_are_accounted_for_some_at_a_time(root: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
