@@ -329,7 +329,7 @@ def test_a_calendar_that_cannot_be_used_fails_the_run_with_the_reason(root: Path
 
 def test_a_job_that_is_due_after_its_last_day_is_completed(root: Path) -> None:
     job_id = make_script(root, "echo never", policy={"not_after": "2026-01-01"})
-    change_record(root, job_id, next_run_at=datetime.datetime.now(datetime.UTC).isoformat())
+    change_record(root, job_id, next_run_at=datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat())
     assert "the last day of the job by its policy" in fire(job_id).stdout
     assert record(root, job_id)["state"] == "completed"
 
