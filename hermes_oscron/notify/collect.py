@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import json
+import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -29,10 +30,11 @@ DIGEST = "digest"
 
 
 class _News(NamedTuple):
-    """The news in the ledger of a home: rows that have ended since the last time, those in progress, and schedules."""
+    """The news in the ledger of a home up to `at`: rows that have ended since the last time, running ones, schedules."""
 
     generation: str
     seq: int
+    at: float
     rows: list[Row]
     running: list[Row]
     versions: dict[str, Version]
@@ -138,7 +140,7 @@ class _Store:
         for row in news.running:
             self._add_ping(home, row, zone, message.START)
         self._box.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
-                          (home.profile, news.generation, news.seq, self._now))
+                          (home.profile, news.generation, news.seq, news.at))
 
     def _news(self, home: Home) -> _News:
         stored = self._box.execute("SELECT generation, seq, at FROM cursors WHERE profile = ?",
@@ -151,8 +153,9 @@ class _Store:
                 rows = ledger.select(books, "seq > ? ORDER BY seq", stored[1])
             else:  # it was made again, with the runs of which there are outputs
                 rows = ledger.select(books, "seq > 0 AND coalesce(ended, due) > ? ORDER BY seq", stored[2])
+            at = max(time.time(), self._now)  # what was over at `_now` may have been entered since
             running = ledger.select(books, "outcome IS NULL AND started IS NOT NULL") if self._has_pings else []
-            return _News(generation, max([seq, *(row.seq or 0 for row in rows)]), rows, running,
+            return _News(generation, max([seq, *(row.seq or 0 for row in rows)]), at, rows, running,
                          schedule_versions.all_latest(books), stored is None)
 
     def _after_rows(self, home: Home, news: _News, track: Track, rows: list[Row], zone: ZoneInfo) -> Track:
