@@ -30,7 +30,7 @@ DIGEST = "digest"
 
 
 class _News(NamedTuple):
-    """The news in the ledger of a home up to `at`: rows that have ended since the last time, running ones, schedules."""
+    """The news in the ledger of a home up to `at`: rows that have ended since the last time, running ones, states."""
 
     generation: str
     seq: int
