@@ -125,15 +125,15 @@ def is_due(job: Job, now: datetime.datetime) -> bool:
 def is_requested(job: Job) -> bool:
     """Return True if `next_run_at` is the time at which `hermes cron run` has requested a run.
 
-    The agent 0.19 stores only that, to the microsecond. An occurrence is on a whole second, unless it is the time of a
-    one-shot that the agent has created.
+    The agent 0.19 stores only that, to the microsecond. The occurrences of cron expressions are on whole seconds. Those
+    of its one-shots and intervals are not, and a request for an interval cannot be recognised.
     """
-    due, requested = job.next_run_at, job.record.get("manual_run_at")
+    due, requested, schedule = job.next_run_at, job.record.get("manual_run_at"), job.schedule
     if requested is not None and requested == job.record.get("next_run_at"):
         return True
-    if due is None or not due.microsecond or hold_of(job.record):
+    if due is None or not due.microsecond or schedule is None or schedule.kind == INTERVAL or hold_of(job.record):
         return False
-    return job.schedule is None or job.schedule.kind != ONCE or abs(job.schedule.run_at - due) >= SECOND
+    return schedule.kind != ONCE or abs(schedule.run_at - due) >= SECOND
 
 
 def is_missed(job: Job, now: datetime.datetime) -> bool:

@@ -138,6 +138,7 @@ def test_an_occurrence_is_missed_after_half_the_time_to_the_next_one() -> None:
     assert not is_missed(daily, at("11T09:00:00")), "the next one has come"
     hourly = job(HOURLY, next_run_at="2026-03-10T09:00:00+00:00")
     assert not is_missed(hourly, at("10T09:30:00")) and is_missed(hourly, at("10T09:30:01"))
+    assert is_missed(job(HOURLY, next_run_at="2026-03-10T09:00:00.567890+00:00"), at("10T09:30:01")), "as by the agent"
     minutely = job({"kind": "cron", "expr": "* * * * *"}, next_run_at="2026-03-10T09:00:00+00:00")
     assert not is_missed(minutely, at("12T09:30:01"))
 

@@ -8,7 +8,7 @@ import pytest
 from hermes_oscron.jobs.exclusions import NotADay, days_in, days_in_file, skip_excluded
 from hermes_oscron.jobs.model import Job
 
-from .samples import DAILY, ONCE, at, job
+from .samples import DAILY, HOURLY, ONCE, at, job
 
 CHRISTMAS = [days_in("2026-03-10..2026-03-12")]
 
@@ -51,6 +51,10 @@ def test_a_one_shot_on_an_excluded_day_is_completed() -> None:
 def test_a_run_that_the_agent_has_requested_is_not_skipped(schedule: Any, policy: dict[str, Any]) -> None:
     """The agent 0.19 stores the time of the request as `next_run_at`, to the microsecond."""
     assert skipped(schedule, due="10T10:12:34.567890", now="10T10:12:35", **policy)[1] == ""
+
+
+def test_an_interval_that_the_agent_has_begun_to_the_microsecond_is_not_a_request() -> None:
+    assert "excluded" in skipped(HOURLY, due="10T10:12:34.567890", now="10T10:12:35")[1]
 
 
 def test_the_day_is_that_of_the_zone_of_the_job() -> None:
