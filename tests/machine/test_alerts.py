@@ -1,5 +1,6 @@
 """Alerts on a booted machine without agent, gateway and API: each event makes one, also over power cuts and kills."""
 
+import datetime
 import json
 import re
 import time
@@ -11,9 +12,12 @@ import pytest
 from hermes_oscron.runner.log import END_MESSAGE_ID
 from tests.conftest import wait_for
 from tests.machine.box import SOURCE, Box
+from tests.machine.policies import rows
 from tests.machine.sites import Site, soon
 from tests.notify.receivers import Mailbox, Monitor, monitoring, receiving, text_of
 
+CATCH_UP = {"once": {}, "all": {"catch_up": "all", "catch_up_window": "1h"}, "none": {"catch_up": "none"},
+            "late": {"start_deadline": "1m"}}
 DOCUMENT = Path(SOURCE) / "docs" / "alerts.md"
 
 
@@ -119,12 +123,16 @@ def test_a_mail_server_that_is_down_gets_the_mail_later_also_if_the_sender_is_ki
     wait_for(lambda: site.systemctl("is-active hermes-oscron-notify.service", check=False).strip() == "inactive", 30)
 
 
-def test_occurrences_missed_over_a_power_cut_send_a_single_mail(machine: Box, silent: Site, mailbox: Mailbox) -> None:
-    site = silent
+def test_occurrences_missed_over_a_power_cut_send_a_single_mail(
+        machine: Box, sites: dict[str, Site], silent: Site, mailbox: Mailbox) -> None:
+    """Those of the other account, which has no alerts, run later by the policies of its jobs."""
+    site, other = silent, next(each for each in sites.values() if each is not silent)
     job_id = create(site, "minutely", "true", "* * * * *")
+    jobs = {name: other.create("true", schedule="* * * * *", policy=policy)["id"] for name, policy in CATCH_UP.items()}
     site.systemctl("disable hermes-oscron.socket")
     wait_for(lambda: "succeeded" in site.journal(job_id), 70)
     machine.cut_power()
+    cut = time.time()
     time.sleep(190)
     machine.boot()
     site.systemctl("stop hermes-oscron.socket hermes-oscron.service", check=False)
@@ -133,6 +141,12 @@ def test_occurrences_missed_over_a_power_cut_send_a_single_mail(machine: Box, si
     time.sleep(65)
     assert len(mailbox.mails) == 1
     site.systemctl("enable hermes-oscron.socket")
+    for name, outcomes in (("once", ["ok", "missed"]), ("all", ["ok", "ok"]), ("none", ["missed", "missed"]),
+                           ("late", ["missed", "missed"])):
+        missed = [row for row in rows(other, jobs[name])
+                  if cut < datetime.datetime.fromisoformat(row["due_at"]).timestamp() < cut + 120]
+        assert [row["outcome"] for row in missed] == outcomes, (name, missed)
+        other.verb("delete", jobs[name])
 
 
 def test_the_documented_drop_ins_are_started_by_systemd(site: Site) -> None:
