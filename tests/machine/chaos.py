@@ -490,7 +490,7 @@ class Chaos:
                 if record["state"] == "scheduled":
                     record.update(enabled=False, state="paused", next_run_at=None)
             else:
-                record.update(enabled=True, state="scheduled",
+                record.update(enabled=True, state="scheduled", paused_at=None,  # with which it counts as paused
                               schedule={"kind": "cron", "expr": expression, "display": expression})
                 period = CRON_PERIODS_S[expression]
                 due = datetime.datetime.fromtimestamp((time.time() // period + 1) * period, datetime.UTC)
