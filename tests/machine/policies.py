@@ -117,7 +117,7 @@ class Policies:
             assert first["due_at"] == second["due_at"]
             assert _moment(second, "started_at") - _moment(first, "ended_at") >= 2
         wait_for(lambda: site.api.job(once)["state"] == "completed")
-        assert site.api.job(daily)["held"] is None and site.armed(daily)
+        wait_for(lambda: site.api.job(daily)["held"] is None and site.armed(daily))
         assert not site.audit()
 
     def test_a_schedule_in_a_zone_of_its_own_is_armed_and_fires(self, site: Site) -> None:
