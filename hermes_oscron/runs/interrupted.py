@@ -6,7 +6,7 @@ A runner writes the result into the run's own file before it writes jobs.json, s
 from ..files import StateFileError
 from ..hermes.home import Home
 from ..jobs.model import Job
-from . import credentials, lock
+from . import credentials, live_output, lock
 from .finish import after_run, finish
 from .model import SCHEDULE, Run
 from .processes import kill_leftover_processes
@@ -59,6 +59,7 @@ def finish_stale(home: Home, run: Run) -> Job | None:
     """
     kill_leftover_processes(run)
     credentials.remove(home, run.job_id)
+    live_output.remove(home, run.job_id)
     if run.slurm:
         from . import slurm  # only then it is needed
 

@@ -37,8 +37,13 @@ def live_output(home: Home, job_id: str) -> Iterator[Callable[[bytes], None]]:
         yield append
     finally:
         os.close(fd)
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        remove(home, job_id)
+
+
+def remove(home: Home, job_id: str) -> None:
+    """Remove the file of the run of `job_id`, which has ended, if it is there."""
+    with contextlib.suppress(OSError):
+        os.unlink(path_of(home, job_id))
 
 
 class Part(NamedTuple):

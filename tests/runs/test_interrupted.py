@@ -187,11 +187,15 @@ def test_status_and_show_report_a_cut_off_run(root: Path) -> None:
     assert service(root).show(job_id)["last_status"] == "error"
 
 
-def test_an_interrupted_run_leaves_no_output(root: Path) -> None:
+def test_an_interrupted_run_leaves_no_output(root: Path, home: Home) -> None:
     job_id = make_script(root, SLEEPER)
-    interrupt(root, job_id)
+    with firing(job_id, *MANUAL) as runner:
+        wait_for(lambda: os.path.exists(f"{home.state.live}/{job_id}"))
+        runner.kill()
+        runner.wait()
+    kill(pid_in(root / "started"))
     fire(job_id, "--settle")
-    assert pages(root, job_id) == []
+    assert pages(root, job_id) == [] and os.listdir(home.state.live) == []
 
 
 def test_an_occurrence_after_the_cut_off_run_is_still_due(root: Path, home: Home) -> None:
