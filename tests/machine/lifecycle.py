@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import wait_for
-from tests.machine.sites import Site, sleep_until
+from tests.machine.sites import Site, nap, sleep_until
 
 DAILY = "0 9 * * *"
 
@@ -137,12 +137,13 @@ class Lifecycle:
 
     def test_delete_stops_a_run_in_progress_on_request(self, site: Site) -> None:
         """One is deleted over HTTP, the other from a terminal, which keeps the outputs."""
-        gone, kept = (site.create("echo begun; sleep 31.43", schedule=DAILY)["id"] for _ in "12")
+        asleep = nap(31)
+        gone, kept = (site.create(f"echo begun; {asleep}", schedule=DAILY)["id"] for _ in "12")
         for job_id in (gone, kept):
             site.verb("run", job_id)
         assert site.verb("delete", gone, stop=True)["run"]["state"] == "stopped"
         assert "was stopped. Its outputs stay in" in site.oscron(f"delete --stop --keep-outputs {kept}")
-        assert not site.api.running() and not site.run("pgrep -f '[s]leep 31.43'", check=False).stdout
+        assert not site.api.running() and not site.run(f"pgrep -f '^{asleep}'", check=False).stdout
         wait_for(lambda: not site.traces(gone))
         assert "stopped by SIGTERM" in site.outputs(kept)
         assert site.doctor()[0] == 0
@@ -265,12 +266,13 @@ class Lifecycle:
         assert site.api.run_to_end(job_id)["last_status"] == "ok"
 
     def test_no_process_of_a_killed_run_survives_a_sync(self, site: Site) -> None:
-        job_id = site.create("exec sleep 31.41", schedule=DAILY)["id"]
+        asleep = nap(31)
+        job_id = site.create(f"exec {asleep}", schedule=DAILY)["id"]
         site.api.start_run(job_id)
-        wait_for(lambda: site.run("pgrep -f '[s]leep 31.41'", check=False).stdout)
+        wait_for(lambda: site.run(f"pgrep -f '^{asleep}'", check=False).stdout)
         site.run(f"kill -9 {site.runner(job_id)}")
         site.repair()
-        wait_for(lambda: not site.api.running() and not site.run("pgrep -f '[s]leep 31.41'", check=False).stdout)
+        wait_for(lambda: not site.api.running() and not site.run(f"pgrep -f '^{asleep}'", check=False).stdout)
 
     def test_a_server_that_stops_ends_no_run(self, site: Site) -> None:
         for end in (site.stop_server, site.kill_server):

@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.conftest import wait_for
-from tests.machine.sites import Site
+from tests.machine.sites import Site, nap
 
 
 def rows(site: Site, job_id: str) -> list[dict[str, Any]]:
@@ -28,7 +28,8 @@ class Policies:
     """Check what every `site` does by the policy of a job."""
 
     def test_a_run_ends_at_its_timeout_and_is_killed_after_its_stop_timeout(self, site: Site) -> None:
-        script = "trap 'echo asked' TERM; echo begun; while :; do sleep 0.117; done"
+        asleep = nap(0.1)
+        script = f"trap 'echo asked' TERM; echo begun; while :; do {asleep}; done"
         job = site.create(script, schedule=site.soon(3), policy={"timeout": "3s", "stop_timeout": 2})
         assert job["policy"] == {"timeout": 3, "stop_timeout": 2}
         row = ended_row(site, job["id"])
@@ -36,7 +37,7 @@ class Policies:
         wait_for(lambda: site.api.job(job["id"])["last_error"] == "timed out after 3 s.")
         assert 5 <= _seconds(row) < 7
         assert "asked" in site.outputs(job["id"])
-        wait_for(lambda: not site.run("pgrep -f '[s]leep 0.117'", check=False).stdout)
+        wait_for(lambda: not site.run(f"pgrep -f '^{asleep}'", check=False).stdout)
 
     def test_a_further_exit_code_is_a_success(self, site: Site) -> None:
         job_id = site.create("exit 75", schedule=site.soon(3), policy={"success_exit_codes": [75]})["id"]

@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import re
+import secrets
 import shlex
 import socket
 import subprocess
@@ -30,6 +31,11 @@ BUILT = ".pytest_cache/environments"
 SHARED = {"/usr/local/lib/hermes-oscron": "system", "/home/ada/.local/share/hermes-oscron": "ada",
           "/home/cora/.local/share/hermes-oscron": "cora"}
 """The names of environments by their folder, which is in the first line of each of their programs."""
+
+
+def nap(seconds: float) -> str:
+    """Return a sleep(1) that no other test runs: pgrep(1) of a foreground site sees the processes of all machines."""
+    return f"sleep {seconds + secrets.randbelow(10**7) / 10**9:.9f}"
 
 
 class Site:
