@@ -167,6 +167,7 @@ def test_a_worker_that_cannot_start_costs_no_run_and_a_sync_restores_its_socket(
         site.systemctl("daemon-reload")
     site.oscron("sync")
     assert site.systemctl(f"show -P ActiveState {SOCKET}").strip() == "active"
+    model.released.clear()  # the run must not end before its processes are seen
     job_id = begin(site, model, "Say mended.")
     assert processes(site, job_id, FORK), site.journal(job_id)
 
