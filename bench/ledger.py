@@ -22,8 +22,8 @@ JOBS = 20
 RUNNER = """
 import sys, types
 entries, books = types.ModuleType("entries"), types.ModuleType("ledger")
-entries.enter_begin = entries.enter_end = lambda *_: None
-books.SKIPPED = "skipped"
+entries.enter_begin = entries.enter_end = entries.was_resumed = lambda *_: None
+entries.outcome_of, books.SKIPPED = lambda *_: "ok", "skipped"
 if sys.argv.pop(1) == "without":
     sys.modules["hermes_oscron.runs.entries"], sys.modules["hermes_oscron.runs.ledger"] = entries, books
 from hermes_oscron.runner.main import main
