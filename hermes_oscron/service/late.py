@@ -50,8 +50,8 @@ class Restarts:
 def due_at(job: Job, resolution: datetime.timedelta) -> datetime.datetime | None:
     """Return when a scheduler with `resolution` starts, or should have started, `job`; None if it is not scheduled.
 
-    The agent requests a run at once by a `next_run_at` of that very moment, to the microsecond (`trigger_job`); an
-    occurrence of a schedule is on a whole second. The end of a hold is not, and is armed all the same.
+    The agent requests a run at once by a `next_run_at` of that very moment, to the microsecond (`trigger_job`). So are
+    its intervals, and the end of a hold, which is armed all the same. Other occurrences are on whole seconds.
     """
     due = job.next_run_at
     if due is None or not job.is_scheduled or is_used_up(job.record):
