@@ -1,10 +1,15 @@
-"""The list and the status: answers a second while nothing changes, beside /health; the first list after a change."""
+"""The list and the status: answers a second while nothing changes; the first list after a change.
+
+Beside them is waitress with an application that answers as many bytes, always the same: what no application of ours is
+faster than.
+"""
 
 import http.client
 import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -26,15 +31,17 @@ def rows() -> Iterator[Row]:
         with serving(jobs) as (_, url):
             token = Path(os.environ["HERMES_HOME"], "cron/oscron/token").read_text().strip()
             port = int(url.rpartition(":")[2])
-            listed, size = rate(port, "/api/crons", token)
-            known, _ = rate(port, "/api/crons", token, {"If-None-Match": "*"})
-            status, _ = rate(port, "/api/crons/status", token)
-            health, _ = rate(port, "/health", token)
-            beside = f"`/health`: {health:,.0f} a second"
-            yield Row(f"`GET /api/crons` at {jobs:,} jobs, {size // 1024:,} KiB, unchanged", f"{listed:,.0f} a second",
-                      beside, list_target)
-            yield Row(f"the same with `If-None-Match`, {jobs:,} jobs", f"{known:,.0f} a second", beside)
-            yield Row(f"`GET /api/crons/status` at {jobs:,} jobs", f"{status:,.0f} a second", beside, status_target)
+            for path, headers, name, target in (
+                ("/api/crons", None, f"`GET /api/crons` at {jobs:,} jobs, {{:,}} KiB, unchanged", list_target),
+                ("/api/crons", {"If-None-Match": "*"}, f"the same with `If-None-Match`, {jobs:,} jobs", ""),
+                ("/api/crons/status", None, f"`GET /api/crons/status` at {jobs:,} jobs", status_target),
+                ("/health", None, "`GET /health`", ""),
+            ):
+                answers, size = rate(port, path, token, headers)
+                with constant(size) as bare:
+                    bare_answers, _ = rate(bare, "/", token)
+                yield Row(name.format(size // 1024), f"{answers:,.0f} a second",
+                          f"waitress alone: {bare_answers:,.0f} a second", target)
             changed, unchanged = first_list_ms(port, token)
             yield Row(f"the first list after a change, {jobs:,} jobs", f"{changed:.1f} ms",
                       f"the next one: {unchanged:.1f} ms", first_target)
@@ -52,6 +59,26 @@ def serving(jobs: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         finally:
             process.terminate()
             process.wait()
+
+
+@contextmanager
+def constant(size: int) -> Iterator[int]:
+    """Yield the port of waitress with an application that answers `size` bytes, always the same."""
+    program = f"""import waitress
+content = b"x" * {size}
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "{size}")])
+    return [content]
+server = waitress.create_server(app, host="127.0.0.1", port=0, threads=8, ident=None)
+print(server.effective_port, flush=True)
+server.run()"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _write_jobs(folder: str, count: int) -> None:
