@@ -7,7 +7,6 @@ import contextlib
 import os
 import sqlite3
 from typing import Any
-from urllib.parse import quote
 
 from .home import Home
 
@@ -41,6 +40,8 @@ def usage_of_run(home: Home, job_id: str, since: float, until: float) -> dict[st
     path = f"{home.path}/state.db"
     if not os.path.exists(path):
         return {}
+    from urllib.parse import quote  # 2 ms, which a script's run is spared
+
     wanted = {"first": f"cron_{job_id}_", "last": f"cron_{job_id}_:",  # a colon comes after the digits
               "since": since, "until": until}
     try:
