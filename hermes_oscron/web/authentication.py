@@ -61,6 +61,7 @@ class Authenticator:
         self._rate_limiter = RateLimiter()
         self._read: object = None
         self._settings = Config()
+        self._known: tuple[object, str] = None, ""
 
     @property
     def auth_disabled(self) -> bool:
@@ -146,12 +147,16 @@ class Authenticator:
             raise AccessDenied(403, f"The Origin '{origin[:100]}' is not this server.")
 
     def _token(self) -> str:
-        """Return the present token. Raises StateFileError."""
+        """Return the present token; the file is read again only when it has changed. Raises StateFileError."""
         path = token_path(self._root)
-        known = read_token(path)
-        if not known:
-            raise StateFileError(f"There is no token in {path}; 'hermes-oscron token' makes one.")
-        return known
+        found = file_signature(path)
+        known, token = self._known
+        if found is None or found != known:
+            token = read_token(path)
+            if not token:
+                raise StateFileError(f"There is no token in {path}; 'hermes-oscron token' makes one.")
+            self._known = found, token
+        return token
 
     def _has_session(self, caller: Caller) -> bool:
         if not caller.sessions:
