@@ -42,7 +42,8 @@ class Box:
                         f"lowerdir=/,upperdir={self._place}/upper,workdir={self._place}/work", self._root], check=True)
         (self._root / INSIDE[1:]).mkdir(parents=True, exist_ok=True)
         for noise in ("postgresql", "apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer", "nginx", "caddy",
-                      "munge", "slurmctld", "slurmd", "prometheus", "systemd-tmpfiles-clean.timer"):
+                      "munge", "slurmctld", "slurmd", "prometheus", "corosync", "pacemaker", "logd",
+                      "systemd-tmpfiles-clean.timer"):
             unit = noise if "." in noise else f"{noise}.service"
             (self._root / "etc/systemd/system" / unit).unlink(missing_ok=True)
             (self._root / "etc/systemd/system" / unit).symlink_to("/dev/null")
