@@ -57,7 +57,7 @@ class Pair:
         key = self.run("t1", "base64 --wrap=0 /etc/corosync/authkey")
         self.run("t2", f"umask 277; echo {key} | base64 --decode >/etc/corosync/authkey")
         self._on_both(lambda name: self.run(name, self.command("systemctl")))
-        wait_for(lambda: "Online: [ t1 t2 ]" in self.run("t1", "crm_mon -1"), 60)
+        wait_for(lambda: "Online: [ t1 t2 ]" in self._status("t1"), 30)
         self._boxes["t1"].put("/root/cluster", self._block("commit"))
         self.run("t1", "crm configure </root/cluster")
         self.wait_until_complete()
@@ -103,11 +103,15 @@ class Pair:
 
     def resources(self, name: str) -> dict[str, str]:
         """Return the machine that has each resource which is started, as the machine `name` sees it."""
-        return dict(re.findall(r"(\S+)\t.*\t Started (\S+)", self.run(name, "crm_mon -1")))
+        return dict(re.findall(r"(\S+)\t.*\t Started (\S+)", self._status(name)))
+
+    def _status(self, name: str) -> str:
+        """Return the state of the cluster as the machine `name` sees it; empty if Pacemaker does not answer yet."""
+        return self._boxes[name].run("crm_mon -1", check=False).stdout
 
     def wait_until_complete(self) -> tuple[str, str]:
         """Wait until both machines are members and one of them has the timekeeper; the active and the passive one."""
-        wait_for(lambda: len(self.resources("t1")) == 3, 60)
+        wait_for(lambda: len(self.resources("t1")) == 3, 30)
         return ("t1", "t2") if self.resources("t1")["timekeeper"] == "t1" else ("t2", "t1")
 
     def cut_power(self, name: str) -> None:
@@ -116,7 +120,7 @@ class Pair:
 
     def wait_for_fencing(self, name: str) -> None:
         """Wait until the other machine has the power of `name` cut, and cut it."""
-        wait_for(self._request(name).exists, 60)
+        wait_for(self._request(name).exists, 30)
         if self._boxes[name].leader:
             self.cut_power(name)
         self._request(name).unlink()
