@@ -81,8 +81,10 @@ def test_after_a_power_cut_the_other_machine_fires_the_jobs_and_runs_the_missed_
 def test_a_loss_of_the_network_ends_the_passive_machine_alone(pair: Pair) -> None:
     active, passive = pair.wait_until_complete()
     pair.connect("down")
-    pair.wait_for_fencing(passive)
+    wait_for(lambda: pair.is_to_be_fenced(passive), 30)
+    time.sleep(2)  # a real device needs some time, in which the passive machine must not ask for the same
     assert not pair.is_to_be_fenced(active)
+    pair.wait_for_fencing(passive)
     create(pair.sites[active], "alone", soon(2))
     wait_for(lambda: ran(pair.sites[active]) == [active])
     pair.boot(passive)
