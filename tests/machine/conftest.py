@@ -10,7 +10,7 @@ from tests.machine.sites import CrontabSite, ForegroundSite, Site, SystemSite, a
 
 LONG = ("test_fault_injection", "test_installer_kills", "test_policies_systemd", "test_policies_crontab",
         "test_policies_foreground", "test_installer", "test_upgrade", "test_ends", "test_alerts", "test_agent_race",
-        "test_gateway", "test_attacker", "test_minutes")
+        "test_gateway", "test_attacker", "test_minutes", "test_failover")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

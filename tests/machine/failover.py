@@ -72,7 +72,8 @@ class Pair:
         self.sites[name] = SystemSite(box, "hermes", free_port())
         self.sites[name].install()
         box.put("/usr/sbin/fence_box", FENCE_AGENT)
-        box.run("chmod 755 /usr/sbin/fence_box; systemctl unmask corosync pacemaker")  # they start at boot on Debian
+        both = "corosync pacemaker"  # Debian has them started at boot
+        box.run(f"chmod 755 /usr/sbin/fence_box; systemctl unmask {both}; systemctl enable --quiet {both}")
         box.power_off()
 
     def _mounts(self) -> list[str]:
