@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ...hermes.timezone import machine_zone
 from .scheduler import unit_of
-from .systemctl import SYSTEMCTL_TIMEOUT_S, Systemctl, shown_times
+from .systemctl import SYSTEMCTL_TIMEOUT_S, Systemctl
 
 
 def can_analyze() -> bool:
@@ -42,4 +42,10 @@ def elapses(calendar: Sequence[str], after: datetime.datetime, count: int) -> li
         return []
     # Each elapse is printed in the machine's zone and, if that is another one, on the next line in UTC.
     shown = re.findall(r"(?:\(in UTC\)|Next elapse|Iter\. #\d+): (.*)", answer.stdout)
-    return sorted({time for line in shown for time in shown_times(line)})[:count]
+    return sorted({time for line in shown for time in _shown_times(line)})[:count]
+
+
+def _shown_times(shown: str) -> list[datetime.datetime]:
+    """Return the time that systemd prints as `Fri 2026-11-27 09:00:00 UTC`; nothing for `never` and other zones."""
+    return [datetime.datetime.fromisoformat(f"{time}+00:00")
+            for time in re.findall(r"^\w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC$", shown)]

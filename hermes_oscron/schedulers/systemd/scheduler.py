@@ -33,7 +33,7 @@ from ..reconcile import NOT_RUNNING, compare
 from . import drop_in
 from .health import start_failures, unit_problems
 from .line_budget import cost_of, over_budget
-from .systemctl import ACTIVE_STATES, Systemctl, shown_times
+from .systemctl import ACTIVE_STATES, Systemctl
 from .unit_file import render
 
 ENDED_STATES = ("inactive", "failed")
@@ -132,11 +132,8 @@ class Systemd:
 
     def next_elapses(self, instances: Sequence[str]) -> dict[str, datetime.datetime | None]:
         """Return when the timer of each of `instances` elapses next; None if it never does. Raises SchedulerError."""
-        shown = self._systemctl.properties([unit_of(instance) for instance in instances],
-                                           ("ActiveState", "NextElapseUSecRealtime"))
-        times = {instance: shown_times(shown[unit_of(instance)].get("NextElapseUSecRealtime", ""))
-                 for instance in instances}
-        return {instance: found[0] if found else None for instance, found in times.items()}
+        elapses = self._systemctl.next_elapses([unit_of(instance) for instance in instances])
+        return {instance: elapses.get(unit_of(instance)) for instance in instances}
 
     def armed_since(self, instance: str) -> float | None:
         """Return when the timer of `instance` was written, in unix seconds; None if there is none."""

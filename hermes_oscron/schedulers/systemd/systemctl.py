@@ -1,8 +1,8 @@
 """A systemd manager, the system's or a user's own, by systemctl(1)."""
 
 import datetime
+import json
 import os
-import re
 import subprocess
 from collections.abc import Sequence
 
@@ -101,6 +101,17 @@ class Systemctl:
                       for unit, block in zip(batch, shown.strip("\n").split("\n\n"), strict=True)}
         return found
 
+    def next_elapses(self, timers: Sequence[str]) -> dict[str, datetime.datetime]:
+        """Return when each of `timers` elapses next; one that never does is left out. Raises SchedulerError.
+
+        `show` asks for all properties of a unit. One of them is whether it is enabled, for which systemd searches the
+        folders of all units, once for each unit: 8 ms of PID 1 for each of 10,000 timers. `list-timers` does not.
+        """
+        patterns = timers if len(timers) <= MAX_UNITS_PER_CALL else ["*.timer"]
+        listed = json.loads(self.call("list-timers", "--output=json", "--", *patterns)) if timers else []
+        return {timer["unit"]: datetime.datetime.fromtimestamp(timer["next"] / 1e6, datetime.UTC) for timer in listed
+                if timer["next"]}
+
     def call(self, *arguments: str) -> str:
         """Return the output of `systemctl` with `arguments`. Raises SchedulerError with its error message."""
         result = self._run(*arguments)
@@ -130,12 +141,6 @@ class Systemctl:
 def own_systemctl() -> Systemctl:
     """Return the manager that fires this account's jobs: the system's for root, or if root installed, else its own."""
     return Systemctl(user=os.geteuid() != 0 and not uses_privileged_helper())
-
-
-def shown_times(shown: str) -> list[datetime.datetime]:
-    """Return the time that systemd prints as `Fri 2026-11-27 09:00:00 UTC`; nothing for `never` and other zones."""
-    return [datetime.datetime.fromisoformat(f"{time}+00:00")
-            for time in re.findall(r"^\w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC$", shown)]
 
 
 def _systemd_error(result: "subprocess.CompletedProcess[str]") -> SchedulerError:
