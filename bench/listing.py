@@ -1,7 +1,7 @@
 """The list and the status: answers a second while nothing changes; the first list after a change.
 
-Beside them is waitress with an application that answers as many bytes, always the same: what no application of ours is
-faster than.
+Beside them is waitress with an application that answers as many bytes, always the same. It is the limit of any
+application that waitress serves.
 """
 
 import http.client
