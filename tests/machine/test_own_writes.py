@@ -66,7 +66,18 @@ def scheduled_run(site: Site) -> None:
     site.verb("delete", job["id"])
 
 
-@pytest.mark.parametrize("act", [commands, typed_commands, recurring_run, scheduled_run])
+def change_that_is_noted_late(site: Site) -> None:
+    """A run on a busy machine: the change of jobs.json is seen long before its author notes that it is armed."""
+    job = site.create(schedule="0 9 * * *")
+    program = f"""import time
+from hermes_oscron.hermes import jobs_file
+from hermes_oscron.hermes.home import home_of
+jobs_file.change_each(home_of({site.hermes!r}, "default"), [{job["id"]!r}], lambda record: record | {{"name": "new"}},
+                      lambda: time.sleep(2) or True)"""
+    site.run(f"{site.prefix}/current/bin/python -I -c {shlex.quote(program)}")
+
+
+@pytest.mark.parametrize("act", [commands, typed_commands, recurring_run, scheduled_run, change_that_is_noted_late])
 def test_what_is_armed_by_its_author_starts_no_sync(quiet: Site, act: Callable[[Site], None]) -> None:
     before = last_sync(quiet)
     act(quiet)
