@@ -1,7 +1,7 @@
 """Daily script jobs due in one second: their lateness, and the CPU of the whole machine.
 
-Beside them are bare systemd timers, and what no runner in Python can be below: timers that start an empty Python in the
-sandbox of the jobs, which executes the script, with an empty ExecStopPost=.
+Beside them are bare systemd timers, and the least that a runner in Python needs: timers that start an empty Python in
+the sandbox of the jobs, which becomes the script (execve(2)), and after it an ExecStopPost= that does nothing.
 """
 
 import datetime
@@ -81,19 +81,19 @@ def _arm_ours(site: Site, fires: int, due: datetime.datetime) -> None:
 
 
 def arm_empty(site: Site, fires: int, due: datetime.datetime) -> None:
-    """Arm timers of a SystemSite that start an empty Python in the sandbox of the jobs, which executes the script."""
+    """Arm timers of a SystemSite that start an empty Python in the sandbox of the jobs, which becomes the script."""
     script = f"date +%s.%N >{STAMPS}/empty-$$"
     execute = f"import os; os.execvp('bash', ['bash', '-c', '{script}'])"
-    site.box.put_bytes("/run/systemd/system/empty@.timer", f"""[Timer]
+    site.box.put("/run/systemd/system/empty@.timer", f"""[Timer]
 OnCalendar={due.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC
 AccuracySec=1us
-""".encode())
-    site.box.put_bytes("/run/systemd/system/empty@.service", f"""[Service]
+""")
+    site.box.put("/run/systemd/system/empty@.service", f"""[Service]
 Type=exec
 User={site.user}
 ExecStart="{site.prefix}/current/bin/python" -I -c "{execute.replace('%', '%%').replace('$', '$$')}"
 ExecStopPost=/bin/true
-""".encode())
+""")
     site.box.run(f"cd /run/systemd/system; mkdir -p empty@.service.d; "
                  f"cp {site.settings_dir}/hermes-job@.service.d/account.conf empty@.service.d; "
                  f"systemctl daemon-reload; systemctl restart $(seq -f empty@%.0f.timer {fires})")
