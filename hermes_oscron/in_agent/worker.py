@@ -1,8 +1,8 @@
 """worker.py SOCKET FILE…: import the Hermes agent once, and run commands of its Python in forks of this process.
 
 systemd starts it for a connection to its socket (sd_listen_fds(3)), or a run does; then SOCKET is the path of the
-socket, and otherwise empty. It discards itself after IDLE_S without a connection, and when a file of the agent or one
-of FILE… changes. The client is runner/agent_worker.py. Each message is a JSON object:
+socket, and otherwise empty. It discards itself after IDLE_S without a connection, after MAX_AGE_S, and when a file of
+the agent or one of FILE… changes. The client is runner/agent_worker.py. Each message is a JSON object:
 
 1. The client sends a command, `{argv, directory, environment, umask}`, with its standard descriptors.
 2. The worker forks a waiter, which answers `{waiter: PID}`, `{refused: REASON}`, or `{stale: true}`: try once more.
@@ -19,31 +19,23 @@ before, the command does not begin; if it ends by itself, it waits for the waite
 import contextlib
 import ctypes
 import gc
-import importlib
 import json
 import os
 import runpy
 import select
 import signal
 import socket
+import stat
 import sys
 import time
 from typing import Any
 
 LISTEN_FD = 3  # SD_LISTEN_FDS_START
 IDLE_S = 60.0
+MAX_AGE_S = 600.0
+"""A tool whose check fails at the import is missing in all runs of the worker, but not for longer than this."""
 MAX_MESSAGE_BYTES = 1024 * 1024
-MODULES = ("cron.scheduler", "cron.scheduler_provider", "cron.executions")
-OF_MOST_RUNS = (
-    "hermes_logging", "run_agent", "hermes_state", "cron.monitor", "openai.resources", "httpcore", "unittest.mock",
-    "croniter", "edge_tts", "nemo_relay", "snowballstemmer", "agent.agent_init", "agent.agent_runtime_helpers",
-    "agent.anthropic_adapter", "agent.chat_completion_helpers", "agent.conversation_loop", "agent.image_routing",
-    "agent.models_dev", "agent.ssl_verify", "agent.system_prompt", "agent.transports.anthropic",
-    "agent.transports.bedrock", "agent.transports.chat_completions", "agent.transports.codex", "agent.turn_finalizer",
-    "hermes_cli.models", "hermes_cli.profiles", "hermes_cli.runtime_provider", "hermes_cli.tools_config",
-    "plugins.plugin_loader", "tools.checkpoint_manager", "tools.computer_use.cua_backend", "tools.mcp_tool",
-    "tools.schema_sanitizer", "tools.tool_search")
-"""Modules that a run imports when it needs them, which takes it 0.4 to 1 s of CPU. Not every agent has all of them."""
+PRELOAD = f"{os.path.dirname(os.path.abspath(__file__))}/preload.py"
 NEGOTIATION_TIMEOUT_S = 15.0
 """The time from a connection to the begin of its run that a worker which ends waits for."""
 REQUEST_TIMEOUT_S = 1.0
@@ -69,6 +61,7 @@ class Worker:
         self._environment = dict(os.environ)
         began = time.time_ns()
         _import_agent()
+        self._ends_at = time.monotonic() + MAX_AGE_S
         self._files = {path: _signature(path) for path in {*files, *_sources()}}
         self._changed_early = any(changed > began for *_, changed in self._files.values())
         self._folders = {folder: _signature(folder)[1] for folder in map(os.path.dirname, _sources())}
@@ -89,8 +82,9 @@ class Worker:
                     return self._attend(connection)
 
     def _must_end(self) -> bool:
-        """Return True if there has been no connection for IDLE_S, or if the worker is stale, and none waits."""
-        ready, _, _ = select.select([self._listener.fileno(), self._stale], [], [], IDLE_S)
+        """Return True if there has been no connection for IDLE_S, or if the worker is stale or old, and none waits."""
+        left_s = max(0.0, self._ends_at - time.monotonic())
+        ready, _, _ = select.select([self._listener.fileno(), self._stale], [], [], min(IDLE_S, left_s))
         if not ready or self._stale in ready:
             self.remove_name()
             return not (self._path and select.select([self._listener], [], [], 0)[0])
@@ -206,19 +200,25 @@ class Worker:
 
 
 def _import_agent() -> None:
-    """Import the agent. Raises an exception if that fails, or if a thread that it started goes on."""
-    for name in MODULES:
-        importlib.import_module(name)
-    for name in OF_MOST_RUNS:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    with contextlib.suppress(ImportError, AttributeError):  # 1 s of CPU in a thread, of which each run has the answer
-        importlib.import_module("tools.env_probe").get_environment_probe_line()
+    """Import the agent. Raises an exception if that fails, or if it leaves what forks of this process cannot share."""
+    runpy.run_path(PRELOAD, run_name="preload")
     deadline = time.monotonic() + THREADS_TIMEOUT_S
     while len(os.listdir("/proc/self/task")) > 1:
         if time.monotonic() > deadline:
             raise RuntimeError("the import of the agent has started a thread, so it cannot be forked")
         time.sleep(0.01)
+    gc.collect()
+    if any(map(_is_connection, os.listdir("/proc/self/fd"))):
+        raise RuntimeError("the import of the agent has left a connection open, so it cannot be forked")
+
+
+def _is_connection(descriptor: str) -> bool:
+    """Return True if `descriptor` of this process is a socket of the network."""
+    with contextlib.suppress(OSError):  # it is closed by now
+        if stat.S_ISSOCK(os.fstat(int(descriptor)).st_mode):
+            with socket.socket(fileno=os.dup(int(descriptor))) as found:
+                return found.family in (socket.AF_INET, socket.AF_INET6)
+    return False
 
 
 def _sources() -> set[str]:

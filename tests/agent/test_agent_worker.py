@@ -16,7 +16,7 @@ from hermes_oscron.runner.process import Command
 from tests.agent.model import Call, Model
 from tests.agent.test_fire import executions
 from tests.conftest import wait_for
-from tests.runner.jobs import MANUAL, default_home, fire, make, page, record
+from tests.runner.jobs import MANUAL, configure, default_home, fire, make, page, record
 from tests.runner.workers import Listener, own_workers, result
 
 
@@ -78,3 +78,34 @@ def test_without_systemd_runs_are_forks_of_a_worker_that_the_first_one_starts(
     for workers, listed in seen:
         assert workers == [worker]
         assert sum(line.split()[0] == str(worker) for line in listed.splitlines()) == 1, "the waiter"
+
+
+def test_a_fork_offers_the_model_the_same_tools_as_a_process_of_its_own(hermes: Path, model: Model,
+                                                                      tmp_path: Path) -> None:
+    forked, alone = make(hermes, prompt="Say five."), make(hermes, prompt="Say six.")
+    with contextlib.closing(worker_of(hermes, tmp_path)) as worker:
+        assert result(worker.begin(command_of(hermes, forked)))[0] == 0
+    settings = (hermes / "oscron.toml").read_text()
+    configure(hermes, f"{settings}agent_worker = false\n")
+    assert fire(alone, *MANUAL).returncode == 0
+    [in_fork], [by_itself] = (model.calls_with(f"Say {number}.") for number in ("five", "six"))
+    assert in_fork.body["tools"] == by_itself.body["tools"]
+    assert len(in_fork.body["tools"]) > 5
+
+
+def test_the_worker_checks_the_tools_of_its_runs_at_the_import(hermes: Path, model: Model) -> None:
+    job_id = make(hermes, prompt="Say seven.")
+    python = agent.python_of(str(hermes), config.load(str(hermes)))
+    assert python
+    program = f"""import fire_due, worker
+worker._import_agent()
+from tools import registry
+checked = dict(registry._check_fn_cache)
+status = fire_due.run_once("{job_id}", "{hermes}")
+assert checked and checked.items() <= registry._check_fn_cache.items(), "a tool was checked once more"
+fire_due._exit(status)
+"""
+    ended = subprocess.run([python, "-c", program], cwd=Path(agent.WORKER_SCRIPT).parent, capture_output=True,
+                           text=True, check=False)
+    assert ended.returncode == 0, ended
+    assert model.calls_with("Say seven.")

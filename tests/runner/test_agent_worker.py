@@ -225,6 +225,12 @@ def test_an_agent_whose_import_leaves_a_thread_is_not_forked(tmp_path: Path) -> 
         worker.begin(worker.command(SCRIPT))
 
 
+def test_an_agent_whose_import_leaves_a_connection_is_not_forked(tmp_path: Path) -> None:
+    connected = "import socket\nserver = socket.create_server(('127.0.0.1', 0))\n"
+    with contextlib.closing(SmallAgent(tmp_path, connected)) as worker, pytest.raises((Unavailable, OSError)):
+        worker.begin(worker.command(SCRIPT))
+
+
 def test_a_stop_during_the_import_ends_the_wait(tmp_path: Path) -> None:
     with contextlib.closing(SmallAgent(tmp_path, "import time\ntime.sleep(60)\n")) as worker:
         began = time.monotonic()
@@ -249,12 +255,13 @@ def test_an_import_that_hangs_is_not_waited_for_without_end(tmp_path: Path, monk
         worker.begin(worker.command(SLEEPER))
 
 
-def test_the_worker_ends_when_it_is_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    idle = "import os, sys\nPID = os.getpid()\nsys.modules['__main__'].IDLE_S = 0.3\n"
+@pytest.mark.parametrize("limit", ["IDLE_S", "MAX_AGE_S"])
+def test_the_worker_ends_when_it_is_idle_or_old(tmp_path: Path, limit: str) -> None:
+    idle = f"import os, sys\nPID = os.getpid()\nsys.modules['__main__'].{limit} = 0.3\n"
     with contextlib.closing(SmallAgent(tmp_path, idle)) as worker:
         process = worker.begin(worker.command(SLEEPER))
         assert worker.process.wait(10) == 0
         assert is_alive(process.pid)
         os.killpg(process.pid, signal.SIGKILL)
         assert result(process)[0] == -signal.SIGKILL
-    assert worker_module.IDLE_S == 60.0
+    assert (worker_module.IDLE_S, worker_module.MAX_AGE_S) == (60.0, 600.0)
