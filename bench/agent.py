@@ -43,8 +43,11 @@ def rows() -> Iterator[Row]:
 
 
 def account(kind: type[Site], box: Box, name: str, model: Model) -> Site:
-    """Add an account whose agent calls `model`; return its installation of `kind`, which is not installed yet."""
+    """Add an account whose agent calls `model`; return its installation of `kind`, which is not installed yet.
+
+    The account cannot write to the agent's environment, so the agent may not try to add a package in each run.
+    """
     add_account(box, name)
     site = kind(box, name, free_port(), PATH=PATH)
-    site.put(f"{site.hermes}/config.yaml", model.config)
+    site.put(f"{site.hermes}/config.yaml", f"{model.config}security:\n  allow_lazy_installs: false\n")
     return site
