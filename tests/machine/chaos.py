@@ -253,12 +253,14 @@ class Chaos:
             killed = self._kill_new(RUNNER, site, lambda: self._run(site, dice), delay, 1)
         else:
             killed = self._kill_new(RUNNER, site, lambda: self._create(site, dice, site.soon(3)), delay, 1)
-        for begun, victim in killed:
-            if job := self._job_of(victim):
-                what, done = "kill -9 of the runner at its start", time.time()
-                self.incidents.append(Incident(begun, what, [site], [job], {"kills": True}, done))
-                if isinstance(site, CrontabSite):  # cron does not notice; the next occurrence or sync makes up for it
-                    self.incidents.append(Incident(begun, what, [site], [job], {"delays": True}, done + 130))
+        hit = [(begun, job) for begun, victim in killed if (job := self._job_of(victim))]
+        for begun, job in hit:
+            what, done = "kill -9 of the runner at its start", time.time()
+            self.incidents.append(Incident(begun, what, [site], [job], {"kills": True}, done))
+            # Cron does not notice, and of a unit the second to be killed was --settle of its ExecStopPost=. The next
+            # occurrence or sync makes up for it.
+            if isinstance(site, CrontabSite) or [each for _, each in hit].count(job) > 1:
+                self.incidents.append(Incident(begun, what, [site], [job], {"delays": True}, done + 130))
 
     def _kill_server(self, site: Site, _dice: random.Random) -> None:
         for victim in self._processes(SERVER, site):
