@@ -38,6 +38,9 @@ class Box:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self._place], check=True)
         for folder in ("upper", "work", "root"):
             (self._place / folder).mkdir()
+        home = self._place / "upper/root"  # empty, or each look for new files would search all that root has here
+        home.mkdir(mode=0o700)
+        os.setxattr(home, "trusted.overlay.opaque", b"y")
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o",
                         f"lowerdir=/,upperdir={self._place}/upper,workdir={self._place}/work", self._root], check=True)
         (self._root / INSIDE[1:]).mkdir(parents=True, exist_ok=True)
@@ -141,7 +144,7 @@ class Box:
 
     def _wait_until_off(self) -> None:
         assert self._container
-        self._container.wait(60)
+        self._container.wait(150)  # a unit has up to 90 s
         self.leader = 0
 
     def close(self) -> None:

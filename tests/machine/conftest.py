@@ -8,15 +8,6 @@ import pytest
 from tests.machine.box import Box
 from tests.machine.sites import CrontabSite, ForegroundSite, Site, SystemSite, add_account, free_port
 
-LONG = ("test_fault_injection", "test_installer_kills", "test_policies_systemd", "test_policies_crontab",
-        "test_policies_foreground", "test_installer", "test_upgrade", "test_ends", "test_alerts", "test_agent_race",
-        "test_gateway", "test_attacker", "test_minutes", "test_failover")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, so that no process works on one of them alone at the end."""
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
-
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Box]:

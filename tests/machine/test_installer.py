@@ -96,10 +96,11 @@ def state(box: Box) -> str:
     """
     return str(box.run(
         "find /etc /usr/local /var/lib /var/spool/cron /home /root /tmp /run /run/user/* -xdev "
-        "'(' -path '*hermes*' -o -path '*oscron*' ')' ! -path '*/.cache/*' ! -path '*__pycache__*' "
-        "! -path '*/cron/*' ! -path '/tmp/pytest-of-*' ! -path '/tmp/oscron-box-*' ! -path '/tmp/systemd-private-*' "
-        "! -name 'hermes-job@*' ! -path '*/invocation:*' ! -path '*/units/*' "
-        "! -path '/run/systemd/propagate/*' '(' -type f -printf '%p %s %T@\\n' -o -printf '%p %l\\n' ')' | sort; "
+        "'(' -name .cache -o -name __pycache__ -o -path '/tmp/pytest-of-*' -o -path '/tmp/oscron-box-*' "
+        "-o -path '/tmp/systemd-private-*' ')' -prune -o "
+        "'(' -path '*hermes*' -o -path '*oscron*' ')' ! -path '*/cron/*' ! -name 'hermes-job@*' "
+        "! -path '*/invocation:*' ! -path '*/units/*' ! -path '/run/systemd/propagate/*' "
+        "'(' -type f -printf '%p %s %T@\\n' -o -printf '%p %l\\n' ')' | sort; "
         "cat /etc/passwd; ls /var/lib/systemd/linger; systemctl list-unit-files '*hermes*'", check=False).stdout)
 
 

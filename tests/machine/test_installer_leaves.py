@@ -67,17 +67,13 @@ def test_a_first_install_that_fails_changes_nothing(box: Box, user: str) -> None
 @pytest.mark.parametrize("user", USERS)
 def test_an_install_that_is_ended_while_it_builds_leaves_nothing(box: Box, user: str, number: int) -> None:
     before = state(box)
-    for seconds in (0, 1, 3):
+    for seconds in (0, 0.3, 1):  # a build takes two at least
         process = start(box, f"PORT={free_port()} exec {INSTALL}", user)
         read_until(process, "Building")
         time.sleep(seconds)
         os.killpg(process.pid, number)
         printed = process.communicate(timeout=60)[0]
-        assert "Traceback" not in printed, printed
-        if not seconds:
-            assert process.returncode and "Listening" not in printed, printed
-        elif not process.returncode:  # the machine was fast
-            box.run(f"{INSTALL} --purge --yes", user=user)
+        assert process.returncode and "Traceback" not in printed and "Listening" not in printed, printed
         assert_nothing_left(box, before)
 
 
