@@ -131,6 +131,8 @@ def test_occurrences_missed_over_a_power_cut_send_a_single_mail(
     jobs = {name: other.create("true", schedule="* * * * *", policy=policy)["id"] for name, policy in CATCH_UP.items()}
     site.systemctl("disable hermes-oscron.socket")
     wait_for(lambda: "succeeded" in site.journal(job_id), 70)
+    wait_for(lambda: all(other.api.job(each)["last_status"] for each in jobs.values()), 70)
+    time.sleep(20)  # no run of either account is in progress, or due and not begun
     machine.cut_power()
     cut = time.time()
     time.sleep(190)
