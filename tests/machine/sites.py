@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import re
@@ -64,13 +65,10 @@ class Site:
     def install(self, source: str = INSIDE) -> str:
         """Install from the folder `source` of the box, and return what install.sh printed."""
         shared = SHARED.get(self.prefix) if source == INSIDE else None
-        if shared:
-            archive = f"{INSIDE}/{BUILT}/{shared}.tar"
-            self.administer(f"[ -e {self.prefix} ] || [ ! -e {archive} ] || "
-                            f"{{ mkdir -p {self.prefix} && tar -C {self.prefix} -xpf {archive}; }}")
-        said = self.administer(f"PORT={self.port} {source}/install.sh {self.options}").stdout
-        if shared and "Building" in said:
-            self._keep_environment(shared)
+        with self._shared_environment(shared) if shared else contextlib.nullcontext():
+            said = self.administer(f"PORT={self.port} {source}/install.sh {self.options}").stdout
+            if shared and "Building" in said:
+                self._keep_environment(shared)
         self.api.token = self.oscron("token").strip()
         self.find_home()
         configured = f"ls {shlex.quote(self.config)} {shlex.quote(self.hermes)}/config.yaml"
@@ -78,14 +76,28 @@ class Site:
             self.run_prompts()
         return str(said)
 
-    def _keep_environment(self, name: str) -> None:
+    @contextlib.contextmanager
+    def _shared_environment(self, name: str) -> Iterator[None]:
+        """Unpack the environment that another machine has built. If none has, one builds it, and the others wait."""
         folder = SOURCE / BUILT
         folder.mkdir(parents=True, exist_ok=True)
+        archive = folder / f"{name}.tar"
+        with (folder / f"{name}.lock").open("ab") as lock:
+            if not archive.exists():
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if archive.exists():
+                    fcntl.flock(lock, fcntl.LOCK_UN)
+            inside = f"{INSIDE}/{BUILT}/{archive.name}"
+            self.administer(f"[ -e {self.prefix} ] || [ ! -e {inside} ] || "
+                            f"{{ mkdir -p {self.prefix} && tar -C {self.prefix} -xpf {inside}; }}")
+            yield
+
+    def _keep_environment(self, name: str) -> None:
         used = Path(self.administer(f"readlink {self.prefix}/current").stdout.strip())
-        new = folder / f"{name}.{os.getpid()}"
+        new = SOURCE / BUILT / f"{name}.{os.getpid()}"
         subprocess.run(["tar", "-C", f"/proc/{self.box.leader}/root{self.prefix}", "-cf", new, used, "current"],
                        check=True)
-        new.rename(folder / f"{name}.tar")
+        new.rename(new.with_name(f"{name}.tar"))
 
     @property
     def prefix(self) -> str:
