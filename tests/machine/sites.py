@@ -30,7 +30,7 @@ ENDED = ("inactive", "failed")
 BUILT = ".pytest_cache/environments"
 """The folder in the checkout of what the first machine has built for SHARED: install.sh finds it intact on the next."""
 SHARED = {"/usr/local/lib/hermes-oscron": "system", "/home/ada/.local/share/hermes-oscron": "ada",
-          "/home/cora/.local/share/hermes-oscron": "cora"}
+          "/home/cora/.local/share/hermes-oscron": "cora", "/home/uma/.local/share/hermes-oscron": "uma"}
 """The names of environments by their folder, which is in the first line of each of their programs."""
 
 
