@@ -6,7 +6,6 @@ import json
 import os
 import pwd
 import shutil
-import subprocess
 import tempfile
 import time
 import urllib.request
@@ -17,7 +16,7 @@ from typing import Any
 from . import checks, environment, layout, sandbox, settings, target
 from .install import install_units
 from .manager import Manager
-from .processes import Account, account_of, run
+from .processes import Account, account_of, run, started
 from .report import say
 from .settings import InstallError, Settings
 from .target import Target
@@ -109,23 +108,20 @@ def _by_server(wanted: Target) -> Iterator[str]:
     environ = {**os.environ, "HERMES_HOME": wanted.settings.home}
     if account:
         command, environ = account.command(command, 600), account.environment(HERMES_HOME=wanted.settings.home)
-    with open(f"{place}/serve.log", "w+", encoding="utf-8") as log:
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-                                  env=environ)
-        try:
-            url = ""
-            deadline = time.monotonic() + RUN_TIMEOUT_S
-            while not url:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise InstallError(f"The server did not start: {_content(log.name)}")
-                time.sleep(0.1)
-                said = _content(log.name).partition("Listening on ")[2]
-                url = said.partition(";")[0].partition(" ")[0].strip() if ";" in said else ""
-            say(f"The API is on {url}; its server will fire.")
-            yield url
-        finally:
-            server.terminate()
-            server.wait()
+    with (open(f"{place}/serve.log", "w+", encoding="utf-8") as log,
+          started(command, stdout=log, stderr=log, env=environ) as server):
+        url = ""
+        deadline = time.monotonic() + RUN_TIMEOUT_S
+        while not url:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise InstallError(f"The server did not start: {_content(log.name)}")
+            time.sleep(0.1)
+            said = _content(log.name).partition("Listening on ")[2]
+            url = said.partition(";")[0].partition(" ")[0].strip() if ";" in said else ""
+        say(f"The API is on {url}; its server will fire.")
+        yield url
+        server.terminate()
+        server.wait()
 
 
 def _run_job(wanted: Target, url: str) -> None:

@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from . import checks, demo, environment, install, layout, report, sandbox, setti
 from .environment import python_for
 from .manager import BOOTED
 from .ownership import SOURCES
-from .processes import SYNC_TIMEOUT_S, Account, account_of, ended_in_the_end, index_settings, run
+from .processes import ENDING, SYNC_TIMEOUT_S, Account, account_of, index_settings, run, started
 from .report import say, warn
 from .settings import InstallError
 
@@ -31,7 +30,6 @@ sys.exit(main(sys.argv[2:], sys.argv[1]))
 """The program by which root runs the installer of the source in argv[1] as another account; install.sh has its own."""
 CRONTAB = "crontab"
 AS_ACCOUNT_TIMEOUT_S = 3600.0
-ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 ENVIRONMENT = """\
 environment:
   PORT              port of the API on loopback, 8791 by default
@@ -198,9 +196,7 @@ def _install_as_account(options: argparse.Namespace, source: str | None) -> None
         copy_source(code, copy)
         command = account.command([python_for(account), "-I", "-B", "-c", START, copy, *arguments],
                                   AS_ACCOUNT_TIMEOUT_S)
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd="/", text=True, process_group=0,
-                                   env=account.environment(**given, **index_settings(os.environ)))
-        with ended_in_the_end(process):
+        with started(command, env=account.environment(**given, **index_settings(os.environ))) as process:
             process.wait()
     if process.returncode:
         sys.exit(process.returncode)

@@ -25,6 +25,8 @@ END_TIMEOUT_S = become.GRACE_S + become.FROZEN_GRACE_S
 MAX_OUTPUT_BYTES = 64 << 20
 """The limit of what a process may print: the account could fill root's memory otherwise."""
 MISSING_ID = -1
+ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+"""The signals that end the installer, and undo what it has begun."""
 LINGER = "/var/lib/systemd/linger"
 
 
@@ -35,13 +37,12 @@ def run(command: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S,
     Its environment is `environment`, by default that of this process. Raises InstallError if it takes longer than
     `timeout_s` seconds, or prints more than MAX_OUTPUT_BYTES. Nothing of it goes on if this raises.
     """
-    try:
-        # In a group of its own: a Ctrl-C at the terminal reaches it only through this process.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   cwd="/", process_group=0, env=environment)
-    except OSError as error:
-        return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: {error.strerror}")
-    with ended_in_the_end(process):
+    with contextlib.ExitStack() as ending:
+        try:
+            process = ending.enter_context(started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                                   env=environment))
+        except OSError as error:
+            return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: {error.strerror}")
         deadline = time.monotonic() + timeout_s
         try:
             printed = _printed(process, deadline)
@@ -78,10 +79,32 @@ def _printed(process: "subprocess.Popen[bytes]", deadline: float) -> list[bytear
 
 
 @contextlib.contextmanager
-def ended_in_the_end(process: "subprocess.Popen[Any]") -> Iterator[None]:
-    """End `process`, and its process group, if the block raises."""
+def started(command: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[Any]"]:
+    """Start `command` without input, with `options` of Popen; end it and its process group if the block raises.
+
+    In a group of its own, a Ctrl-C at the terminal reaches it only through this process. A signal that ends this
+    process waits until the other one has started: its exception within Popen would leave one that nothing ends. Raises
+    OSError if it cannot be started.
+    """
+    held: list[int] = []
+    handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, _frame: held.append(number))
+
+    def release() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
+
     try:
-        yield
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd="/", process_group=0, **options)
+    except BaseException:
+        release()
+        raise
+    try:
+        release()
+        yield process
     except BaseException:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -1,7 +1,10 @@
 """Processes that the installer starts."""
 
+import os
 import pwd
 import re
+import signal
+import subprocess
 import time
 
 import pytest
@@ -32,6 +35,36 @@ def test_a_process_that_prints_without_end_is_ended(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(processes, "MAX_OUTPUT_BYTES", 1 << 20)
     with pytest.raises(InstallError, match=r"printed more than 1 MiB, and was ended\."):
         run(["sh", "-c", f"yes {redirection}"], 5)
+
+
+class Ended(BaseException):
+    """Raised by the handler of a signal."""
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_signal_in_the_start_of_a_process_ends_it(monkeypatch: pytest.MonkeyPatch, early: bool) -> None:
+    popen, begun = subprocess.Popen, []
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        if early:
+            os.kill(os.getpid(), signal.SIGTERM)
+        begun.append(popen(*arguments, **options))  # type: ignore[call-overload]
+        if not early:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return begun[0]
+
+    def handler(_number: int, _frame: object) -> None:
+        raise Ended
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with pytest.raises(Ended):
+            run(["sleep", "60"])
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert begun[0].returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("command", ["sleep 60", "while echo; do sleep 0.01; done", "exec >&- 2>&-; sleep 60"])
