@@ -51,7 +51,9 @@ pytestmark = pytest.mark.usefixtures("without_systemd_environment")
 
 
 def due_a_minute_ago(root: Path, job_id: str) -> float:
-    """Make the minutely job `job_id` due at the last full minute, and return that."""
+    """Make the minutely job `job_id` due at the last full minute, which is not about to end, and return that."""
+    if (second := time.time() % 60) > 45:
+        time.sleep(60.1 - second)
     due = datetime.datetime.now(UTC).replace(second=0, microsecond=0)
     change_record(root, job_id, next_run_at=due.isoformat())
     return due.timestamp()
